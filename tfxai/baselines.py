@@ -1,0 +1,120 @@
+"""Baselines: the input x' without information that an attribution compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.types import Tensors
+
+Baseline = Callable[[Tensors], Tensors]
+"""Maps inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R of them for each example."""
+
+NAMES = ("black", "white", "blur")
+BLUR_SHARE = 51 / 224
+"""Kernel size over image side, from the 51 of 224 pixels of METHODS 5.4."""
+
+
+def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
+    """Turn what a user calls a baseline into a function of the inputs.
+
+    Args:
+        value: a number; an array of one example's shape; a batch of references ``[R, ...]``;
+            ``"black"`` or ``"white"`` (the ends of `bounds`); ``"blur"`` (images only); for a
+            model with several inputs also a structure like theirs of numbers and arrays.
+        bounds: smallest and largest value of an input, scalars or per channel.
+
+    Raises:
+        ValueError: an unknown name, a name without `bounds`, or values that are not finite.
+    """
+    if value is None:
+        raise ValueError("baseline=None: expected a number, an array, or one of " + _listed())
+    if isinstance(value, str):
+        return _named(value, bounds)
+    parts = [np.asarray(v) for v in tf.nest.flatten(value)]
+    for part in parts:
+        if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
+            raise ValueError(f"baseline must be finite numbers, got {part.dtype} {_short(part)}")
+
+    def constant(inputs: Tensors) -> Tensors:
+        flat = tf.nest.flatten(inputs)
+        if len(parts) not in (1, len(flat)):
+            raise ValueError(f"baseline has {len(parts)} arrays for a model of {len(flat)} inputs")
+        wide = parts * len(flat) if len(parts) == 1 else parts
+        references = [_references(b, x) for b, x in zip(wide, flat, strict=True)]
+        return tf.nest.pack_sequence_as(inputs, references)
+
+    return constant
+
+
+def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
+    """Blur images ``[B, H, W, C]`` by a Gaussian of `size` (odd) taps, borders mirrored (reflect-101).
+
+    Example:
+        >>> blur(tf.ones([1, 8, 8, 1]), size=3, sigma=1.0).shape
+        TensorShape([1, 8, 8, 1])
+    """
+    offsets = np.arange(size) - size // 2
+    taps = np.exp(-(offsets**2) / (2 * sigma**2))
+    channels = images.shape[-1]
+    kernel = tf.constant(taps / taps.sum(), images.dtype)[:, None, None, None]
+    kernel = tf.tile(kernel, [1, 1, channels, 1])
+    half = size // 2
+    padded = tf.pad(images, [[0, 0], [half, half], [half, half], [0, 0]], "REFLECT")
+    rows = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
+    return tf.nn.depthwise_conv2d(
+        rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID"
+    )
+
+
+def _named(name: str, bounds: tuple[Any, Any] | None) -> Baseline:
+    if name not in NAMES:
+        raise ValueError(f"baseline={name!r}: expected a number, an array, or one of {_listed()}")
+    if name == "blur":
+        return lambda inputs: tf.nest.map_structure(_blurred, inputs)
+    if bounds is None:
+        raise ValueError(
+            f"baseline={name!r} needs bounds=(smallest, largest), the range of the inputs after "
+            "preprocessing, e.g. bounds=(0, 1)"
+        )
+    return baseline(bounds[0] if name == "black" else bounds[1])
+
+
+def _blurred(x: tf.Tensor) -> tf.Tensor:
+    if x.shape.rank != 4 or None in x.shape[1:]:
+        raise ValueError(f"baseline='blur' needs images of a known size [B, H, W, C], got {x.shape}")
+    size = 2 * int(min(x.shape[1:3]) * BLUR_SHARE / 2) + 1
+    return blur(x, size=size, sigma=float(max(size - 1, 1)))[None]
+
+
+def _references(value: np.ndarray, x: tf.Tensor) -> tf.Tensor:
+    """Give a value as ``[R, 1, ...]``, of the rank of the inputs plus one."""
+    example = x.shape[1:]
+    one = value if value.ndim == len(example) + 1 else value[None]
+    try:
+        np.broadcast_shapes(one.shape[1:], [1 if d is None else d for d in example])
+        fits = one.ndim <= len(example) + 1 and all(
+            a in (1, b) or b is None
+            for a, b in zip(reversed(one.shape[1:]), reversed(list(example)), strict=False)
+        )
+    except ValueError:
+        fits = False
+    if not fits or one.shape[0] == 0:
+        raise ValueError(
+            f"baseline has shape {list(value.shape)}, expected a number, one example's shape "
+            f"{list(example)}, or a batch of references {['R', *example]}"
+        )
+    missing = len(example) + 1 - one.ndim
+    shaped = one.reshape([one.shape[0]] + [1] * (missing + 1) + list(one.shape[1:]))
+    return tf.cast(tf.constant(shaped), x.dtype)
+
+
+def _listed() -> str:
+    return ", ".join(repr(n) for n in NAMES)
+
+
+def _short(array: np.ndarray) -> str:
+    return f"{array}" if array.size == 1 else f"array of shape {list(array.shape)}"

@@ -1,0 +1,54 @@
+"""Structures of tensors seen as one row of features for each example."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfxai.types import Tensors
+
+
+def size(tensors: Tensors) -> tf.Tensor:
+    """Give the number of examples."""
+    return tf.shape(tf.nest.flatten(tensors)[0])[0]
+
+
+def dtype(tensors: Tensors) -> tf.DType:
+    """Give the type that the tensors share."""
+    return tf.nest.flatten(tensors)[0].dtype
+
+
+def rows(tensors: Tensors) -> tf.Tensor:
+    """Give all features of each example, ``[B, F]``."""
+    return tf.concat([_row(x) for x in tf.nest.flatten(tensors)], 1)
+
+
+def from_rows(values: tf.Tensor, like: Tensors) -> Tensors:
+    """Give rows ``[B, F]`` in the structure and shapes of `like`: the inverse of `rows`."""
+    flat = tf.nest.flatten(like)
+    parts = tf.split(values, [tf.reduce_prod(tf.shape(x)[1:]) for x in flat], axis=1)
+    shaped = [
+        tf.ensure_shape(tf.reshape(p, tf.shape(x)), x.shape)
+        for p, x in zip(parts, flat, strict=True)
+    ]
+    return tf.nest.pack_sequence_as(like, shaped)
+
+
+def total(tensors: Tensors) -> tf.Tensor:
+    """Sum the features of each example, ``[B]``."""
+    return tf.reduce_sum(rows(tensors), 1)
+
+
+def norm(tensors: Tensors) -> tf.Tensor:
+    """Give the L2 norm of each example's features, ``[B]``."""
+    return tf.norm(rows(tensors), axis=1)
+
+
+def ratio(error: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Give error / size: 0 where there is no error, infinite where there is but no size."""
+    return tf.where(tf.equal(error, 0), tf.zeros_like(error), error / size)
+
+
+def _row(x: tf.Tensor) -> tf.Tensor:
+    features = x.shape[1:].num_elements()
+    count = tf.reduce_prod(tf.shape(x)[1:]) if features is None else features
+    return tf.ensure_shape(tf.reshape(x, tf.stack([tf.shape(x)[0], count])), [None, features])

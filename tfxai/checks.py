@@ -1,0 +1,162 @@
+"""Errors for mistakes that a user can make, each with the argument, the value and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.types import Tensors
+
+
+def positive_integer(name: str, value: Any, *, least: int = 1) -> int:
+    """Give an integer option back, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r}: expected an integer, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name}={value}: expected at least {least}")
+    return int(value)
+
+
+def real(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    """Give a finite number back, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r}: expected a number, not {type(value).__name__}")
+    too_small = (above is not None and value <= above) or (least is not None and value < least)
+    if too_small or not np.isfinite(value):
+        bound = f"above {above}" if above is not None else f"at least {least}"
+        raise ValueError(f"{name}={value}: expected a finite number {bound}")
+    return float(value)
+
+
+def model(of: Any) -> keras.Model:
+    """Give a Keras model (or explainer) back, or raise."""
+    if not isinstance(of, keras.Model):
+        raise TypeError(
+            f"model: expected a keras.Model, got {type(of).__name__}; load a .keras file with "
+            "keras.saving.load_model"
+        )
+    return of
+
+
+def inputs(values: Tensors, specs: Tensors | None) -> None:
+    """Check concrete inputs against what the model declares (nothing, where `specs` is None).
+
+    Raises:
+        TypeError: not numbers, or another structure than the model's inputs.
+        ValueError: another shape, an empty batch, batches that differ, or NaN or infinite values.
+    """
+    if specs is not None:
+        _same_structure(values, specs)
+    named = named_leaves(values)
+    expected = tf.nest.flatten(specs) if specs is not None else [None] * len(named)
+    for (name, value), spec in zip(named, expected, strict=True):
+        _check_array(name, np.asarray(value), spec)
+    sizes = {name: np.shape(value)[0] for name, value in named}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"inputs: all need the same number of examples, got {sizes}")
+
+
+def named_leaves(values: Tensors) -> list[tuple[str, Any]]:
+    """Give the tensors of a structure with the names that messages use: inputs, inputs['image']."""
+    paths = keras.tree.flatten_with_path(values)
+    return [("inputs" + "".join(f"[{p!r}]" for p in path), leaf) for path, leaf in paths]
+
+
+def targets(values: Any, count: int, units: int | None, names: Sequence[str] | None) -> np.ndarray:
+    """Turn one or many class indices or names into int32 ``[count]``.
+
+    Raises:
+        TypeError: neither integers nor names.
+        ValueError: an unknown name, a wrong count, or an index out of range.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "US":
+        array = np.vectorize(lambda n: class_index(str(n), names))(array)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"targets: expected class indices or names, got {array.dtype} values")
+    if array.shape not in ((), (count,)):
+        raise ValueError(
+            f"targets has shape {list(array.shape)}: expected one target or [{count}], one for "
+            "each example"
+        )
+    classes = 2 if units == 1 else units
+    outside = array[(array < 0) | (array >= classes)] if classes is not None else array[array < 0]
+    if outside.size:
+        allowed = f"0 to {classes - 1}" if classes is not None else "0 or more"
+        raise ValueError(f"targets: {outside.flat[0]} is out of range, expected {allowed}")
+    return np.broadcast_to(array, [count]).astype(np.int32)
+
+
+def class_index(name: str, names: Sequence[str] | None) -> int:
+    """Give the index of a class by its name, one of its synonyms, or a part that only it has."""
+    if names is None:
+        raise ValueError(
+            f"targets: {name!r} is a name, but the class names are not known; set "
+            "model.class_names to a list, or pass the index"
+        )
+    wanted = name.lower()
+    exact = [i for i, n in enumerate(names) if wanted in (n.lower(), *n.lower().split(", "))]
+    found = exact or [i for i, n in enumerate(names) if wanted in n.lower()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ValueError(f"targets: no class is called {name!r}")
+    some = ", ".join(f"{i} {names[i]!r}" for i in found[:5])
+    raise ValueError(f"targets: {name!r} is the name of several classes ({some}); use an index")
+
+
+def seed(value: Any) -> tf.Tensor:
+    """Give an integer, or a pair, as the stateless seed ``[2]``."""
+    if tf.is_tensor(value) or isinstance(value, np.ndarray):
+        pair = tf.cast(value, tf.int32)
+        return pair if pair.shape.rank == 1 else tf.stack([pair, 0])
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"seed={value!r}: expected an integer")
+    if not -(2**31) <= value < 2**31:
+        raise ValueError(f"seed={value}: expected an integer of 32 bits")
+    return tf.constant([int(value), 0], tf.int32)
+
+
+def _same_structure(values: Tensors, specs: Tensors) -> None:
+    try:
+        tf.nest.assert_same_structure(specs, values, check_types=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"inputs: expected {_describe(specs)}, as the model declares them, got "
+            f"{_describe(values)}"
+        ) from error
+
+
+def _describe(values: Tensors) -> str:
+    if isinstance(values, dict):
+        return "a dict with the keys " + ", ".join(repr(k) for k in values)
+    if isinstance(values, list | tuple):
+        return f"a {type(values).__name__} of {len(values)}"
+    return "one array"
+
+
+def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> None:
+    if value.dtype.kind not in "fiub" and value.dtype.name != "bfloat16":
+        raise TypeError(f"{name}: expected numbers, got {value.dtype} values")
+    expected = [None] if spec is None else list(spec.shape)
+    wrong_rank = value.ndim == 0 if spec is None else value.ndim != len(expected)
+    if wrong_rank or any(
+        e not in (None, n) for e, n in zip(expected, value.shape, strict=False)
+    ):
+        wanted = ", ".join("any" if e is None else str(e) for e in expected[1:])
+        hint = "; add the batch axis: x[None]" if value.ndim == len(expected) - 1 else ""
+        raise ValueError(
+            f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}"
+        )
+    if value.shape[0] == 0:
+        raise ValueError(f"{name} is an empty batch, shape {list(value.shape)}")
+    if value.dtype.kind not in "iub" and not np.isfinite(value.astype(np.float64)).all():
+        bad = np.argwhere(~np.isfinite(value.astype(np.float64)))
+        raise ValueError(
+            f"{name} has {len(bad)} NaN or infinite values, the first at {bad[0].tolist()}"
+        )

@@ -1,0 +1,362 @@
+"""Explainer: a method and a model, as a keras.Model from inputs to attributions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import checks, graph
+from tfxai.estimate import in_batches, traced
+from tfxai.explanation import Explanation, join
+from tfxai.scores import as_rows, wants_logits
+from tfxai.types import Measured, Measurement, Score, Tensors
+
+MEMORY_BUDGET = 2**30
+"""Bytes that the intermediate results of one chunk may take, about."""
+ROWS_OF_UNKNOWN_SIZE = 8
+
+
+class Method(NamedTuple):
+    """What an explainer runs."""
+
+    build: Callable[[int], Measurement]
+    """Rows that may be differentiated at once -> the measurement."""
+    score: Score
+    """What is explained."""
+    random: bool = False
+    """Whether the seed matters."""
+    copies: int = 4
+    """How many arrays of an example's size it keeps for each example."""
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Explainer(keras.Model):
+    """Explains a model; made by the builders, such as `tfxai.integrated_gradients`.
+
+    As a layer it maps inputs ``[B, ...]`` to attributions, alone or inside another model; it is
+    predicted with, saved and exported like any Keras model. `explain` gives numpy arrays and a
+    record. The explained model is shared, never changed or copied.
+
+    Args:
+        of: the Keras model, or the explainer that this one builds upon.
+        method: what to run.
+        builder: the function that made this explainer, registered with Keras; for saving.
+        options: the builder's keyword arguments.
+        class_names: of the classes, in order; the default is the model's `class_names`.
+    """
+
+    def __init__(
+        self,
+        of: keras.Model,
+        method: Method,
+        *,
+        builder: Callable[..., Explainer],
+        options: dict[str, Any],
+        class_names: Sequence[str] | None = None,
+    ):
+        root = of.model if isinstance(of, Explainer) else of
+        super().__init__(name=builder.__name__, dtype=graph.float_type(root))
+        self.supports_jit = False
+        self.of = of
+        self.method = method
+        self._builder = builder
+        self._options = dict(options)
+        names = class_names or getattr(of, "class_names", None)
+        self.class_names = tuple(names) if names else None
+        self._memory = MEMORY_BUDGET
+        self._anatomy: graph.Anatomy | None = None
+        self._graphs: dict[str, Callable] = {}
+
+    @property
+    def model(self) -> keras.Model:
+        """The explained model."""
+        return self.of.model if isinstance(self.of, Explainer) else self.of
+
+    def __call__(self, inputs: Tensors, targets: Any = None, *, seed: Any = 0) -> Any:
+        """Compute attributions.
+
+        Args:
+            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of such;
+                integers are cast to floating point.
+            targets: a class index or name for all, or one for each example ``[B]``; the default
+                is the predicted class. For a one-unit head 1 explains the output as it stands
+                and 0 its negative.
+            seed: an integer; methods without random numbers ignore it.
+
+        Returns:
+            A tensor, or a structure like the inputs, of attributions.
+
+        Raises:
+            TypeError: inputs or targets of another kind than expected.
+            ValueError: a wrong shape, an empty batch, NaN or infinite inputs, a target out of
+                range, or a model that gives no logits.
+        """
+        if _is_concrete(inputs):
+            self._check(inputs)
+            if targets is not None:
+                targets = self._checked_targets(inputs, targets)
+        elif isinstance(targets, str):
+            targets = checks.class_index(targets, self.class_names)
+        return super().__call__(inputs, targets=targets, seed=seed)
+
+    def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
+        """Compute attributions of tensors, in whatever graph is being built."""
+        given, inputs = inputs, self._as_declared(inputs)
+        self._prepare(inputs)
+        targets = self._predict(inputs) if targets is None else _rows_of(targets, inputs)
+        maps = self._attribute(inputs, targets, checks.seed(seed))
+        return _like(given, maps)
+
+    def explain(
+        self,
+        inputs: Tensors,
+        targets: Any = None,
+        *,
+        batch_size: int | str = "auto",
+        verbose: int = 1,
+        seed: int = 0,
+    ) -> Explanation:
+        """Explain any number of examples in bounded memory, and keep a record.
+
+        Args:
+            inputs, targets, seed: as in `__call__`, but for numpy arrays or eager tensors.
+            batch_size: examples at once; "auto" fits them into `MEMORY_BUDGET`. The result does
+                not depend on it, but for rounding. It is halved when memory runs out.
+            verbose: 0 for no progress bar.
+
+        Returns:
+            An `Explanation`.
+        """
+        inputs = keras.tree.map_structure(np.asarray, inputs)
+        self._check(inputs)
+        count = len(tf.nest.flatten(inputs)[0])
+        if targets is not None:
+            targets = self._checked_targets(inputs, targets)
+        if batch_size != "auto":
+            batch_size = checks.positive_integer("batch_size", batch_size)
+        size = int(min(count, self._examples_at_once(inputs) if batch_size == "auto" else batch_size))
+        progress = keras.utils.Progbar(count) if verbose and count > size else None
+        parts: list[Explanation] = []
+        start = 0
+        while start < count:
+            stop = start + size
+            batch = keras.tree.map_structure(lambda x: x[start:stop], inputs)  # noqa: B023
+            try:
+                parts.append(
+                    self._explain_batch(batch, None if targets is None else targets[start:stop], seed)
+                )
+            except tf.errors.ResourceExhaustedError:
+                if size == 1 and self._rows(inputs) == 1:
+                    raise
+                size = max(1, size // 2)
+                self._memory //= 2
+                self._graphs.clear()
+                continue
+            start = min(stop, count)
+            if progress is not None:
+                progress.update(start)
+        return join(parts)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the builder, the model and the options, as Keras saves them."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "builder": serialize(self._builder),
+            "of": serialize(self.of),
+            "options": serialize(self._options),
+            "class_names": list(self.class_names) if self.class_names else None,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Explainer:
+        """Call the builder again."""
+        deserialize = keras.saving.deserialize_keras_object
+        builder = deserialize(config["builder"])
+        explainer = builder(deserialize(config["of"]), **deserialize(config["options"]))
+        names = config["class_names"]
+        explainer.class_names = tuple(names) if names else None
+        return explainer
+
+    def _explain_batch(self, batch: Tensors, targets: np.ndarray | None, seed: int) -> Explanation:
+        inputs = self._as_declared(batch)
+        anatomy = self._prepare(inputs)
+        chosen = self._predict(inputs) if targets is None else tf.constant(targets)
+        measured, scores = self._measure(inputs, chosen, checks.seed(seed))
+        to_numpy = lambda values: tf.nest.map_structure(lambda x: x.numpy(), values)  # noqa: E731
+        return Explanation(
+            attributions=_like(batch, to_numpy(measured.attributions)),
+            numbers=to_numpy(measured.numbers),
+            targets=chosen.numpy(),
+            scores=scores.numpy(),
+            seed=seed,
+            settings={"method": self._builder.__name__, **_readable(self._options, self.of)},
+            head=anatomy.head if wants_logits(self.method.score) else None,
+            versions=_versions(),
+            names=self.class_names,
+            inputs=batch,
+        )
+
+    def _check(self, inputs: Tensors) -> None:
+        checks.inputs(inputs, graph.declared_inputs(self.model))
+        first_time = self._anatomy is None
+        declared = self._as_declared(inputs)
+        anatomy = self._prepare(declared)
+        linear = anatomy.head is None and (anatomy.units or 1) > 1
+        if first_time and linear and wants_logits(self.method.score):
+            one = tf.nest.map_structure(lambda x: x[:1], declared)
+            _refuse_probabilities(np.asarray(self.model(one, training=False)))
+
+    def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
+        count = np.shape(tf.nest.flatten(inputs)[0])[0]
+        return checks.targets(targets, count, self._anatomy.units, self.class_names)
+
+    def _as_declared(self, inputs: Tensors) -> Tensors:
+        """Cast to the explainer's type, in the structure that the model declares."""
+        specs = graph.declared_inputs(self.model)
+        flat = [tf.cast(x, self.compute_dtype) for x in tf.nest.flatten(inputs)]
+        return tf.nest.pack_sequence_as(inputs if specs is None else specs, flat)
+
+    def _rows(self, inputs: Tensors) -> int:
+        sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(self._as_declared(inputs))]
+        if None in sizes:
+            return ROWS_OF_UNKNOWN_SIZE
+        return graph.rows_within(self._memory, self._anatomy)
+
+    def _examples_at_once(self, inputs: Tensors) -> int:
+        """How many examples fit, with what the method keeps for each."""
+        sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(self._as_declared(inputs))]
+        if None in sizes:
+            return ROWS_OF_UNKNOWN_SIZE
+        kept = self.method.copies * sum(sizes) * tf.as_dtype(self.compute_dtype).size
+        return max(1, min(self._rows(inputs), self._memory // kept))
+
+    def _prepare(self, inputs: Tensors) -> graph.Anatomy:
+        """Look at the model, on the first inputs that are seen."""
+        if self._anatomy is None:
+            seen = tf.nest.map_structure(
+                lambda x: tf.TensorSpec([None, *x.shape[1:]], self.compute_dtype), inputs
+            )
+            with tf.init_scope():
+                self._anatomy = graph.inspect(self.model, seen)
+            self._scored = traced(graph.scored(self.model, self.method.score))
+        return self._anatomy
+
+    def _predict(self, inputs: Tensors) -> tf.Tensor:
+        return self._run("predict", lambda x: _predicted(self.model, x), inputs)
+
+    def _attribute(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        def attributions(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+            return self._measurement(inputs, targets, seed).attributions
+
+        batched = in_batches(attributions, self._examples_at_once(inputs))
+        return self._run("attribute", batched, inputs, targets, seed)
+
+    def _measure(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+            return self._measurement(inputs, targets, seed), self._scored(inputs, targets)
+
+        batched = in_batches(measured, self._examples_at_once(inputs))
+        return self._run("measure", batched, inputs, targets, seed)
+
+    def _measurement(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        return self.method.build(self._rows(inputs))(inputs, targets, seed)
+
+    def _run(self, name: str, function: Callable, *arguments: Any) -> Any:
+        """Call a function through a graph that is traced once, for any batch, target and seed.
+
+        A model that declares no inputs is traced again for inputs of another shape.
+        """
+        if name not in self._graphs:
+            declared = graph.declared_inputs(self.model)
+            if declared is None:
+                self._graphs[name] = traced(function)
+            else:
+                free = tf.nest.map_structure(
+                    lambda s: tf.TensorSpec(s.shape, self.compute_dtype), declared
+                )
+                signature = [free, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+                with tf.init_scope():
+                    self._graphs[name] = traced(function).get_concrete_function(
+                        *signature[: len(arguments)]
+                    )
+        return self._graphs[name](*arguments)
+
+
+def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:
+    """Give an explainer back, and make one of a model."""
+    checks.model(of)
+    return of if isinstance(of, Explainer) else builder(of)
+
+
+def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:
+    """Give the class that the model predicts; 1 for a one-unit head without a sigmoid."""
+    logits, head = graph.strip_head(model(inputs, training=False))
+    logits = as_rows(logits)
+    if logits.shape[-1] != 1:
+        return tf.argmax(logits, -1, tf.int32)
+    if head is None:
+        return tf.ones_like(logits[:, 0], tf.int32)
+    return tf.cast(logits[:, 0] > 0, tf.int32)
+
+
+def _refuse_probabilities(outputs: np.ndarray) -> None:
+    if (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+        raise ValueError(
+            "The model's outputs are probabilities, but no softmax operation was found before "
+            "them, so there are no logits to explain. Give a model that ends in the logits or in "
+            "a softmax layer, or pass `score=` a function of the outputs, e.g. "
+            "lambda outputs, targets: tf.math.log(tf.gather(outputs, targets, batch_dims=1))."
+        )
+
+
+def _is_concrete(inputs: Tensors) -> bool:
+    leaves = tf.nest.flatten(inputs)
+    return not any(
+        isinstance(x, keras.KerasTensor) or (tf.is_tensor(x) and not hasattr(x, "numpy"))
+        for x in leaves
+    )
+
+
+def _rows_of(targets: Any, inputs: Tensors) -> tf.Tensor:
+    """Give targets, of any integer type or one for all, as int32 ``[B]``."""
+    targets = tf.reshape(tf.cast(targets, tf.int32), [-1])
+    return tf.broadcast_to(targets, [tf.shape(tf.nest.flatten(inputs)[0])[0]])
+
+
+def _like(given: Tensors, maps: Tensors) -> Tensors:
+    """Put one map per input into the structure that the inputs came in."""
+    flat = tf.nest.flatten(maps)
+    same = len(flat) == len(tf.nest.flatten(given))
+    return tf.nest.pack_sequence_as(given, flat) if same else maps
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "tfxai": version("tfxai"),
+        "keras": keras.version(),
+        "tensorflow": tf.version.VERSION,
+        "numpy": np.__version__,
+    }
+
+
+def _readable(options: dict[str, Any], of: keras.Model) -> dict[str, Any]:
+    """Give options as text and numbers."""
+    settings = {k: _text(v) for k, v in options.items()}
+    if isinstance(of, Explainer):
+        settings["of"] = {"method": of._builder.__name__, **_readable(of._options, of.of)}
+    return settings
+
+
+def _text(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_text(v) for v in value]
+    if isinstance(value, np.ndarray) or tf.is_tensor(value):
+        return f"array of shape {list(value.shape)}"
+    return getattr(value, "__name__", None) or repr(value)

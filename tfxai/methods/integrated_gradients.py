@@ -1,0 +1,236 @@
+"""Integrated gradients (Sundararajan et al. 2017) and expected gradients (Erion et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import aggregators, batch, checks, samplers, scores
+from tfxai.baselines import Baseline
+from tfxai.baselines import baseline as as_baseline
+from tfxai.estimate import estimate, gradient_of
+from tfxai.explainer import Explainer, Method
+from tfxai.graph import scored
+from tfxai.methods.smoothing import with_standard_error
+from tfxai.path import adaptive_integral
+from tfxai.quadrature import Rule, midpoint
+from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def integrated_gradients(
+    model: keras.Model,
+    *,
+    baseline: Any = 0.0,
+    steps: int = 64,
+    quadrature: Rule | str = "adaptive",
+    tolerance: float | None = None,
+    max_steps: int = 512,
+    bounds: tuple[Any, Any] | None = None,
+    score: Score = scores.logit,
+) -> Explainer:
+    r"""Explain by (x - x') times the mean gradient on the path from the baseline x' to x.
+
+    phi_i = (x_i - x'_i) \int_0^1 d f(x' + alpha (x - x')) / d x_i  d alpha
+
+    Args:
+        model: a Keras model with one output.
+        baseline: x': a number, an array of one example's shape, "black", "white" or "blur", or a
+            batch of references ``[R, ...]``, over which the attributions are averaged.
+        steps: gradients for each example (and reference), at least 1.
+        quadrature: "adaptive" puts them where the path is rough (`tfxai.path`); or a rule of
+            `tfxai.quadrature`, such as ``quadrature.gauss_legendre``.
+        tolerance: instead of `steps`: refine each example until the estimated relative L2 error
+            of its map is not above this number.
+        max_steps: where `tolerance` gives up.
+        bounds: (smallest, largest) input after preprocessing, scalars or per channel; what
+            "black" and "white" mean.
+        score: what is explained, (outputs, targets) -> ``[B]``.
+
+    Returns:
+        An Explainer with attributions of the inputs' shape, in units of the score; they sum to
+        f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``, the estimated
+        relative L2 error of the map; ``completeness_gap``, \|sum phi - (f(x) - f(x'))\| relative
+        to \|f(x) - f(x')\|; and ``steps``. The gap can be small on a map that is not.
+
+    Raises:
+        TypeError, ValueError: an option of the wrong type or out of range.
+
+    Reference:
+        Sundararajan, Taly and Yan 2017, equation 1; the Riemann sum of their equation 3 is
+        ``quadrature.right_riemann``.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy()
+        array([[2., 6.]], dtype=float32)
+    """
+    checks.model(model)
+    checks.positive_integer("steps", steps)
+    checks.positive_integer("max_steps", max_steps, least=2)
+    if tolerance is not None:
+        checks.real("tolerance", tolerance, above=0)
+    if quadrature != "adaptive" and (isinstance(quadrature, str) or not callable(quadrature)):
+        raise ValueError(
+            f"quadrature={quadrature!r}: expected 'adaptive' or a rule, e.g. "
+            "tfxai.quadrature.gauss_legendre"
+        )
+    if tolerance is not None and quadrature != "adaptive":
+        raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
+    reference = as_baseline(baseline, bounds)
+    scored_model = scored(model, score)
+    rough = gradient_of(scored_model)
+
+    def build(rows: int) -> Measurement:
+        def from_one(x0: Tensors) -> Measurement:
+            if quadrature != "adaptive" or (tolerance is None and steps == 1):
+                rule = midpoint if quadrature == "adaptive" else quadrature
+                return fixed_integral(rough, x0, *rule(steps), rows=rows)
+            return adaptive_integral(
+                rough,
+                x0,
+                tolerance=tolerance or 0.0,
+                max_steps=max_steps if tolerance is not None else steps,
+                rows=rows,
+            )
+
+        return averaged_over_references(from_one, reference, scored_model)
+
+    kept = max_steps if tolerance is not None else steps
+    method = Method(build, score, copies=2 * kept + 4 if quadrature == "adaptive" else 8)
+    options = {
+        "baseline": baseline,
+        "steps": steps,
+        "quadrature": quadrature,
+        "tolerance": tolerance,
+        "max_steps": max_steps,
+        "bounds": bounds,
+        "score": score,
+    }
+    return Explainer(model, method, builder=integrated_gradients, options=options)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def expected_gradients(
+    model: keras.Model, baselines: Any, *, samples: int = 50, score: Score = scores.logit
+) -> Explainer:
+    r"""Explain by integrated gradients in expectation over baselines and positions.
+
+    phi_i = E[ (x_i - x'_i) d f(x' + alpha (x - x')) / d x_i ],  x' ~ baselines, alpha ~ U(0, 1)
+
+    Args:
+        model: a Keras model with one output.
+        baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
+            model with several inputs a structure like theirs.
+        samples: draws of (x', alpha).
+        score: what is explained, (outputs, targets) -> ``[B]``.
+
+    Returns:
+        An Explainer with attributions of the inputs' shape, in units of the score; in the mean
+        they sum to f(x) - E f(x'). `explain` reports ``standard_error`` and ``map_error``.
+
+    Raises:
+        ValueError: `baselines` is empty, not finite or not of the inputs' shape.
+
+    Reference:
+        Erion et al. 2021, equation 3; alpha is drawn anew for each reference (METHODS 1.7). The
+        examples of a batch share the draws, so that a map depends on its input and seed alone.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy()
+        array([[2., 6.]], dtype=float32)
+    """
+    checks.positive_integer("samples", samples)
+    references = tf.nest.map_structure(lambda b: np.asarray(b, "float64"), baselines)
+    for name, value in checks.named_leaves(references):
+        if value.ndim < 2 or len(value) == 0 or not np.isfinite(value).all():
+            raise ValueError(
+                f"{name.replace('inputs', 'baselines')}: expected finite examples [R, ...], got "
+                f"shape {list(value.shape)}"
+            )
+    attribution = gradient_of(scored(checks.model(model), score))
+
+    def build(rows: int) -> Measurement:
+        return with_standard_error(
+            attribution, rows, samplers.random_line(references), samples
+        )
+
+    method = Method(build, score, random=True, copies=8)
+    options = {"baselines": references, "samples": samples, "score": score}
+    return Explainer(model, method, builder=expected_gradients, options=options)
+
+
+def fixed_integral(
+    attribution: Attribution, baseline: Tensors, nodes: np.ndarray, weights: np.ndarray, *, rows: int
+) -> Measurement:
+    """Integrate (x - x') * attribution along the path by a fixed rule.
+
+    The number ``map_error`` is the estimate of `tfxai.path` for these nodes; NaN for one node.
+    """
+    order = np.argsort(nodes)
+    sampler = samplers.line(baseline, nodes[order], weights[order])
+    integral = estimate(attribution, sampler, len(nodes), aggregators.path_mean(), rows=rows)
+
+    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        result = integral(inputs, targets, seed)
+        maps = keras.tree.map_structure_up_to(inputs, lambda r: r.mean, result)
+        squared = keras.tree.map_structure_up_to(inputs, lambda r: r.squared_error, result)
+        error = tf.sqrt(tf.add_n(tf.nest.flatten(squared)))
+        unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
+        numbers = {
+            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(maps)),
+            "steps": tf.fill(tf.shape(targets), len(nodes)),
+        }
+        return Measured(maps, numbers)
+
+    return measure
+
+
+def averaged_over_references(
+    from_one: Callable[[Tensors], Measurement], reference: Baseline, scored_model: ScoredModel
+) -> Measurement:
+    """Average the attributions from each reference, and report the completeness gap of the mean."""
+
+    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def one(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
+            measured = from_one(x0)(inputs, targets, seed)
+            ends = tf.nest.map_structure(
+                lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
+            )
+            here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
+            error = measured.numbers["map_error"] * batch.norm(measured.attributions)
+            return measured.attributions, error, measured.numbers["steps"], here - start
+
+        references = reference(inputs)
+        count = tf.nest.flatten(references)[0].shape[0]
+        if count == 1:
+            maps, error, steps, change = one(tf.nest.map_structure(lambda r: r[0], references))
+        else:
+            like = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
+            number = tf.TensorSpec([None], batch.dtype(inputs))
+            steps_like = tf.TensorSpec([None], tf.int32)
+            each = tf.map_fn(
+                one,
+                references,
+                fn_output_signature=(like, number, steps_like, number),
+                parallel_iterations=1,
+            )
+            maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
+            error = tf.norm(each[1], axis=0) / count
+            steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
+        gap = tf.abs(batch.total(maps) - change)
+        numbers = {
+            "map_error": batch.ratio(error, batch.norm(maps)),
+            "completeness_gap": batch.ratio(gap, tf.abs(change)),
+            "steps": steps,
+        }
+        return Measured(maps, numbers)
+
+    return measure

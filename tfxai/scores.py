@@ -1,0 +1,125 @@
+"""Scores: the scalar of a classifier that an explanation is about.
+
+The scores of this file are functions of the **logits** ``z [B, C]``: tfxai bypasses a softmax or
+sigmoid head before it calls them. A one-unit output ``[B, 1]`` (or ``[B]``) is the logit of
+class 1 of a binary classifier. A score of your own receives the model's outputs as they stand;
+decorate it with `on_logits` if it wants the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import keras
+import tensorflow as tf
+
+from tfxai.types import Score
+
+_S = TypeVar("_S", bound=Callable[..., tf.Tensor])
+
+
+def on_logits(score: _S) -> _S:
+    """Mark a score as a function of the logits, whatever head the model ends in."""
+    score.on_logits = True  # type: ignore[attr-defined]
+    return score
+
+
+def wants_logits(score: Score) -> bool:
+    """Whether `score` was marked by `on_logits`."""
+    return getattr(score, "on_logits", False)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+@on_logits
+def logit(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give the target's logit ``z_t``; for a one-unit head ``+z`` (target 1) or ``-z`` (target 0).
+
+    Args:
+        outputs: logits ``[B, C]``, ``[B, 1]`` or ``[B]``.
+        targets: class indices ``[B]``, int32.
+
+    Returns:
+        Scores ``[B]``.
+
+    Raises:
+        ValueError: the outputs are not one row of logits per example.
+
+    Example:
+        >>> logit(tf.constant([[1.0, 5.0]]), tf.constant([1])).numpy()
+        array([5.], dtype=float32)
+        >>> logit(tf.constant([[3.0]]), tf.constant([0])).numpy()
+        array([-3.], dtype=float32)
+    """
+    rows = as_rows(outputs)
+    if rows.shape[-1] == 1:
+        return rows[:, 0] * tf.cast(2 * targets - 1, rows.dtype)
+    return _pick(rows, targets)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+@on_logits
+def probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give the softmax probability of the target; for a one-unit head the sigmoid's.
+
+    Example:
+        >>> probability(tf.constant([[0.0, 0.0]]), tf.constant([1])).numpy()
+        array([0.5], dtype=float32)
+    """
+    return tf.exp(log_probability(outputs, targets))
+
+
+@keras.saving.register_keras_serializable("tfxai")
+@on_logits
+def log_probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give the logarithm of `probability`, without underflow."""
+    return _pick(tf.nn.log_softmax(_two_classes(as_rows(outputs))), targets)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+@on_logits
+def cross_entropy(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give the loss ``-log p_t``: its attributions point at what speaks against the target."""
+    return -log_probability(outputs, targets)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+@on_logits
+def margin(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give the target's logit less the largest other one: positive where the target wins.
+
+    Example:
+        >>> margin(tf.constant([[1.0, 5.0, 4.0]]), tf.constant([1])).numpy()
+        array([1.], dtype=float32)
+    """
+    logits = _two_classes(as_rows(outputs))
+    is_target = tf.one_hot(targets, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+    others = tf.where(is_target, logits.dtype.min, logits)
+    return _pick(logits, targets) - tf.reduce_max(others, axis=-1)
+
+
+def as_rows(outputs: tf.Tensor) -> tf.Tensor:
+    """Give outputs ``[B]`` or ``[B, C]`` as ``[B, C]``, and refuse any others."""
+    if not tf.is_tensor(outputs):
+        raise ValueError(
+            f"The model has several outputs ({type(outputs).__name__}) but a score needs one. "
+            "Explain keras.Model(model.inputs, model.outputs[i]), or pass `score=` a function "
+            "(outputs, targets) -> [B] of your own."
+        )
+    if outputs.shape.rank == 1:
+        return outputs[:, None]
+    if outputs.shape.rank != 2:
+        raise ValueError(
+            f"The model's outputs have shape {outputs.shape}, but this score needs [batch, classes]. "
+            "Pass `score=` a function (outputs, targets) -> [B] that says which number to explain."
+        )
+    return outputs
+
+
+def _two_classes(logits: tf.Tensor) -> tf.Tensor:
+    """Give the one-unit logit z as the softmax logits (0, z)."""
+    return tf.pad(logits, [[0, 0], [1, 0]]) if logits.shape[-1] == 1 else logits
+
+
+def _pick(rows: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    return tf.gather(rows, targets, axis=1, batch_dims=1)
