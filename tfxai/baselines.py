@@ -51,7 +51,7 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
 
 
 def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
-    """Blur images ``[B, H, W, C]`` by a Gaussian of `size` (odd) taps, borders mirrored (reflect-101).
+    """Blur ``[B, H, W, C]`` by a Gaussian of `size` (odd) taps, borders mirrored (reflect-101).
 
     Example:
         >>> blur(tf.ones([1, 8, 8, 1]), size=3, sigma=1.0).shape
@@ -65,9 +65,7 @@ def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
     half = size // 2
     padded = tf.pad(images, [[0, 0], [half, half], [half, half], [0, 0]], "REFLECT")
     rows = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
-    return tf.nn.depthwise_conv2d(
-        rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID"
-    )
+    return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID")
 
 
 def _named(name: str, bounds: tuple[Any, Any] | None) -> Baseline:
@@ -85,7 +83,9 @@ def _named(name: str, bounds: tuple[Any, Any] | None) -> Baseline:
 
 def _blurred(x: tf.Tensor) -> tf.Tensor:
     if x.shape.rank != 4 or None in x.shape[1:]:
-        raise ValueError(f"baseline='blur' needs images of a known size [B, H, W, C], got {x.shape}")
+        raise ValueError(
+            f"baseline='blur' needs images of a known size [B, H, W, C], got {x.shape}"
+        )
     size = 2 * int(min(x.shape[1:3]) * BLUR_SHARE / 2) + 1
     return blur(x, size=size, sigma=float(max(size - 1, 1)))[None]
 

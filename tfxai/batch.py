@@ -17,6 +17,12 @@ def dtype(tensors: Tensors) -> tf.DType:
     return tf.nest.flatten(tensors)[0].dtype
 
 
+def features(tensors: Tensors) -> int | None:
+    """Give the number of features of an example, None where a shape is not known."""
+    sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(tensors)]
+    return None if None in sizes else sum(sizes)
+
+
 def rows(tensors: Tensors) -> tf.Tensor:
     """Give all features of each example, ``[B, F]``."""
     return tf.concat([_row(x) for x in tf.nest.flatten(tensors)], 1)

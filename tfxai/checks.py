@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -27,7 +28,7 @@ def real(name: str, value: Any, *, above: float | None = None, least: float | No
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: expected a number, not {type(value).__name__}")
     too_small = (above is not None and value <= above) or (least is not None and value < least)
-    if too_small or not np.isfinite(value):
+    if too_small or not math.isfinite(value):
         bound = f"above {above}" if above is not None else f"at least {least}"
         raise ValueError(f"{name}={value}: expected a finite number {bound}")
     return float(value)
@@ -117,7 +118,7 @@ def seed(value: Any) -> tf.Tensor:
         return pair if pair.shape.rank == 1 else tf.stack([pair, 0])
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"seed={value!r}: expected an integer")
-    if not -(2**31) <= value < 2**31:
+    if abs(int(value)) >= 2**31:
         raise ValueError(f"seed={value}: expected an integer of 32 bits")
     return tf.constant([int(value), 0], tf.int32)
 
@@ -145,14 +146,10 @@ def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> No
         raise TypeError(f"{name}: expected numbers, got {value.dtype} values")
     expected = [None] if spec is None else list(spec.shape)
     wrong_rank = value.ndim == 0 if spec is None else value.ndim != len(expected)
-    if wrong_rank or any(
-        e not in (None, n) for e, n in zip(expected, value.shape, strict=False)
-    ):
+    if wrong_rank or any(e not in (None, n) for e, n in zip(expected, value.shape, strict=False)):
         wanted = ", ".join("any" if e is None else str(e) for e in expected[1:])
         hint = "; add the batch axis: x[None]" if value.ndim == len(expected) - 1 else ""
-        raise ValueError(
-            f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}"
-        )
+        raise ValueError(f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}")
     if value.shape[0] == 0:
         raise ValueError(f"{name} is an empty batch, shape {list(value.shape)}")
     if value.dtype.kind not in "iub" and not np.isfinite(value.astype(np.float64)).all():

@@ -36,7 +36,7 @@ def gradient_of(scored: ScoredModel) -> Attribution:
     return traced(attribute)
 
 
-def traced(function: Callable) -> Callable:
+def traced(function: Callable) -> Any:
     """Trace a function once and use its graph wherever it is called, for any batch size."""
     return tf.function(function, autograph=False, reduce_retracing=True)
 
@@ -117,9 +117,7 @@ def in_batches(function: Callable, size: int) -> Callable:
         specs = tf.nest.map_structure(
             lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), (inputs, targets)
         )
-        once = traced(function).get_concrete_function(
-            *specs, tf.TensorSpec([2], seed.dtype)
-        )
+        once = traced(function).get_concrete_function(*specs, tf.TensorSpec([2], seed.dtype))
         total = tf.shape(targets)[0]
         outputs = tf.nest.flatten(once.structured_outputs)
         collected = [
@@ -133,9 +131,7 @@ def in_batches(function: Callable, size: int) -> Callable:
             part = tf.nest.map_structure(lambda x: x[start : start + size], (inputs, targets))
             values = tf.nest.flatten(once(*part, seed))
             index = collected[0].size()
-            return start + size, [
-                c.write(index, v) for c, v in zip(collected, values, strict=True)
-            ]
+            return start + size, [c.write(index, v) for c, v in zip(collected, values, strict=True)]
 
         _, collected = tf.while_loop(
             lambda start, collected: (start < total) | tf.equal(start, 0),
@@ -143,7 +139,9 @@ def in_batches(function: Callable, size: int) -> Callable:
             (0, collected),
             parallel_iterations=1,
         )
-        joined = [tf.ensure_shape(c.concat(), o.shape) for c, o in zip(collected, outputs, strict=True)]
+        joined = [
+            tf.ensure_shape(c.concat(), o.shape) for c, o in zip(collected, outputs, strict=True)
+        ]
         return tf.nest.pack_sequence_as(once.structured_outputs, joined)
 
     return batched
@@ -152,9 +150,7 @@ def in_batches(function: Callable, size: int) -> Callable:
 def _sample_signature(inputs: Tensors) -> Sample:
     flat = tf.nest.flatten(inputs)
     points = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
-    scales = tf.nest.map_structure(
-        lambda x: tf.TensorSpec([None] * x.shape.rank, x.dtype), inputs
-    )
+    scales = tf.nest.map_structure(lambda x: tf.TensorSpec([None] * x.shape.rank, x.dtype), inputs)
     return Sample(points, scales, tf.TensorSpec([], flat[0].dtype))
 
 

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, graph
-from tfxai.estimate import in_batches, traced
 from tfxai.explanation import Explanation, join
-from tfxai.scores import as_rows, wants_logits
-from tfxai.types import Measured, Measurement, Score, Tensors
-
-MEMORY_BUDGET = 2**30
-"""Bytes that the intermediate results of one chunk may take, about."""
-ROWS_OF_UNKNOWN_SIZE = 8
-
-
-class Method(NamedTuple):
-    """What an explainer runs."""
-
-    build: Callable[[int], Measurement]
-    """Rows that may be differentiated at once -> the measurement."""
-    score: Score
-    """What is explained."""
-    random: bool = False
-    """Whether the seed matters."""
-    copies: int = 4
-    """How many arrays of an example's size it keeps for each example."""
+from tfxai.runner import Method, Runner
+from tfxai.scores import wants_logits
+from tfxai.types import Tensors
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -68,9 +52,8 @@ class Explainer(keras.Model):
         self._options = dict(options)
         names = class_names or getattr(of, "class_names", None)
         self.class_names = tuple(names) if names else None
-        self._memory = MEMORY_BUDGET
-        self._anatomy: graph.Anatomy | None = None
-        self._graphs: dict[str, Callable] = {}
+        self._runner = Runner(root, method, self.compute_dtype)
+        self._has_logits = False
 
     @property
     def model(self) -> keras.Model:
@@ -100,16 +83,21 @@ class Explainer(keras.Model):
             self._check(inputs)
             if targets is not None:
                 targets = self._checked_targets(inputs, targets)
+            checks.seed(seed)
+            self._runner.attribute(self._runner.cast(inputs))  # Keras would wrap what this raises
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
         return super().__call__(inputs, targets=targets, seed=seed)
 
+    def build(self, inputs_shape: Any, targets_shape: Any = None) -> None:
+        """Do nothing: the variables are the model's."""
+        self.built = True
+
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
         """Compute attributions of tensors, in whatever graph is being built."""
-        given, inputs = inputs, self._as_declared(inputs)
-        self._prepare(inputs)
-        targets = self._predict(inputs) if targets is None else _rows_of(targets, inputs)
-        maps = self._attribute(inputs, targets, checks.seed(seed))
+        given, inputs = inputs, self._runner.cast(inputs)
+        targets = self._runner.predict(inputs) if targets is None else _rows_of(targets, inputs)
+        maps = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
         return _like(given, maps)
 
     def explain(
@@ -124,10 +112,12 @@ class Explainer(keras.Model):
         """Explain any number of examples in bounded memory, and keep a record.
 
         Args:
-            inputs, targets, seed: as in `__call__`, but for numpy arrays or eager tensors.
+            inputs: as in `__call__`, but numpy arrays or eager tensors.
+            targets: as in `__call__`.
             batch_size: examples at once; "auto" fits them into `MEMORY_BUDGET`. The result does
                 not depend on it, but for rounding. It is halved when memory runs out.
             verbose: 0 for no progress bar.
+            seed: as in `__call__`.
 
         Returns:
             An `Explanation`.
@@ -137,27 +127,25 @@ class Explainer(keras.Model):
         count = len(tf.nest.flatten(inputs)[0])
         if targets is not None:
             targets = self._checked_targets(inputs, targets)
-        if batch_size != "auto":
-            batch_size = checks.positive_integer("batch_size", batch_size)
-        size = int(min(count, self._examples_at_once(inputs) if batch_size == "auto" else batch_size))
+        fitting = self._runner.examples_at_once(self._runner.cast(inputs))
+        size = (
+            fitting if batch_size == "auto" else checks.positive_integer("batch_size", batch_size)
+        )
         progress = keras.utils.Progbar(count) if verbose and count > size else None
         parts: list[Explanation] = []
         start = 0
         while start < count:
-            stop = start + size
-            batch = keras.tree.map_structure(lambda x: x[start:stop], inputs)  # noqa: B023
+            part = slice(start, min(start + size, count))
+            examples = keras.tree.map_structure(lambda x: x[part], inputs)  # noqa: B023
             try:
-                parts.append(
-                    self._explain_batch(batch, None if targets is None else targets[start:stop], seed)
-                )
+                chosen = None if targets is None else targets[part]
+                parts.append(self._explain_batch(examples, chosen, seed))
             except tf.errors.ResourceExhaustedError:
-                if size == 1 and self._rows(inputs) == 1:
+                if not self._runner.shrink(self._runner.cast(inputs)):
                     raise
                 size = max(1, size // 2)
-                self._memory //= 2
-                self._graphs.clear()
                 continue
-            start = min(stop, count)
+            start = part.stop
             if progress is not None:
                 progress.update(start)
         return join(parts)
@@ -183,11 +171,10 @@ class Explainer(keras.Model):
         return explainer
 
     def _explain_batch(self, batch: Tensors, targets: np.ndarray | None, seed: int) -> Explanation:
-        inputs = self._as_declared(batch)
-        anatomy = self._prepare(inputs)
-        chosen = self._predict(inputs) if targets is None else tf.constant(targets)
-        measured, scores = self._measure(inputs, chosen, checks.seed(seed))
-        to_numpy = lambda values: tf.nest.map_structure(lambda x: x.numpy(), values)  # noqa: E731
+        inputs = self._runner.cast(batch)
+        chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
+        measured, scores = self._runner.measure(inputs)(inputs, chosen, checks.seed(seed))
+        to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
         return Explanation(
             attributions=_like(batch, to_numpy(measured.attributions)),
             numbers=to_numpy(measured.numbers),
@@ -195,7 +182,7 @@ class Explainer(keras.Model):
             scores=scores.numpy(),
             seed=seed,
             settings={"method": self._builder.__name__, **_readable(self._options, self.of)},
-            head=anatomy.head if wants_logits(self.method.score) else None,
+            head=self._runner.anatomy(inputs).head if wants_logits(self.method.score) else None,
             versions=_versions(),
             names=self.class_names,
             inputs=batch,
@@ -203,105 +190,24 @@ class Explainer(keras.Model):
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, graph.declared_inputs(self.model))
-        first_time = self._anatomy is None
-        declared = self._as_declared(inputs)
-        anatomy = self._prepare(declared)
+        cast = self._runner.cast(inputs)
+        anatomy = self._runner.anatomy(cast)
         linear = anatomy.head is None and (anatomy.units or 1) > 1
-        if first_time and linear and wants_logits(self.method.score):
-            one = tf.nest.map_structure(lambda x: x[:1], declared)
+        if linear and not self._has_logits and wants_logits(self.method.score):
+            one = tf.nest.map_structure(lambda x: x[:1], cast)
             _refuse_probabilities(np.asarray(self.model(one, training=False)))
+            self._has_logits = True
 
     def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
         count = np.shape(tf.nest.flatten(inputs)[0])[0]
-        return checks.targets(targets, count, self._anatomy.units, self.class_names)
-
-    def _as_declared(self, inputs: Tensors) -> Tensors:
-        """Cast to the explainer's type, in the structure that the model declares."""
-        specs = graph.declared_inputs(self.model)
-        flat = [tf.cast(x, self.compute_dtype) for x in tf.nest.flatten(inputs)]
-        return tf.nest.pack_sequence_as(inputs if specs is None else specs, flat)
-
-    def _rows(self, inputs: Tensors) -> int:
-        sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(self._as_declared(inputs))]
-        if None in sizes:
-            return ROWS_OF_UNKNOWN_SIZE
-        return graph.rows_within(self._memory, self._anatomy)
-
-    def _examples_at_once(self, inputs: Tensors) -> int:
-        """How many examples fit, with what the method keeps for each."""
-        sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(self._as_declared(inputs))]
-        if None in sizes:
-            return ROWS_OF_UNKNOWN_SIZE
-        kept = self.method.copies * sum(sizes) * tf.as_dtype(self.compute_dtype).size
-        return max(1, min(self._rows(inputs), self._memory // kept))
-
-    def _prepare(self, inputs: Tensors) -> graph.Anatomy:
-        """Look at the model, on the first inputs that are seen."""
-        if self._anatomy is None:
-            seen = tf.nest.map_structure(
-                lambda x: tf.TensorSpec([None, *x.shape[1:]], self.compute_dtype), inputs
-            )
-            with tf.init_scope():
-                self._anatomy = graph.inspect(self.model, seen)
-            self._scored = traced(graph.scored(self.model, self.method.score))
-        return self._anatomy
-
-    def _predict(self, inputs: Tensors) -> tf.Tensor:
-        return self._run("predict", lambda x: _predicted(self.model, x), inputs)
-
-    def _attribute(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-        def attributions(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-            return self._measurement(inputs, targets, seed).attributions
-
-        batched = in_batches(attributions, self._examples_at_once(inputs))
-        return self._run("attribute", batched, inputs, targets, seed)
-
-    def _measure(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-            return self._measurement(inputs, targets, seed), self._scored(inputs, targets)
-
-        batched = in_batches(measured, self._examples_at_once(inputs))
-        return self._run("measure", batched, inputs, targets, seed)
-
-    def _measurement(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        return self.method.build(self._rows(inputs))(inputs, targets, seed)
-
-    def _run(self, name: str, function: Callable, *arguments: Any) -> Any:
-        """Call a function through a graph that is traced once, for any batch, target and seed.
-
-        A model that declares no inputs is traced again for inputs of another shape.
-        """
-        if name not in self._graphs:
-            declared = graph.declared_inputs(self.model)
-            if declared is None:
-                self._graphs[name] = traced(function)
-            else:
-                free = tf.nest.map_structure(
-                    lambda s: tf.TensorSpec(s.shape, self.compute_dtype), declared
-                )
-                signature = [free, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-                with tf.init_scope():
-                    self._graphs[name] = traced(function).get_concrete_function(
-                        *signature[: len(arguments)]
-                    )
-        return self._graphs[name](*arguments)
+        units = self._runner.anatomy(self._runner.cast(inputs)).units
+        return checks.targets(targets, count, units, self.class_names)
 
 
 def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:
     """Give an explainer back, and make one of a model."""
     checks.model(of)
     return of if isinstance(of, Explainer) else builder(of)
-
-
-def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:
-    """Give the class that the model predicts; 1 for a one-unit head without a sigmoid."""
-    logits, head = graph.strip_head(model(inputs, training=False))
-    logits = as_rows(logits)
-    if logits.shape[-1] != 1:
-        return tf.argmax(logits, -1, tf.int32)
-    if head is None:
-        return tf.ones_like(logits[:, 0], tf.int32)
-    return tf.cast(logits[:, 0] > 0, tf.int32)
 
 
 def _refuse_probabilities(outputs: np.ndarray) -> None:

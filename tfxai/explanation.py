@@ -65,7 +65,7 @@ class Explanation:
             "layout": layout,
         }
         with path.open("wb") as file:
-            np.savez_compressed(file, **arrays)
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(_META, json.dumps(meta))
         return path
@@ -96,7 +96,7 @@ class Explanation:
             raise ValueError(f"{path} is not an explanation saved by tfxai: {error}") from error
 
     def plot(self, *, images: Tensors | None = None) -> Any:
-        """Draw each example beside its map, as a matplotlib Figure (see `tfxai.plot.explanation`)."""
+        """Draw each example beside its map, as `tfxai.plot.explanation` does."""
         from tfxai import plot
 
         return plot.explanation(self, images=images)
@@ -141,7 +141,7 @@ def join(parts: list[Explanation]) -> Explanation:
 
 
 def _unpack(name: str, values: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Put the arrays of a structure into `arrays`; return the structure with their keys in place."""
+    """Put a structure's arrays into `arrays`; return the structure with their keys in place."""
     if isinstance(values, dict):
         return {k: _unpack(f"{name}.{k}", v, arrays) for k, v in values.items()}
     if isinstance(values, list | tuple):

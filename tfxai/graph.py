@@ -33,10 +33,12 @@ class Anatomy(NamedTuple):
 
 
 def declared_inputs(model: keras.Model) -> Tensors | None:
-    """Give a functional or Sequential model's inputs as TensorSpecs; None where it declares none."""
-    try:
-        declared = model.input
-    except (AttributeError, ValueError):
+    """Give the inputs that a model declares as TensorSpecs; None for a subclassed model."""
+    if isinstance(model, keras.Sequential):
+        declared = model.inputs[0] if model.built and model.inputs else None
+    else:
+        declared = getattr(model, "_inputs_struct", None)
+    if declared is None:
         return None
     return keras.tree.map_structure(
         lambda x: tf.TensorSpec([None, *x.shape[1:]], keras.backend.standardize_dtype(x.dtype)),
@@ -183,7 +185,9 @@ def _units(outputs: tf.Tensor | None) -> int | None:
 
 
 def _reads_weights_only(operation: tf.Operation) -> bool:
-    return bool(operation.inputs) and all(x.op.type in _FREE - {"Placeholder"} for x in operation.inputs)
+    return bool(operation.inputs) and all(
+        x.op.type in _FREE - {"Placeholder"} for x in operation.inputs
+    )
 
 
 def rows_within(budget: int, anatomy: Anatomy) -> int:

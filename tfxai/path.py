@@ -98,23 +98,21 @@ def adaptive_integral(
     return measure
 
 
-def _integrate(
-    evaluate: Evaluate, like: tf.Tensor, tolerance: float, max_steps: int
-) -> Finished:
+def _integrate(evaluate: Evaluate, like: tf.Tensor, tolerance: float, max_steps: int) -> Finished:
     """Give all examples more nodes, wave by wave, until each is done."""
     count, features = tf.shape(like)[0], like.shape[-1]
     none = tf.zeros([count, 0], like.dtype)
     nodes = Nodes(tf.range(count), none, tf.zeros_like(like)[:, None][:, :0], none[:, None][:, :0])
-    done = Finished(
-        tf.zeros_like(like), tf.zeros([count], like.dtype), tf.zeros([count], tf.int32)
-    )
+    done = Finished(tf.zeros_like(like), tf.zeros([count], like.dtype), tf.zeros([count], tf.int32))
 
     def wave(nodes: Nodes, done: Finished) -> tuple[Nodes, Finished]:
         alpha = _next_positions(nodes, max_steps)
         nodes = _with(nodes, alpha, evaluate(nodes.example, alpha))
         enough = tf.shape(nodes.alpha)[1] >= max_steps
-        stop = (_bridge_error(nodes) <= tolerance) | enough
-        return _select(nodes, ~stop), _finish(_select(nodes, stop), done)
+        weights, error = _weights_and_error(nodes)
+        stop = (error <= tolerance) | enough
+        done = _finish(done, _select(nodes, stop), weights[stop], error[stop])
+        return _select(nodes, ~stop), done
 
     any_size = Nodes(
         tf.TensorShape([None]),
@@ -168,12 +166,11 @@ def _with(nodes: Nodes, alpha: tf.Tensor, value: tf.Tensor) -> Nodes:
     )
 
 
-def _finish(nodes: Nodes, done: Finished) -> Finished:
+def _finish(done: Finished, nodes: Nodes, weights: tf.Tensor, error: tf.Tensor) -> Finished:
     """Integrate the examples in `nodes` and put them where they belong in the batch."""
-    weights, error = _weights_and_error(nodes)
-    integral = tf.linalg.matvec(nodes.value, weights, transpose_a=True)
     place = nodes.example[:, None]
-    steps = tf.fill([tf.size(nodes.example)], tf.shape(nodes.alpha)[1])
+    integral = tf.linalg.matvec(nodes.value, weights, transpose_a=True)
+    steps = tf.fill(tf.shape(error), tf.shape(nodes.alpha)[1])
     return Finished(
         tf.tensor_scatter_nd_update(done.integral, place, integral),
         tf.tensor_scatter_nd_update(done.error, place, error),
@@ -187,24 +184,13 @@ def _weights_and_error(nodes: Nodes) -> tuple[tf.Tensor, tf.Tensor]:
     back = tf.argsort(order, axis=-1)
     alpha = tf.gather(nodes.alpha, order, batch_dims=1)
     rough = tf.gather(quadrature.trapezoid_weights(alpha), back, batch_dims=1)
-    rough_error = _bridge_error(nodes)
     fine = tf.gather(quadrature.parabolic_weights(alpha), back, batch_dims=1)
-    fine_error = batch.ratio(_norm(nodes.gram, fine - rough), _norm(nodes.gram, fine))
+    rough_error = tf.norm(_bridges(nodes, order), axis=-1) / 12**0.5
+    fine_error = tf.minimum(_norm(nodes.gram, fine - rough), rough_error)
     smooth = _increment_correlation(nodes, order) > SMOOTH_CORRELATION
-    return (
-        tf.where(smooth[:, None], fine, rough),
-        tf.where(smooth, tf.minimum(fine_error, rough_error), rough_error),
-    )
-
-
-def _bridge_error(nodes: Nodes) -> tf.Tensor:
-    """Relative L2 error of the trapezoid rule on a random walk, ``[A]``."""
-    order = tf.argsort(nodes.alpha, axis=-1, stable=True)
-    alpha = tf.gather(nodes.alpha, order, batch_dims=1)
-    back = tf.argsort(order, axis=-1)
-    weights = tf.gather(quadrature.trapezoid_weights(alpha), back, batch_dims=1)
-    error = tf.norm(_bridges(nodes, order), axis=-1) / 12**0.5
-    return batch.ratio(error, _norm(nodes.gram, weights))
+    weights = tf.where(smooth[:, None], fine, rough)
+    error = tf.where(smooth, fine_error, rough_error)
+    return weights, batch.ratio(error, _norm(nodes.gram, weights))
 
 
 def _bridges(nodes: Nodes, order: tf.Tensor) -> tf.Tensor:

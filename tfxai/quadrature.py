@@ -39,7 +39,7 @@ def midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @keras.saving.register_keras_serializable("tfxai")
 def squared_midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Midpoint rule on the cells between (k/n)^2: denser near the baseline, where ReLU nets bend most."""
+    """Middles of the cells between (k/n)^2: denser near the baseline, where ReLU nets bend most."""
     edges = np.linspace(0, 1, n + 1) ** 2
     return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
 

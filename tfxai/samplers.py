@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch
+from tfxai.baselines import Baseline
 from tfxai.kernels import Kernel
 from tfxai.types import Sample, Sampler, Tensors
 
@@ -28,17 +29,18 @@ def line(baseline: Tensors, nodes: np.ndarray, weights: np.ndarray) -> Sampler:
     return sample
 
 
-def random_line(baselines: Tensors) -> Sampler:
-    """Points x' + alpha (x - x'), x' drawn from `baselines` ``[R, ...]`` and alpha from U(0, 1)."""
+def random_line(baseline: Baseline) -> Sampler:
+    """Points x' + alpha (x - x'), x' one of the references drawn at random, alpha ~ U(0, 1)."""
 
     def sample(inputs: Tensors, k: tf.Tensor, seed: tf.Tensor) -> Sample:
         del k
         dtype = batch.dtype(inputs)
         which, where = split(seed)
-        count = tf.shape(tf.nest.flatten(baselines)[0])[0]
+        references = baseline(inputs)
+        count = tf.nest.flatten(references)[0].shape[0]
         index = tf.random.stateless_uniform([], which, 0, count, tf.int32)
         alpha = tf.random.stateless_uniform([], where, dtype=dtype)
-        chosen = tf.nest.map_structure(lambda b: tf.cast(b, dtype)[index], baselines)
+        chosen = tf.nest.map_structure(lambda r: r[index], references)
         step = tf.nest.map_structure(tf.subtract, inputs, chosen)
         point = tf.nest.map_structure(lambda b, d: b + alpha * d, chosen, step)
         return Sample(point, step, tf.ones([], dtype))
@@ -61,7 +63,9 @@ def noise(kernel: Kernel, noise_level: float) -> Sampler:
             for x, s in zip(flat, tf.unstack(seeds, len(flat)), strict=True)
         ]
         ones = tf.nest.map_structure(lambda x: tf.ones([1] * x.shape.rank, x.dtype), inputs)
-        return Sample(tf.nest.pack_sequence_as(inputs, points), ones, tf.ones([], batch.dtype(inputs)))
+        return Sample(
+            tf.nest.pack_sequence_as(inputs, points), ones, tf.ones([], batch.dtype(inputs))
+        )
 
     return sample
 

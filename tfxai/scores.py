@@ -110,8 +110,9 @@ def as_rows(outputs: tf.Tensor) -> tf.Tensor:
         return outputs[:, None]
     if outputs.shape.rank != 2:
         raise ValueError(
-            f"The model's outputs have shape {outputs.shape}, but this score needs [batch, classes]. "
-            "Pass `score=` a function (outputs, targets) -> [B] that says which number to explain."
+            f"The model's outputs have shape {outputs.shape}, but this score needs "
+            "[batch, classes]. Pass `score=` a function (outputs, targets) -> [B] that "
+            "says which number to explain."
         )
     return outputs
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from os import PathLike
 from typing import Any, BinaryIO, NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_TYPES = {
+_TYPES: dict[str, type[np.generic]] = {
     "FloatStorage": np.float32,
     "DoubleStorage": np.float64,
     "HalfStorage": np.float16,
@@ -82,7 +81,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     return {name: _view(tensor, storages[tensor.storage]) for name, tensor in tensors.items()}
 
 
-def _read_storage(file: BinaryIO, dtype: Callable) -> np.ndarray:
+def _read_storage(file: BinaryIO, dtype: type[np.generic]) -> np.ndarray:
     count = int.from_bytes(file.read(8), "little")
     size = count * np.dtype(dtype).itemsize
     data = file.read(size)
@@ -96,10 +95,10 @@ def _rebuild_tensor(storage: str, offset: int, shape: tuple, strides: tuple, *_:
 
 
 def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
-    last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
+    last = tensor.offset + sum(
+        (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
+    )
     if last >= storage.size or min(tensor.strides, default=0) < 0 or tensor.offset < 0:
         raise EOFError("a tensor reaches beyond its storage")
     strides = [s * storage.itemsize for s in tensor.strides]
-    return np.lib.stride_tricks.as_strided(
-        storage[tensor.offset :], tensor.shape, strides
-    ).copy()
+    return np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides).copy()

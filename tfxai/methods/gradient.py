@@ -1,15 +1,15 @@
-"""Plain gradients (Simonyan et al. 2014), gradient times input, and a random map to compare with."""
+"""Plain gradients (Simonyan et al. 2014), gradient times input, and a random map."""
 
 from __future__ import annotations
-
 
 import keras
 import tensorflow as tf
 
 from tfxai import checks, scores
 from tfxai.estimate import gradient_of
-from tfxai.explainer import Explainer, Method
+from tfxai.explainer import Explainer
 from tfxai.graph import scored
+from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, Tensors
 
 
@@ -124,5 +124,3 @@ def maps_only(measure: Measurement) -> Attribution:
         return measure(inputs, targets, seed).attributions
 
     return attribute
-
-

@@ -13,11 +13,12 @@ from tfxai import aggregators, batch, checks, samplers, scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import estimate, gradient_of
-from tfxai.explainer import Explainer, Method
+from tfxai.explainer import Explainer
 from tfxai.graph import scored
 from tfxai.methods.smoothing import with_standard_error
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, midpoint
+from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
 
@@ -75,34 +76,30 @@ def integrated_gradients(
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
         checks.real("tolerance", tolerance, above=0)
-    if quadrature != "adaptive" and (isinstance(quadrature, str) or not callable(quadrature)):
+    if quadrature != "adaptive" and not callable(quadrature):
         raise ValueError(
             f"quadrature={quadrature!r}: expected 'adaptive' or a rule, e.g. "
             "tfxai.quadrature.gauss_legendre"
         )
     if tolerance is not None and quadrature != "adaptive":
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
+    most = steps if tolerance is None else max_steps
+    rule = quadrature if callable(quadrature) else midpoint if most == 1 else None
     reference = as_baseline(baseline, bounds)
     scored_model = scored(model, score)
-    rough = gradient_of(scored_model)
+    attribution = gradient_of(scored_model)
 
     def build(rows: int) -> Measurement:
         def from_one(x0: Tensors) -> Measurement:
-            if quadrature != "adaptive" or (tolerance is None and steps == 1):
-                rule = midpoint if quadrature == "adaptive" else quadrature
-                return fixed_integral(rough, x0, *rule(steps), rows=rows)
+            if rule is not None:
+                return fixed_integral(attribution, x0, *rule(steps), rows=rows)
             return adaptive_integral(
-                rough,
-                x0,
-                tolerance=tolerance or 0.0,
-                max_steps=max_steps if tolerance is not None else steps,
-                rows=rows,
+                attribution, x0, tolerance=tolerance or 0.0, max_steps=most, rows=rows
             )
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    kept = max_steps if tolerance is not None else steps
-    method = Method(build, score, copies=2 * kept + 4 if quadrature == "adaptive" else 8)
+    method = Method(build, score, copies=2 * most + 4 if rule is None else 8)
     options = {
         "baseline": baseline,
         "steps": steps,
@@ -148,27 +145,30 @@ def expected_gradients(
         array([[2., 6.]], dtype=float32)
     """
     checks.positive_integer("samples", samples)
-    references = tf.nest.map_structure(lambda b: np.asarray(b, "float64"), baselines)
-    for name, value in checks.named_leaves(references):
-        if value.ndim < 2 or len(value) == 0 or not np.isfinite(value).all():
+    arrays = tf.nest.map_structure(np.asarray, baselines)
+    for array in tf.nest.flatten(arrays):
+        if array.ndim < 2 or len(array) == 0:
             raise ValueError(
-                f"{name.replace('inputs', 'baselines')}: expected finite examples [R, ...], got "
-                f"shape {list(value.shape)}"
+                f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
             )
+    references = as_baseline(arrays)
     attribution = gradient_of(scored(checks.model(model), score))
 
     def build(rows: int) -> Measurement:
-        return with_standard_error(
-            attribution, rows, samplers.random_line(references), samples
-        )
+        return with_standard_error(attribution, rows, samplers.random_line(references), samples)
 
     method = Method(build, score, random=True, copies=8)
-    options = {"baselines": references, "samples": samples, "score": score}
+    options = {"baselines": arrays, "samples": samples, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)
 
 
 def fixed_integral(
-    attribution: Attribution, baseline: Tensors, nodes: np.ndarray, weights: np.ndarray, *, rows: int
+    attribution: Attribution,
+    baseline: Tensors,
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    *,
+    rows: int,
 ) -> Measurement:
     """Integrate (x - x') * attribution along the path by a fixed rule.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from tfxai import aggregators, batch, checks, kernels, samplers
 from tfxai.estimate import estimate
-from tfxai.explainer import Explainer, Method, as_explainer
+from tfxai.explainer import Explainer, as_explainer
 from tfxai.kernels import Kernel
 from tfxai.methods.gradient import gradient, maps_only, without_numbers
+from tfxai.runner import Method
 from tfxai.types import Aggregator, Attribution, Measured, Measurement, Sampler, Tensors
 
 
@@ -150,7 +154,13 @@ def with_standard_error(
     return measure
 
 
-def _smoothed(of, base: Explainer, build, builder, options) -> Explainer:
+def _smoothed(
+    of: keras.Model,
+    base: Explainer,
+    build: Callable[[int], Measurement],
+    builder: Callable[..., Explainer],
+    options: dict[str, Any],
+) -> Explainer:
     method = Method(build, base.method.score, random=True, copies=base.method.copies + 6)
     return Explainer(of, method, builder=builder, options=options)
 
@@ -164,5 +174,7 @@ def _noise(samples: int, noise_level: float, kernel: Kernel) -> Sampler:
     checks.positive_integer("samples", samples)
     checks.real("noise_level", noise_level, least=0)
     if not callable(getattr(kernel, "inverse_cdf", None)):
-        raise TypeError(f"kernel={kernel!r}: expected a tfxai.kernels.Kernel, such as kernels.gaussian")
+        raise TypeError(
+            f"kernel={kernel!r}: expected a tfxai.kernels.Kernel, such as kernels.gaussian"
+        )
     return samplers.noise(kernel, noise_level)

@@ -1,0 +1,95 @@
+"""What ``make demo`` shows: real photos, a trained classifier, and every method's maps."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+
+import tfxai
+from tfxai import plot, zoo
+from tfxai.explanation import Explanation
+
+SKIMAGE_PHOTOS = ("chelsea", "coffee")
+FOOLBOX_PHOTOS = (0, 15)
+_NUMBERS = {"map error": "map_error", "gap": "completeness_gap", "gradients": "steps"}
+SIGNED = {
+    "gradient times input",
+    "integrated gradients",
+    "expected gradients",
+}
+
+
+def photos(size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Give a few photos by name, ``[H, W, 3]`` in 0..255."""
+    files = {name: zoo.skimage_photo(name) for name in SKIMAGE_PHOTOS}
+    labelled = zoo.foolbox_photos()
+    files |= {labelled[i][0].stem: labelled[i][0] for i in FOOLBOX_PHOTOS}
+    return {name: zoo.centre_crop(Image.open(file), size) for name, file in files.items()}
+
+
+def predictions(classifier: zoo.Classifier, photos: dict[str, np.ndarray]) -> list[tuple[str, str]]:
+    """Give the five likeliest classes of each photo, as text."""
+    pixels = classifier.preprocess(np.stack(list(photos.values())))
+    lines = []
+    for name, row in zip(photos, classifier.model.predict(pixels, verbose=0), strict=True):
+        best = np.argsort(-row)[:5]
+        names = [_class_name(classifier, i) for i in best]
+        lines.append(
+            (name, ", ".join(f"{n} {row[i]:.1%}" for n, i in zip(names, best, strict=True)))
+        )
+    return lines
+
+
+def explainers(classifier: zoo.Classifier, references: np.ndarray) -> dict[str, tfxai.Explainer]:
+    """Give every method, with its defaults."""
+    model = classifier.model
+    return {
+        "gradient": tfxai.gradient(model),
+        "gradient times input": tfxai.gradient_times_input(model),
+        "integrated gradients": tfxai.integrated_gradients(model),
+        "expected gradients": tfxai.expected_gradients(model, references),
+        "smoothgrad": tfxai.smoothgrad(model),
+        "smoothgrad squared": tfxai.smoothgrad_squared(model),
+        "vargrad": tfxai.vargrad(model),
+        "random": tfxai.random_attribution(model),
+    }
+
+
+def records(
+    classifier: zoo.Classifier, photos: dict[str, np.ndarray], console: Console
+) -> dict[str, Explanation]:
+    """Explain the photos by every method; the other labelled photos serve as references."""
+    inputs = classifier.preprocess(np.stack(list(photos.values())))
+    others = [p for i, (p, _) in enumerate(zoo.foolbox_photos()) if i not in FOOLBOX_PHOTOS]
+    crops = [zoo.centre_crop(Image.open(p), classifier.size) for p in others]
+    methods = explainers(classifier, classifier.preprocess(np.stack(crops)))
+    steps = track(methods.items(), "Explaining", console=console)
+    return {name: method.explain(inputs, verbose=0) for name, method in steps}
+
+
+def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
+    """Tabulate the estimated map error and completeness gap of the methods that know them."""
+    table = Table(Column("method", no_wrap=True), Column("photo", no_wrap=True), *_NUMBERS)
+    for method, record in records.items():
+        for i, photo in enumerate(photos):
+            if "map_error" in record.numbers:
+                numbers = [record.numbers.get(key) for key in _NUMBERS.values()]
+                table.add_row(method, photo, *("" if v is None else f"{v[i]:.3g}" for v in numbers))
+    return table
+
+
+def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Figure:
+    """Draw each photo beside its maps: signed where they sum to the score, else their size."""
+    first = next(iter(records.values()))
+    labels = [f"{name.split(',')[0]}" for name in first.target_names]
+    maps = {name: record.attributions for name, record in records.items()}
+    signs = ["signed" if name in SIGNED else "positive" for name in maps]
+    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs)
+
+
+def _class_name(classifier: zoo.Classifier, index: int) -> str:
+    return classifier.names[index].split(",")[0] if classifier.names else str(index)

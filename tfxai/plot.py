@@ -1,0 +1,213 @@
+"""Figures: here, and only here, attributions are summed over channels, scaled and clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+SIGNS = ("signed", "positive")
+GREY = 0.35
+"""How much of the photo shines through an overlay's map at its strongest."""
+MOST_ROWS = 8
+MOST_BARS = 20
+
+
+def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
+    """Sum one example's attribution over channels, ``[H, W, C]`` -> ``[H, W]``.
+
+    "signed" sums the values, "positive" their sizes. Other ranks keep their shape.
+
+    Example:
+        >>> flat_map(np.array([[[1.0, -3.0]]]), sign="positive")
+        array([[4.]])
+    """
+    _check_sign(sign)
+    values = np.abs(attribution) if sign == "positive" else attribution
+    return values.sum(-1) if values.ndim == 3 else values
+
+
+def scale(values: np.ndarray, *, sign: str = "signed", percentile: float | None = 99) -> np.ndarray:
+    """Scale a map to [-1, 1] ("signed", 0 stays 0) or [0, 1] ("positive") for drawing.
+
+    Args:
+        values: any shape.
+        sign: "signed" or "positive".
+        percentile: the value (of the sizes) that becomes 1; larger ones are clipped. Where it is
+            0, as on sparse maps, the maximum serves. None takes the maximum.
+
+    Returns:
+        The scaled map; all zeros for a constant "positive" map or a zero "signed" one.
+
+    Reference:
+        PAIR's visualisations and METHODS 4.7, 6.7.
+
+    Example:
+        >>> scale(np.array([0.0, 0.0, -4.0, 2.0]), percentile=None)
+        array([ 0. ,  0. , -1. ,  0.5])
+    """
+    _check_sign(sign)
+    values = np.asarray(values, np.float64)
+    low = values.min() if sign == "positive" else 0.0
+    sizes = np.abs(values - low)
+    top = sizes.max() if percentile is None else np.percentile(sizes, percentile)
+    top = top or sizes.max()
+    if top < np.finfo(np.float32).tiny:
+        return np.zeros_like(values)
+    return np.clip((values - low) / top, 0 if sign == "positive" else -1, 1)
+
+
+def overlay(
+    image: np.ndarray,
+    attribution: np.ndarray,
+    *,
+    sign: str = "signed",
+    percentile: float | None = 99,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw an attribution ``[H, W, C]`` over its image ``[H, W, 3 | 1]``.
+
+    Strong attributions hide the (grey) image, weak ones let it through; red speaks for the
+    target, blue against it.
+    """
+    axes = axes or Figure(figsize=(4, 4)).subplots()
+    values = scale(flat_map(attribution, sign=sign), sign=sign, percentile=percentile)
+    axes.imshow(displayable(image).mean(-1), cmap="gray", vmin=0, vmax=1)
+    strength = np.clip(np.abs(values), 0, 1) ** 0.5 * (1 - GREY / 2)
+    axes.imshow(values, alpha=strength, **_colours(sign))
+    axes.set_axis_off()
+    return axes
+
+
+def draw_map(
+    attribution: np.ndarray,
+    *,
+    sign: str = "signed",
+    percentile: float | None = 99,
+    axes: Axes | None = None,
+) -> Axes:
+    """Draw one example's attribution: images and ``[T, C]`` as a map, features ``[F]`` as bars."""
+    axes = axes or Figure(figsize=(4, 4)).subplots()
+    if attribution.ndim == 1:
+        return _bars(attribution, axes)
+    values = scale(flat_map(attribution, sign=sign), sign=sign, percentile=percentile)
+    axes.imshow(values, interpolation="nearest", **_colours(sign))
+    axes.set_aspect("equal" if attribution.ndim == 3 else "auto")
+    axes.set_axis_off()
+    return axes
+
+
+def panel(
+    images: Sequence[np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
+    *,
+    labels: Sequence[str] | None = None,
+    signs: Sequence[str] | str = "signed",
+    percentile: float | None = 99,
+) -> Figure:
+    """Draw each image beside its maps, a row for each image and a titled column for each method.
+
+    Args:
+        images: ``[N, H, W, 3 | 1]``, in any range.
+        maps: title -> attributions ``[N, ...]``.
+        labels: a line under each image.
+        signs: "signed" or "positive", for all or for each method.
+        percentile: see `scale`.
+    """
+    signs = [signs] * len(maps) if isinstance(signs, str) else signs
+    rows, columns = len(images), 1 + len(maps)
+    figure = Figure(figsize=(2.3 * columns, 2.45 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for i, image in enumerate(images):
+        grid[i, 0].imshow(_rgb_or_grey(displayable(image)), cmap="gray", vmin=0, vmax=1)
+        grid[i, 0].set_axis_off()
+        if labels is not None:
+            grid[i, 0].text(
+                0.5, -0.03, labels[i], transform=grid[i, 0].transAxes, ha="center", va="top", size=9
+            )
+        for j, (title, attributions) in enumerate(maps.items(), 1):
+            draw_map(
+                np.asarray(attributions[i]),
+                sign=signs[j - 1],
+                percentile=percentile,
+                axes=grid[i, j],
+            )
+            if i == 0:
+                grid[i, j].set_title(title, size=10)
+    return figure
+
+
+def explanation(record: Any, *, images: Any = None) -> Figure:
+    """Draw an `Explanation`, up to eight examples, image inputs beside their maps."""
+    inputs = record.inputs if images is None else images
+    if not isinstance(record.attributions, np.ndarray):
+        return _several_inputs(record)
+    labels = [f"{n[:24]}  {s:.3g}" for n, s in zip(record.target_names, record.scores, strict=True)]
+    shown = slice(0, MOST_ROWS)
+    maps = record.attributions[shown]
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 4 and inputs.shape[-1] in (1, 3):
+        title = record.settings["method"].replace("_", " ")
+        return panel(list(inputs[shown]), {title: list(maps)}, labels=labels[shown])
+    figure = Figure(figsize=(5, 2.6 * len(maps)), layout="constrained")
+    for axes, values, label in zip(
+        figure.subplots(len(maps), squeeze=False)[:, 0], maps, labels, strict=False
+    ):
+        draw_map(values, axes=axes)
+        axes.set_title(label, size=9)
+    return figure
+
+
+def displayable(image: np.ndarray) -> np.ndarray:
+    """Bring an image of any range to [0, 1]: 0..255 and 0..1 as they are, others by their ends."""
+    image = np.asarray(image, np.float64)
+    low, high = image.min(), image.max()
+    if low >= 0 and high <= 1:
+        return image
+    if low >= 0 and high <= 255:
+        return image / 255
+    return (image - low) / (high - low)
+
+
+def _several_inputs(record: Any) -> Figure:
+    parts = (
+        record.attributions.items()
+        if isinstance(record.attributions, dict)
+        else enumerate(record.attributions)
+    )
+    named = [(str(name), values) for name, values in parts]
+    rows = min(len(record.targets), MOST_ROWS)
+    figure = Figure(figsize=(4 * len(named), 2.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, len(named), squeeze=False)
+    for j, (name, values) in enumerate(named):
+        grid[0, j].set_title(name, size=10)
+        for i in range(rows):
+            draw_map(values[i], axes=grid[i, j])
+    return figure
+
+
+def _bars(values: np.ndarray, axes: Axes) -> Axes:
+    """Draw the largest features as bars."""
+    order = np.argsort(-np.abs(values))[:MOST_BARS][::-1]
+    colours = ["tab:red" if v > 0 else "tab:blue" for v in values[order]]
+    axes.barh([str(i) for i in order], values[order], color=colours)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_ylabel("feature")
+    return axes
+
+
+def _colours(sign: str) -> dict[str, Any]:
+    if sign == "signed":
+        return {"cmap": "RdBu_r", "vmin": -1, "vmax": 1}
+    return {"cmap": "magma", "vmin": 0, "vmax": 1}
+
+
+def _rgb_or_grey(image: np.ndarray) -> np.ndarray:
+    return image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
+
+
+def _check_sign(sign: str) -> None:
+    if sign not in SIGNS:
+        raise ValueError(f"sign={sign!r}: expected one of {', '.join(map(repr, SIGNS))}")

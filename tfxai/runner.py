@@ -1,0 +1,140 @@
+"""Runs a method on a model: in graphs that are traced once, and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfxai import batch, graph
+from tfxai.estimate import in_batches, traced
+from tfxai.scores import as_rows
+from tfxai.types import Measured, Measurement, Score, Tensors
+
+MEMORY_BUDGET = 2**30
+"""Bytes that the intermediate results of one chunk may take, about."""
+ROWS_OF_UNKNOWN_SIZE = 8
+
+
+class Method(NamedTuple):
+    """What an explainer runs."""
+
+    build: Callable[[int], Measurement]
+    """Rows that may be differentiated at once -> the measurement."""
+    score: Score
+    """What is explained."""
+    random: bool = False
+    """Whether the seed matters."""
+    copies: int = 4
+    """How many arrays of an example's size it keeps for each example."""
+
+
+class Runner:
+    """A method on a model, for concrete or symbolic inputs of any batch size.
+
+    Args:
+        model: the explained model; its variables are shared.
+        method: what to run.
+        dtype: the inputs' type, "float32" or "float64".
+    """
+
+    def __init__(self, model: keras.Model, method: Method, dtype: str):
+        self.model = model
+        self.method = method
+        self.dtype = tf.as_dtype(dtype)
+        self.memory = MEMORY_BUDGET
+        self._scored = traced(graph.scored(model, method.score))
+        self._anatomy: graph.Anatomy | None = None
+        self._graphs: dict[str, Callable] = {}
+
+    def cast(self, inputs: Tensors) -> Tensors:
+        """Give inputs in the runner's type and the structure that the model declares."""
+        specs = graph.declared_inputs(self.model)
+        flat = [tf.cast(x, self.dtype) for x in tf.nest.flatten(inputs)]
+        return tf.nest.pack_sequence_as(inputs if specs is None else specs, flat)
+
+    def anatomy(self, inputs: Tensors) -> graph.Anatomy:
+        """Look at the model; once, on the first (cast) inputs that are seen."""
+        if self._anatomy is None:
+            seen = tf.nest.map_structure(
+                lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
+            )
+            with tf.init_scope():
+                self._anatomy = graph.inspect(self.model, seen)
+        return self._anatomy
+
+    def predict(self, inputs: Tensors) -> tf.Tensor:
+        """Give the class that the model predicts for each example, ``[B]``."""
+        return self._graph("predict", lambda x: _predicted(self.model, x), 1)(inputs)
+
+    def attribute(self, inputs: Tensors) -> Callable[..., Tensors]:
+        """Give the attribution, traced for inputs like these."""
+
+        def attributions(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+            return self._measured(inputs, targets, seed).attributions
+
+        return self._graph("attribute", in_batches(attributions, self.examples_at_once(inputs)), 3)
+
+    def measure(self, inputs: Tensors) -> Callable[..., tuple[Measured, tf.Tensor]]:
+        """Give the measurement and the scores, traced for inputs like these."""
+
+        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+            return self._measured(inputs, targets, seed), self._scored(inputs, targets)
+
+        return self._graph("measure", in_batches(measured, self.examples_at_once(inputs)), 3)
+
+    def rows(self, inputs: Tensors) -> int:
+        """Give how many rows may be differentiated at once."""
+        if batch.features(inputs) is None:
+            return ROWS_OF_UNKNOWN_SIZE
+        return graph.rows_within(self.memory, self.anatomy(inputs))
+
+    def examples_at_once(self, inputs: Tensors) -> int:
+        """Give how many examples fit, with what the method keeps for each."""
+        features = batch.features(inputs)
+        if features is None:
+            return ROWS_OF_UNKNOWN_SIZE
+        kept = self.method.copies * features * self.dtype.size
+        return max(1, min(self.rows(inputs), self.memory // kept))
+
+    def shrink(self, inputs: Tensors) -> bool:
+        """Halve the memory budget; False if a single row was too much already."""
+        if self.rows(inputs) == 1:
+            return False
+        self.memory //= 2
+        self._graphs.clear()
+        return True
+
+    def _measured(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        return self.method.build(self.rows(inputs))(inputs, targets, seed)
+
+    def _graph(self, name: str, function: Callable, arguments: int) -> Callable:
+        """Trace a function of (inputs, targets, seed) once, for any batch, target and seed.
+
+        A model that declares no inputs is traced again for inputs of another shape.
+        """
+        if name not in self._graphs:
+            declared = graph.declared_inputs(self.model)
+            if declared is None:
+                self._graphs[name] = traced(function)
+            else:
+                free = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape, self.dtype), declared)
+                signature = [free, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+                with tf.init_scope():
+                    self._graphs[name] = traced(function).get_concrete_function(
+                        *signature[:arguments]
+                    )
+        return self._graphs[name]
+
+
+def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:
+    """Give the class that the model predicts; 1 for a one-unit head without a sigmoid."""
+    logits, head = graph.strip_head(model(inputs, training=False))
+    logits = as_rows(logits)
+    if logits.shape[-1] != 1:
+        return tf.argmax(logits, -1, tf.int32)
+    if head is None:
+        return tf.ones_like(logits[:, 0], tf.int32)
+    return tf.cast(logits[:, 0] > 0, tf.int32)
