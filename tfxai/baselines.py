@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,8 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
         raise ValueError("baseline=None: expected a number, an array, or one of " + _listed())
     if isinstance(value, str):
         return _named(value, bounds)
-    parts = [np.asarray(v) for v in tf.nest.flatten(value)]
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, Real) for v in value)
+    parts = [np.asarray(v) for v in ([value] if numbers else tf.nest.flatten(value))]
     for part in parts:
         if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
             raise ValueError(f"baseline must be finite numbers, got {part.dtype} {_short(part)}")

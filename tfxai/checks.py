@@ -152,8 +152,9 @@ def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> No
         raise ValueError(f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}")
     if value.shape[0] == 0:
         raise ValueError(f"{name} is an empty batch, shape {list(value.shape)}")
-    if value.dtype.kind not in "iub" and not np.isfinite(value.astype(np.float64)).all():
-        bad = np.argwhere(~np.isfinite(value.astype(np.float64)))
+    finite = np.isfinite(value)
+    if not finite.all():
+        bad = np.argwhere(~finite)
         raise ValueError(
             f"{name} has {len(bad)} NaN or infinite values, the first at {bad[0].tolist()}"
         )

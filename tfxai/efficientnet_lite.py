@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan & Le 2019, the Lite variants) in Keras, filled from a PyTorch state dict."""
+"""EfficientNet-Lite (Tan & Le 2019) in Keras, filled from a PyTorch state dict."""
 
 from __future__ import annotations
 

@@ -127,10 +127,11 @@ class Explainer(keras.Model):
         count = len(tf.nest.flatten(inputs)[0])
         if targets is not None:
             targets = self._checked_targets(inputs, targets)
-        fitting = self._runner.examples_at_once(self._runner.cast(inputs))
-        size = (
-            fitting if batch_size == "auto" else checks.positive_integer("batch_size", batch_size)
-        )
+        one = self._runner.cast(keras.tree.map_structure(lambda x: x[:1], inputs))
+        if batch_size == "auto":
+            size = min(count, self._runner.examples_at_once(one))
+        else:
+            size = min(count, checks.positive_integer("batch_size", batch_size))
         progress = keras.utils.Progbar(count) if verbose and count > size else None
         parts: list[Explanation] = []
         start = 0
@@ -141,7 +142,7 @@ class Explainer(keras.Model):
                 chosen = None if targets is None else targets[part]
                 parts.append(self._explain_batch(examples, chosen, seed))
             except tf.errors.ResourceExhaustedError:
-                if not self._runner.shrink(self._runner.cast(inputs)):
+                if not self._runner.shrink(one):
                     raise
                 size = max(1, size // 2)
                 continue
@@ -190,18 +191,17 @@ class Explainer(keras.Model):
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, graph.declared_inputs(self.model))
-        cast = self._runner.cast(inputs)
-        anatomy = self._runner.anatomy(cast)
+        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
+        anatomy = self._runner.anatomy(one)
         linear = anatomy.head is None and (anatomy.units or 1) > 1
         if linear and not self._has_logits and wants_logits(self.method.score):
-            one = tf.nest.map_structure(lambda x: x[:1], cast)
             _refuse_probabilities(np.asarray(self.model(one, training=False)))
             self._has_logits = True
 
     def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
         count = np.shape(tf.nest.flatten(inputs)[0])[0]
-        units = self._runner.anatomy(self._runner.cast(inputs)).units
-        return checks.targets(targets, count, units, self.class_names)
+        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
+        return checks.targets(targets, count, self._runner.anatomy(one).units, self.class_names)
 
 
 def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:

@@ -40,6 +40,8 @@ def declared_inputs(model: keras.Model) -> Tensors | None:
         declared = getattr(model, "_inputs_struct", None)
     if declared is None:
         return None
+    if isinstance(declared, list | tuple) and len(declared) == 1:
+        declared = declared[0]  # keras.Model(model.inputs, ...) is called with a bare tensor
     return keras.tree.map_structure(
         lambda x: tf.TensorSpec([None, *x.shape[1:]], keras.backend.standardize_dtype(x.dtype)),
         declared,

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -31,8 +31,8 @@ class Classifier(NamedTuple):
     """Height and width."""
     preprocess: Callable[[np.ndarray], np.ndarray]
     """RGB ``[..., 3]`` in 0..255 -> the model's input, float32."""
-    bounds: tuple[float, float]
-    """Smallest and largest value of a preprocessed pixel."""
+    bounds: tuple[Any, Any]
+    """What black and white become, scalars or per channel."""
     names: tuple[str, ...] | None
     """Of the classes."""
 
@@ -59,8 +59,8 @@ def load(name: str, *, weights: str | None = "imagenet") -> Classifier:
     if name in application_names():
         return _application(name, weights)
     raise ValueError(
-        f"name={name!r}: expected {', '.join(efficientnet_lite.LITES)}, or a model of keras.applications, such as "
-        "ResNet50"
+        f"name={name!r}: expected {', '.join(efficientnet_lite.LITES)}, or a model of "
+        "keras.applications, such as ResNet50"
     )
 
 
@@ -138,9 +138,8 @@ def _application(name: str, weights: str | None) -> Classifier:
         names = imagenet_names()
         model.class_names = list(names)
     preprocess = partial(_preprocess_application, module.preprocess_input)
-    ends = preprocess(np.array([[[[0, 0, 0], [255, 255, 255]]]]))
-    bounds = (float(ends.min()), float(ends.max()))
-    return Classifier(model, model.input_shape[1:3], preprocess, bounds, names)
+    black, white = preprocess(np.array([[[[0, 0, 0], [255, 255, 255]]]]))[0, 0]
+    return Classifier(model, model.input_shape[1:3], preprocess, (black, white), names)
 
 
 def _preprocess_application(function: Callable, pixels: np.ndarray) -> np.ndarray:

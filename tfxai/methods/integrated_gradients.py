@@ -17,7 +17,7 @@ from tfxai.explainer import Explainer
 from tfxai.graph import scored
 from tfxai.methods.smoothing import with_standard_error
 from tfxai.path import adaptive_integral
-from tfxai.quadrature import Rule, midpoint
+from tfxai.quadrature import Rule, trapezoid
 from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
@@ -84,7 +84,7 @@ def integrated_gradients(
     if tolerance is not None and quadrature != "adaptive":
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
-    rule = quadrature if callable(quadrature) else midpoint if most == 1 else None
+    rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
     reference = as_baseline(baseline, bounds)
     scored_model = scored(model, score)
     attribution = gradient_of(scored_model)

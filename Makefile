@@ -1,0 +1,37 @@
+# Needs Python 3.11 or newer, and nothing else; everything is installed into .venv.
+PYTHON ?= python3.11
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test lint format benchmark clean
+
+demo: .venv/demo
+	$(BIN)/tfxai demo --out demo
+
+test: .venv/dev
+	$(BIN)/pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmark: .venv/dev
+	$(BIN)/pip install --quiet scikit-learn
+	$(BIN)/python examples/benchmarks/path_rules.py
+	$(BIN)/python examples/benchmarks/peak_memory.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+# A stamp for each set of extras, made anew when the dependencies change.
+.venv/demo .venv/dev: .venv/%: pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,256 @@
+"""Every method, however it is run, gives the same numbers.
+
+Eager, in a graph, by predict over a dataset, inside a functional model, from a .keras file and
+from a SavedModel; in float32, float64 and mixed precision; without a new trace for another batch
+size, target or seed; whatever the batch and the chunk. A method joins by its line in METHODS.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.conftest import small_cnn, two_inputs
+
+REFERENCES = np.random.default_rng(9).normal(size=(3, 8, 8, 3))
+METHODS = {
+    "gradient": tfxai.gradient,
+    "gradient_times_input": tfxai.gradient_times_input,
+    "random_attribution": tfxai.random_attribution,
+    "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=12),
+    "tolerance": lambda m: tfxai.integrated_gradients(m, tolerance=0.02, max_steps=60),
+    "gauss_legendre": lambda m: tfxai.integrated_gradients(
+        m, steps=6, quadrature=tfxai.quadrature.gauss_legendre, score=tfxai.scores.probability
+    ),
+    "references": lambda m: tfxai.integrated_gradients(m, steps=9, baseline=REFERENCES),
+    "blur": lambda m: tfxai.integrated_gradients(m, steps=9, baseline="blur"),
+    "black": lambda m: tfxai.integrated_gradients(
+        m, steps=9, baseline="black", bounds=([-1, -2, -3], 1)
+    ),
+    "expected_gradients": lambda m: tfxai.expected_gradients(m, REFERENCES, samples=5),
+    "smoothgrad": lambda m: tfxai.smoothgrad(m, samples=5),
+    "smoothgrad_squared": lambda m: tfxai.smoothgrad_squared(m, samples=5),
+    "vargrad": lambda m: tfxai.vargrad(m, samples=5),
+    "smoothed_ig": lambda m: tfxai.smoothgrad(
+        tfxai.integrated_gradients(m, steps=5), samples=3, noise_level=0.05
+    ),
+    "smoothed_eg": lambda m: tfxai.smoothgrad(
+        tfxai.expected_gradients(m, REFERENCES, samples=2), samples=3
+    ),
+}
+ULP = {"rtol": 1e-4, "atol": 1e-6}
+
+
+@pytest.fixture(params=METHODS)
+def method(request):
+    return METHODS[request.param]
+
+
+def test_all_ways_to_run_give_equal_numbers(method, cnn, images, tmp_path):
+    explainer = method(cnn)
+    maps = explainer(images).numpy()
+    assert maps.shape == images.shape
+    assert np.isfinite(maps).all()
+    assert maps.any()
+
+    graph = tf.function(lambda x: explainer(x))
+    np.testing.assert_array_equal(graph(tf.constant(images)), maps)
+    record = explainer.explain(images, verbose=0)
+    np.testing.assert_allclose(record.attributions, maps, **ULP)
+
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(2)
+    np.testing.assert_allclose(explainer.predict(dataset, verbose=0), maps, **ULP)
+
+    explainer.save(tmp_path / "explainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "explainer.keras")
+    np.testing.assert_array_equal(loaded(images), maps)
+
+    inputs = keras.Input((8, 8, 3))
+    both = keras.Model(inputs, {"prediction": cnn(inputs), "why": explainer(inputs)})
+    assert both.output_shape[1] == (None, 8, 8, 3)
+    np.testing.assert_array_equal(both(images)["why"], maps)
+    both.save(tmp_path / "both.keras")
+    reloaded = keras.saving.load_model(tmp_path / "both.keras")(images)
+    np.testing.assert_array_equal(reloaded["why"], maps)
+    np.testing.assert_array_equal(reloaded["prediction"], cnn(images))
+
+    both.export(tmp_path / "saved", verbose=False)
+    served = tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_array_equal(served.serve(images)["why"], maps)
+    np.testing.assert_allclose(served.serve(images[:1])["why"], maps[:1], **ULP)
+
+
+def test_another_batch_size_target_or_seed_is_not_traced_again(method, images):
+    keras.utils.set_random_seed(1)
+    traces = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            traces.append(x.shape)
+            return x
+
+    cnn = small_cnn()
+    inputs = keras.Input((8, 8, 3))
+    explainer = method(keras.Model(inputs, cnn(Counting()(inputs))))
+    explainer(images[:2], 1)
+    explainer(images[:2])
+    explainer.explain(images[:2], verbose=0)
+    before = len(traces)
+    explainer(images, [0, 1, 2, 3, 4], seed=5)
+    explainer(images[:1], 3, seed=6)
+    explainer(images[:3])
+    explainer.explain(images, 2, batch_size=2, verbose=0, seed=9)
+    assert len(traces) == before
+
+
+def test_a_map_does_not_depend_on_the_batch_that_it_came_in(method, cnn, images):
+    explainer = method(cnn)
+    maps = explainer.explain(images, verbose=0, seed=4).attributions
+    for size in (1, 2, 5):
+        parts = explainer.explain(images, batch_size=size, verbose=0, seed=4).attributions
+        np.testing.assert_allclose(parts, maps, **ULP)
+    np.testing.assert_allclose(explainer(images[3:4], seed=4)[0], maps[3], **ULP)
+
+
+@pytest.mark.parametrize("budget", [1, 40_000])
+def test_a_map_does_not_depend_on_the_memory_budget(method, budget, cnn, images, monkeypatch):
+    expected = method(cnn).explain(images, verbose=0, seed=4)
+    monkeypatch.setattr("tfxai.runner.MEMORY_BUDGET", budget)
+    record = method(small_cnn()).explain(images, verbose=0, seed=4)
+    np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
+    for name, value in expected.numbers.items():
+        np.testing.assert_allclose(record.numbers[name], value, rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
+def test_precision(method, policy, cnn, images, tmp_path):
+    full = method(cnn)(images, 1).numpy()
+    model = small_cnn(policy=policy)
+    model.set_weights(cnn.get_weights())
+    explainer = method(model)
+    maps = explainer(images, 1)
+    assert maps.dtype == (tf.float64 if policy == "float64" else tf.float32)
+    if policy != "float64" or not explainer.method.random:  # float64 has other random numbers
+        cosine = np.sum(maps * full) / np.linalg.norm(maps) / np.linalg.norm(full)
+        assert cosine > {"float64": 0.9999, "mixed_float16": 0.99, "mixed_bfloat16": 0.9}[policy]
+    explainer.save(tmp_path / "explainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "explainer.keras")
+    np.testing.assert_array_equal(loaded(images, 1), maps)
+
+
+def test_integers_are_cast(method, cnn):
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
+    explainer = method(cnn)
+    np.testing.assert_array_equal(explainer(pixels), explainer(pixels.astype("float32")))
+
+
+@pytest.mark.parametrize("name", ["gradient", "integrated_gradients", "smoothgrad", "vargrad"])
+def test_several_inputs_keep_their_structure_everywhere(name, tmp_path):
+    model = two_inputs()
+    random = np.random.default_rng(0)
+    x = {
+        "image": random.normal(size=(3, 6, 6, 1)).astype("float32"),
+        "row": random.normal(size=(3, 4)).astype("float32"),
+    }
+    explainer = getattr(tfxai, name)(model)
+    maps = explainer(x, 1)
+    assert {k: v.shape for k, v in maps.items()} == {k: v.shape for k, v in x.items()}
+    explainer.save(tmp_path / "explainer.keras")
+    explainer.export(tmp_path / "saved", verbose=False)
+    others = [
+        explainer.explain(x, 1, verbose=0).attributions,
+        keras.saving.load_model(tmp_path / "explainer.keras")(x, 1),
+    ]
+    for other in others:
+        for key in x:
+            np.testing.assert_allclose(other[key], maps[key], **ULP)
+    predicted = explainer(x)
+    saved = tf.saved_model.load(tmp_path / "saved")
+    served = saved.serve({k: tf.constant(v) for k, v in x.items()})
+    dataset = tf.data.Dataset.from_tensor_slices(x).batch(2)
+    for other in (served, explainer.predict(dataset, verbose=0)):
+        for key in x:
+            np.testing.assert_allclose(other[key], predicted[key], **ULP)
+
+
+def test_a_tuple_of_inputs_gives_a_tuple(cnn, images):
+    left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
+    model = keras.Model((left, right), cnn(left) - cnn(right))
+    maps = tfxai.gradient(model)((images, images), 0)
+    assert isinstance(maps, tuple)
+    np.testing.assert_allclose(maps[0], -maps[1], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layer"),
+    [((6,), keras.layers.Dense), ((7, 3), keras.layers.LSTM), ((5, 4), keras.layers.GRU)],
+)
+def test_rows_and_sequences(shape, layer):
+    model = keras.Sequential([keras.Input(shape), layer(4), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(3, *shape))
+    assert tfxai.smoothgrad(model)(x).shape == (3, *shape)
+    record = tfxai.integrated_gradients(model).explain(x, 1, verbose=0)
+    assert (record.numbers["completeness_gap"] < 0.02).all()
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.convolution = keras.layers.Conv2D(3, 3, activation="relu")
+        self.dense = keras.layers.Dense(4, activation="softmax")
+
+    def call(self, x):
+        return self.dense(keras.ops.mean(self.convolution(x), (1, 2)))
+
+
+def test_a_subclassed_model_takes_images_of_any_size(method, images):
+    model = Subclassed()
+    explainer = method(model)
+    assert explainer(images).shape == images.shape
+    of_one_size = ("references", "expected_gradients", "smoothed_eg", "blur")
+    if method not in [METHODS[name] for name in of_one_size]:
+        assert explainer(np.ones((2, 9, 10, 3))).shape == (2, 9, 10, 3)
+
+
+def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
+    explainer = tfxai.integrated_gradients(cnn, steps=9)
+    expected = explainer.explain(images, verbose=0).attributions
+    measure, sizes = explainer._runner.measure, []
+
+    def scarce(inputs):
+        run = measure(inputs)
+
+        def limited(inputs, targets, seed):
+            sizes.append(len(inputs))
+            if len(inputs) > 2:
+                raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+            return run(inputs, targets, seed)
+
+        return limited
+
+    monkeypatch.setattr(explainer._runner, "measure", scarce)
+    before = explainer._runner.memory
+    np.testing.assert_allclose(explainer.explain(images, verbose=0).attributions, expected, **ULP)
+    assert sizes == [5, 2, 2, 1]
+    assert explainer._runner.memory == before // 2
+
+
+def test_targets_may_be_one_many_names_or_predicted(cnn, images):
+    cnn.class_names = ["cat, felis", "dog", "cow", "hen", "sea horse"]
+    explainer = tfxai.gradient(cnn)
+    predicted = cnn.predict(images, verbose=0).argmax(1)
+    np.testing.assert_array_equal(explainer(images), explainer(images, predicted))
+    np.testing.assert_array_equal(explainer(images, "dog"), explainer(images, 1))
+    np.testing.assert_array_equal(explainer(images, ["felis"] * 5), explainer(images, [0] * 5))
+    np.testing.assert_array_equal(explainer(images, "HORSE"), explainer(images, np.int64(4)))
+    record = explainer.explain(images, "cow", verbose=0)
+    assert record.target_names == ["cow"] * 5
+
+
+def test_targets_may_be_an_input_of_a_functional_model(cnn, images):
+    explainer = tfxai.integrated_gradients(cnn, steps=5)
+    inputs, targets = keras.Input((8, 8, 3)), keras.Input((), dtype="int32")
+    model = keras.Model([inputs, targets], explainer(inputs, targets, seed=3))
+    chosen = np.array([4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(model([images, chosen]), explainer(images, chosen))

@@ -1,0 +1,166 @@
+"""Heads are found and bypassed however they are written; models are measured by one trace."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.conftest import gradient_of, small_cnn
+from tfxai import graph, scores
+
+L = keras.layers
+
+
+class Subclassed(keras.Model):
+    def __init__(self, body, head):
+        super().__init__()
+        self.body, self.head = body, L.Activation(head)
+
+    def call(self, x):
+        return self.head(self.body(x))
+
+
+def heads(body, head):
+    """The same classifier with its head written in several ways."""
+    dense = body.layers[-1]
+    fused = L.Dense(dense.units, activation=head)
+    fused.build(dense.input.shape)
+    fused.set_weights(dense.get_weights())
+    before = keras.Model(body.inputs, dense.input)
+    inputs = [keras.Input(body.input_shape[1:]) for _ in range(6)]
+    functions = {"softmax": keras.ops.softmax, "sigmoid": keras.ops.sigmoid}
+    nested = keras.Model(inputs[0], L.Activation(head)(body(inputs[0])))
+    return {
+        "fused": keras.Model(inputs[1], fused(before(inputs[1]))),
+        "activation layer": keras.Model(inputs[2], L.Activation(head)(body(inputs[2]))),
+        "operation": keras.Model(inputs[3], functions[head](body(inputs[3]))),
+        "nested twice": keras.Sequential([keras.Input(body.input_shape[1:]), nested]),
+        "reshaped": keras.Model(inputs[4], L.Reshape((-1,))(L.Activation(head)(body(inputs[4])))),
+        "cast": keras.Model(inputs[5], L.Activation(head, dtype="float16")(body(inputs[5]))),
+        "subclassed": Subclassed(body, head),
+    }
+
+
+WAYS = ("fused", "activation layer", "operation", "nested twice", "reshaped", "subclassed")
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_a_head_is_bypassed_however_it_is_written(way, head, images):
+    body = small_cnn(head=None)
+    model = heads(body, head)[way]
+    record = tfxai.gradient(model).explain(images, 2, verbose=0)
+    assert record.head == head
+    np.testing.assert_allclose(record.attributions, gradient_of(body, images, 2), rtol=1e-5)
+    np.testing.assert_allclose(record.scores, body(images)[:, 2], rtol=1e-5)
+
+
+def test_a_half_precision_head_is_bypassed(images):
+    body = small_cnn(head=None)
+    record = tfxai.gradient(heads(body, "softmax")["cast"]).explain(images, 2, verbose=0)
+    assert record.head == "softmax"
+    np.testing.assert_allclose(record.attributions, gradient_of(body, images, 2), atol=2e-3)
+
+
+def test_logits_gives_a_model_that_shares_the_variables(cnn, images):
+    logits = tfxai.logits(cnn)
+    np.testing.assert_allclose(tf.nn.softmax(logits(images)), cnn(images), rtol=1e-5)
+    cnn.layers[-1].bias.assign_add([100.0, 0, 0, 0, 0])
+    assert (logits.predict(images, verbose=0).argmax(1) == 0).all()
+
+
+def test_logits_survive_saving(cnn, images, tmp_path):
+    logits = tfxai.logits(cnn)
+    expected = logits(images)
+    logits.save(tmp_path / "logits.keras")
+    loaded = keras.saving.load_model(tmp_path / "logits.keras")
+    np.testing.assert_array_equal(loaded(images), expected)
+
+
+def test_logits_of_a_model_without_a_head_are_the_model():
+    model = small_cnn(head=None)
+    assert tfxai.logits(model) is model
+
+
+def test_a_sigmoid_head_of_several_units_is_so_many_binary_classifiers(images):
+    model = small_cnn(head="sigmoid")
+    record = tfxai.gradient(model, score=scores.probability).explain(images, 3, verbose=0)
+    np.testing.assert_allclose(record.scores, model(images)[:, 3], rtol=1e-5)
+    np.testing.assert_allclose(record.attributions, gradient_of(model, images, 3), rtol=1e-3)
+
+
+def test_the_probability_of_a_softmax_model_is_its_output(cnn, images):
+    record = tfxai.gradient(cnn, score=scores.probability).explain(images, 3, verbose=0)
+    np.testing.assert_allclose(record.scores, cnn(images)[:, 3], rtol=1e-5)
+
+
+def test_a_score_of_ones_own_sees_the_outputs_as_they_stand(cnn, images):
+    def squared(outputs, targets):
+        return tf.gather(outputs, targets, batch_dims=1) ** 2
+
+    record = tfxai.gradient(cnn, score=squared).explain(images, 3, verbose=0)
+    assert record.head is None
+    np.testing.assert_allclose(record.scores, cnn(images).numpy()[:, 3] ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["sigmoid", None])
+def test_a_one_unit_head_explains_1_as_plus_and_0_as_minus(head):
+    model = keras.Sequential([keras.Input((2,)), L.Dense(1, activation=head)])
+    model.set_weights([np.array([[2.0], [3.0]]), np.zeros(1)])
+    explainer = tfxai.gradient(model)
+    x = np.array([[1.0, 1.0], [-1.0, -1.0]])
+    np.testing.assert_allclose(explainer(x, 1), [[2, 3], [2, 3]], rtol=1e-6)
+    np.testing.assert_allclose(explainer(x, 0), [[-2, -3], [-2, -3]], rtol=1e-6)
+    predicted = [[2, 3], [-2, -3]] if head else [[2, 3], [2, 3]]
+    np.testing.assert_allclose(explainer(x), predicted, rtol=1e-6)
+
+
+def test_probabilities_without_a_head_to_bypass_raise_with_the_remedy():
+    def handmade(x):
+        return keras.ops.exp(x) / keras.ops.sum(keras.ops.exp(x), -1, keepdims=True)
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, handmade(L.Dense(4)(inputs)))
+    with pytest.raises(ValueError, match="no softmax operation was found.*score="):
+        tfxai.gradient(model)(np.ones((2, 3)))
+
+
+def test_several_outputs_raise_with_the_remedy(cnn, images):
+    model = keras.Model(cnn.inputs, {"a": cnn.outputs[0], "b": cnn.layers[1].output})
+    with pytest.raises(ValueError, match=r"several outputs.*model\.outputs\[i\]"):
+        tfxai.gradient(model)(images, 0)
+
+
+def test_eager_functions_make_no_difference_or_raise_with_the_remedy(cnn, images):
+    expected = tfxai.gradient(cnn)(images)
+    tf.config.run_functions_eagerly(True)
+    try:
+        np.testing.assert_array_equal(tfxai.gradient(cnn)(images), expected)
+        with pytest.raises(ValueError, match="run_functions_eagerly"):
+            tfxai.gradient(Subclassed(cnn, "linear"))(images)
+    finally:
+        tf.config.run_functions_eagerly(False)
+
+
+def test_the_size_of_a_row_counts_every_intermediate_result():
+    model = keras.Sequential([keras.Input((100,)), L.Dense(50, use_bias=False), L.ReLU()])
+    anatomy = graph.inspect(model, graph.declared_inputs(model))
+    assert anatomy.units == 50
+    assert 2 * 50 * 4 <= anatomy.bytes_per_row <= 3 * 100 * 4
+
+
+def test_the_model_is_not_changed(cnn, images):
+    before = [w.numpy().copy() for w in cnn.weights]
+    nodes = [len(layer._inbound_nodes) for layer in cnn.layers]
+    tfxai.integrated_gradients(cnn, steps=5).explain(images, verbose=0)
+    for w, b in zip(cnn.weights, before, strict=True):
+        np.testing.assert_array_equal(w.numpy(), b)
+    assert nodes == [len(layer._inbound_nodes) for layer in cnn.layers]
+
+
+def test_an_explainer_follows_further_training(cnn, images):
+    explainer = tfxai.gradient(cnn)
+    before = explainer(images, 0).numpy()
+    cnn.layers[-1].kernel.assign(cnn.layers[-1].kernel * 2)
+    np.testing.assert_allclose(explainer(images, 0), 2 * before, rtol=1e-5)

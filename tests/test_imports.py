@@ -1,0 +1,65 @@
+"""Imports point down only (DESIGN 3), and private Keras API stays in graph.py."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "tfxai"
+LAYERS = [
+    {"types"},
+    {"batch", "checks", "kernels", "quadrature", "scores", "torch_file", "plot"},
+    {"aggregators", "baselines", "efficientnet_lite", "explanation"},
+    {"samplers"},
+    {"estimate", "graph"},
+    {"path", "runner"},
+    {"explainer"},
+    {"methods"},
+    {"__init__"},
+    {"zoo"},
+    {"demonstration"},
+    {"cli"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def module_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_modules(path):
+    """The tfxai modules that a file imports, by their first name below tfxai."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "tfxai":
+            names = [alias.name for alias in node.names]
+            yield from (n if n in LEVEL else "__init__" for n in names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfxai."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            yield from ("__init__" for alias in node.names if alias.name == "tfxai")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    own = module_of(path)
+    for other in imported_modules(path):
+        same_room = own == other == "methods"
+        assert same_room or LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+
+
+def test_every_module_has_its_level():
+    assert {module_of(path) for path in FILES} == set(LEVEL)
+
+
+def test_plot_knows_nothing_of_tensorflow():
+    text = (ROOT / "plot.py").read_text()
+    assert "tensorflow" not in text
+    assert "keras" not in text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_private_keras_api_stays_in_graph(path):
+    private = ("keras.src", "_keras_history", "_inputs_struct", "_run_through_graph")
+    if path.name != "graph.py":
+        assert not [name for name in private if name in path.read_text()]
