@@ -124,7 +124,11 @@ def test_a_map_does_not_depend_on_the_memory_budget(method, budget, cnn, images,
 
 
 @pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
-def test_precision(method, policy, cnn, images, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["gradient", "integrated_gradients", "gauss_legendre", "smoothgrad", "vargrad"]
+)
+def test_precision(name, policy, cnn, images):
+    method = METHODS[name]
     full = method(cnn)(images, 1).numpy()
     model = small_cnn(policy=policy)
     model.set_weights(cnn.get_weights())
@@ -134,9 +138,15 @@ def test_precision(method, policy, cnn, images, tmp_path):
     if policy != "float64" or not explainer.method.random:  # float64 has other random numbers
         cosine = np.sum(maps * full) / np.linalg.norm(maps) / np.linalg.norm(full)
         assert cosine > {"float64": 0.9999, "mixed_float16": 0.99, "mixed_bfloat16": 0.9}[policy]
+
+
+def test_mixed_precision_survives_saving(images, tmp_path):
+    explainer = tfxai.integrated_gradients(small_cnn(policy="mixed_float16"), steps=5)
+    maps = explainer(images)
     explainer.save(tmp_path / "explainer.keras")
-    loaded = keras.saving.load_model(tmp_path / "explainer.keras")
-    np.testing.assert_array_equal(loaded(images, 1), maps)
+    np.testing.assert_array_equal(
+        keras.saving.load_model(tmp_path / "explainer.keras")(images), maps
+    )
 
 
 def test_integers_are_cast(method, cnn):

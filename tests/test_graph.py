@@ -122,7 +122,7 @@ def test_probabilities_without_a_head_to_bypass_raise_with_the_remedy():
 
     inputs = keras.Input((3,))
     model = keras.Model(inputs, handmade(L.Dense(4)(inputs)))
-    with pytest.raises(ValueError, match="no softmax operation was found.*score="):
+    with pytest.raises(ValueError, match=r"no softmax operation was found.*score="):
         tfxai.gradient(model)(np.ones((2, 3)))
 
 

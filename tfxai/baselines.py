@@ -88,8 +88,8 @@ def _blurred(x: tf.Tensor) -> tf.Tensor:
         raise ValueError(
             f"baseline='blur' needs images of a known size [B, H, W, C], got {x.shape}"
         )
-    size = 2 * int(min(x.shape[1:3]) * BLUR_SHARE / 2) + 1
-    return blur(x, size=size, sigma=float(max(size - 1, 1)))[None]
+    size = 2 * max(1, int(min(x.shape[1:3]) * BLUR_SHARE / 2)) + 1
+    return blur(x, size=size, sigma=float(size - 1))[None]
 
 
 def _references(value: np.ndarray, x: tf.Tensor) -> tf.Tensor:

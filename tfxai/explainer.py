@@ -89,8 +89,8 @@ class Explainer(keras.Model):
             targets = checks.class_index(targets, self.class_names)
         return super().__call__(inputs, targets=targets, seed=seed)
 
-    def build(self, inputs_shape: Any, targets_shape: Any = None) -> None:
-        """Do nothing: the variables are the model's."""
+    def build(self, inputs_shape: Any) -> None:
+        """Do nothing: the variables are the model's. `export` serves what is named here."""
         self.built = True
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:

@@ -1,0 +1,65 @@
+"""Baselines by name, and the blur against its definition (METHODS 5.4)."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfxai.baselines import baseline, blur
+
+IMAGES = tf.constant(np.random.default_rng(0).random((2, 12, 10, 3)))
+
+
+def test_blur_is_a_truncated_gaussian_with_mirrored_borders():
+    size, sigma = 5, 1.7
+    taps = np.exp(-((np.arange(size) - 2) ** 2) / (2 * sigma**2))
+    kernel = np.outer(taps, taps) / taps.sum() ** 2
+    padded = np.pad(IMAGES, [(0, 0), (2, 2), (2, 2), (0, 0)], mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
+    expected = np.einsum("bhwcij,ij->bhwc", windows, kernel)
+    np.testing.assert_allclose(blur(IMAGES, size=size, sigma=sigma), expected, rtol=1e-12)
+
+
+def test_the_kernel_of_51_taps_has_the_published_weights():
+    impulse = np.zeros((1, 101, 101, 1))
+    impulse[0, 50, 50] = 1
+    row = blur(tf.constant(impulse), size=51, sigma=50.0)[0, :, :, 0].numpy().sum(0)
+    assert row[50] == pytest.approx(0.02046, abs=1e-5)
+    assert row[25] == pytest.approx(0.01806, abs=1e-5)
+
+
+def test_blur_by_name_scales_with_the_image():
+    reference = baseline("blur")(IMAGES)
+    assert reference.shape == (1, 2, 12, 10, 3)
+    np.testing.assert_allclose(reference[0], blur(IMAGES, size=3, sigma=2.0))
+    large = tf.ones([1, 224, 224, 3])
+    np.testing.assert_allclose(baseline("blur")(large)[0], large, rtol=1e-5)
+
+
+def test_black_and_white_are_the_bounds():
+    assert (baseline("black", (0, 1))(IMAGES).numpy() == 0).all()
+    white = baseline("white", ([0, 0, 0], [1, 2, 3]))(IMAGES)
+    np.testing.assert_array_equal(np.broadcast_to(white, (1, 2, 12, 10, 3))[0, 1, 5, 5], [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [(0.5, 1), (np.ones((12, 10, 3)), 1), (np.ones(3), 1), (np.ones((4, 12, 10, 3)), 4)],
+)
+def test_shapes(value, count):
+    references = baseline(value)(IMAGES)
+    assert references.shape[0] == count
+    assert references.dtype == IMAGES.dtype
+    assert np.broadcast_shapes(references.shape[1:], IMAGES.shape) == IMAGES.shape
+
+
+def test_several_inputs_may_have_a_baseline_each():
+    inputs = {"image": IMAGES, "row": tf.ones([2, 4])}
+    references = baseline({"image": 0.0, "row": np.arange(4.0)})(inputs)
+    np.testing.assert_array_equal(references["row"][0, 0], np.arange(4.0))
+    with pytest.raises(ValueError, match="2 arrays for a model of 1 inputs"):
+        baseline({"a": 0, "b": 1})(IMAGES)
+
+
+def test_blur_needs_images():
+    with pytest.raises(ValueError, match="needs images of a known size"):
+        baseline("blur")(tf.ones([2, 5]))
