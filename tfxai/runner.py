@@ -29,6 +29,8 @@ class Method(NamedTuple):
     """Whether the seed matters."""
     copies: int = 4
     """How many arrays of an example's size it keeps for each example."""
+    evaluations: int = 1
+    """How many rows it makes of each example."""
 
 
 class Runner:
@@ -92,12 +94,13 @@ class Runner:
         return graph.rows_within(self.memory, self.anatomy(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
-        """Give how many examples fit, with what the method keeps for each."""
+        """Give how many examples fill the chunks twice and fit, with what the method keeps."""
         features = batch.features(inputs)
         if features is None:
             return ROWS_OF_UNKNOWN_SIZE
         kept = self.method.copies * features * self.dtype.size
-        return max(1, min(self.rows(inputs), self.memory // kept))
+        rows = self.rows(inputs)
+        return max(1, min(rows, 2 * rows // self.method.evaluations, self.memory // kept))
 
     def shrink(self, inputs: Tensors) -> bool:
         """Halve the memory budget; False if a single row was too much already."""

@@ -79,10 +79,10 @@ def compare(name, model, x, truth_steps):
 
 def main():
     print("Mean map error / completeness gap by number of gradients")
+    compare("EfficientNet-Lite0", *lite0(), 2187)
     for activation in ("relu", "gelu", "tanh"):
         compare(f"digits, {activation}", *digits(activation), 4000)
         compare(f"table rows, {activation}", *table(activation), 4000)
-    compare("EfficientNet-Lite0", *lite0(), 2187)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,8 @@ def integrated_gradients(
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    method = Method(build, score, copies=2 * most + 4 if rule is None else 8)
+    copies = 2 * most + 4 if rule is None else 8
+    method = Method(build, score, copies=copies, evaluations=most)
     options = {
         "baseline": baseline,
         "steps": steps,
@@ -157,7 +158,7 @@ def expected_gradients(
     def build(rows: int) -> Measurement:
         return with_standard_error(attribution, rows, samplers.random_line(references), samples)
 
-    method = Method(build, score, random=True, copies=8)
+    method = Method(build, score, random=True, copies=8, evaluations=samples)
     options = {"baselines": arrays, "samples": samples, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)
 

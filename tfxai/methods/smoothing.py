@@ -161,13 +161,20 @@ def _smoothed(
     builder: Callable[..., Explainer],
     options: dict[str, Any],
 ) -> Explainer:
-    method = Method(build, base.method.score, random=True, copies=base.method.copies + 6)
+    method = Method(
+        build,
+        base.method.score,
+        random=True,
+        copies=base.method.copies + 6,
+        evaluations=base.method.evaluations * options["samples"],
+    )
     return Explainer(of, method, builder=builder, options=options)
 
 
 def _inner(base: Explainer, rows: int) -> tuple[Attribution, int]:
     """Give what is smoothed, and how many rows of it one chunk may hold (see `estimate`)."""
-    return maps_only(base.method.build(rows)), 1 if base.method.random else rows
+    chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations)
+    return maps_only(base.method.build(rows)), chunk
 
 
 def _noise(samples: int, noise_level: float, kernel: Kernel) -> Sampler:
