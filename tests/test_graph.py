@@ -104,6 +104,17 @@ def test_a_score_of_ones_own_sees_the_outputs_as_they_stand(cnn, images):
     np.testing.assert_allclose(record.scores, cnn(images).numpy()[:, 3] ** 2, rtol=1e-5)
 
 
+def test_a_score_may_read_a_map_of_classes(images):
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(4, 3, activation="softmax")])
+    explainer = tfxai.gradient(model, score=lambda outputs, targets: outputs[:, 2, 2, 1])
+    maps = explainer(images, 0).numpy()
+    assert maps[:, 2:5, 2:5].any()
+    maps[:, 2:5, 2:5] = 0
+    assert not maps.any()
+    with pytest.raises(ValueError, match=r"targets=None.*pass targets"):
+        explainer(images)
+
+
 @pytest.mark.parametrize("head", ["sigmoid", None])
 def test_a_one_unit_head_explains_1_as_plus_and_0_as_minus(head):
     model = keras.Sequential([keras.Input((2,)), L.Dense(1, activation=head)])

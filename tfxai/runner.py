@@ -68,7 +68,16 @@ class Runner:
         return self._anatomy
 
     def predict(self, inputs: Tensors) -> tf.Tensor:
-        """Give the class that the model predicts for each example, ``[B]``."""
+        """Give the class that the model predicts for each example, ``[B]``.
+
+        Raises:
+            ValueError: the outputs are not one row of classes per example.
+        """
+        if self.anatomy(inputs).units is None:
+            raise ValueError(
+                "targets=None: the model has no [batch, classes] output to predict a class from; "
+                "pass targets, or 0 if your score ignores them"
+            )
         return self._graph("predict", lambda x: _predicted(self.model, x), 1)(inputs)
 
     def attribute(self, inputs: Tensors) -> Callable[..., Tensors]:
