@@ -78,6 +78,8 @@ def targets(values: Any, count: int, units: int | None, names: Sequence[str] | N
     array = np.asarray(values)
     if array.dtype.kind in "US":
         array = np.vectorize(lambda n: class_index(str(n), names))(array)
+    if array.dtype == object and isinstance(values, int):
+        raise ValueError(f"targets: {values} is out of range, no model has so many classes")
     if array.dtype.kind not in "iu":
         raise TypeError(f"targets: expected class indices or names, got {array.dtype} values")
     if array.shape not in ((), (count,)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -42,7 +43,16 @@ METHODS = {
         tfxai.random_attribution,
     )
 }
-_UNREADABLE = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, SyntaxError)
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    SyntaxError,
+)
 """What Pillow and Keras raise on damaged or refused files."""
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
@@ -81,15 +91,22 @@ def explain(
     classifier = _classifier(model, preprocess)
     explainer = _explainer(classifier, method, option or [])
     files = _image_files(images)
-    chosen: str | int | None = int(target) if target and target.lstrip("-").isdigit() else target
-    out.mkdir(parents=True, exist_ok=True)
+    chosen = int(target) if target and re.fullmatch("-?[0-9]+", target) else target
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror}") from error
+    if any((out / f"{s}.png").resolve() == f.resolve() for f, s in files):
+        raise UserError(f"--out {out}: would overwrite the images")
     broken = 0
     for file, stem in track(files, "Explaining", console=console, disable=len(files) < 2):
         try:
             pixels = _read(file, classifier)
         except (*_UNREADABLE, Image.DecompressionBombError) as error:
             broken += 1
-            errors.print(f"{file}: not a readable image ({error})", style="red", markup=False)
+            errors.print(
+                f"{file}: not a readable image ({error})", style="red", markup=False, soft_wrap=True
+            )
             continue
         try:
             record = explainer.explain(
@@ -152,6 +169,8 @@ def _keras_file(name: str, preprocess: str) -> zoo.Classifier:
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):
         raise UserError(f"MODEL {name} takes inputs {shape}; expected images (batch, H, W, 3 or 1)")
+    if None in shape[1:3]:
+        raise UserError(f"MODEL {name} takes images of any size {shape}; give it a fixed one")
     low, high = scales[preprocess]
 
     def to_range(pixels: np.ndarray) -> np.ndarray:
@@ -209,18 +228,21 @@ def _image_files(paths: list[Path]) -> list[tuple[Path, str]]:
             files.append(path)
         else:
             raise UserError(f"IMAGES {path}: no such file or folder")
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     named = []
     for file in files:
-        seen[file.stem] = seen.get(file.stem, 0) + 1
-        count = seen[file.stem]
-        named.append((file, file.stem if count == 1 else f"{file.stem}_{count}"))
+        stem, count = file.stem, 1
+        while stem in seen:
+            count += 1
+            stem = f"{file.stem}_{count}"
+        seen.add(stem)
+        named.append((file, stem))
     return named
 
 
 def _read(file: Path, classifier: zoo.Classifier) -> np.ndarray:
     with Image.open(file) as image:
-        pixels = zoo.centre_crop(image, classifier.size)
+        pixels = zoo.centre_crop(image, classifier.size, margin=classifier.crop_margin)
     grey = classifier.model.input_shape[-1] == 1
     return pixels.mean(-1, keepdims=True) if grey else pixels
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -16,6 +17,17 @@ import numpy as np
 from tfxai.types import Tensors
 
 _META = "record.json"
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    EOFError,
+)
+"""What zipfile, json and numpy raise on a file that is damaged or something else."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,7 +77,7 @@ class Explanation:
             "layout": layout,
         }
         with path.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         with zipfile.ZipFile(path, "a") as archive:
             archive.writestr(_META, json.dumps(meta))
         return path
@@ -92,7 +104,7 @@ class Explanation:
                 names=tuple(names) if names else None,
                 **meta,
             )
-        except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        except _UNREADABLE as error:
             raise ValueError(f"{path} is not an explanation saved by tfxai: {error}") from error
 
     def plot(self, *, images: Tensors | None = None) -> Any:

@@ -77,7 +77,12 @@ def scored(model: keras.Model, score: Score) -> ScoredModel:
     """Join a model and a score, with the head bypassed where the score is one on logits.
 
     A sigmoid head with several units is so many binary classifiers: the score sees the target's.
+
+    Raises:
+        TypeError: `score` is not a function.
     """
+    if not callable(score):
+        raise TypeError(f"score={score!r}: expected a function (outputs, targets) -> [B]")
     if not wants_logits(score):
         return lambda inputs, targets: score(model(inputs, training=False), targets)
 

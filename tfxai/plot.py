@@ -90,7 +90,13 @@ def draw_map(
     axes: Axes | None = None,
 ) -> Axes:
     """Draw one example's attribution: images and ``[T, C]`` as a map, features ``[F]`` as bars."""
+    _check_sign(sign)
     axes = axes or Figure(figsize=(4, 4)).subplots()
+    if attribution.ndim not in (1, 2, 3):
+        raise ValueError(
+            f"attribution has shape {list(attribution.shape)}: expected [H, W, C], [T, C] or [F]; "
+            "draw a part of it"
+        )
     if attribution.ndim == 1:
         return _bars(attribution, axes)
     values = scale(flat_map(attribution, sign=sign), sign=sign, percentile=percentile)
@@ -126,7 +132,14 @@ def panel(
         grid[i, 0].set_axis_off()
         if labels is not None:
             grid[i, 0].text(
-                0.5, -0.03, labels[i], transform=grid[i, 0].transAxes, ha="center", va="top", size=9
+                0.5,
+                -0.03,
+                labels[i],
+                transform=grid[i, 0].transAxes,
+                ha="center",
+                va="top",
+                size=9,
+                parse_math=False,
             )
         for j, (title, attributions) in enumerate(maps.items(), 1):
             draw_map(
@@ -136,7 +149,7 @@ def panel(
                 axes=grid[i, j],
             )
             if i == 0:
-                grid[i, j].set_title(title, size=10)
+                grid[i, j].set_title(title, size=10, parse_math=False)
     return figure
 
 
@@ -156,7 +169,7 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
         figure.subplots(len(maps), squeeze=False)[:, 0], maps, labels, strict=False
     ):
         draw_map(values, axes=axes)
-        axes.set_title(label, size=9)
+        axes.set_title(label, size=9, parse_math=False)
     return figure
 
 
@@ -168,7 +181,7 @@ def displayable(image: np.ndarray) -> np.ndarray:
         return image
     if low >= 0 and high <= 255:
         return image / 255
-    return (image - low) / (high - low)
+    return (image - low) / ((high - low) or 1)
 
 
 def _several_inputs(record: Any) -> Figure:
@@ -182,7 +195,7 @@ def _several_inputs(record: Any) -> Figure:
     figure = Figure(figsize=(4 * len(named), 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, len(named), squeeze=False)
     for j, (name, values) in enumerate(named):
-        grid[0, j].set_title(name, size=10)
+        grid[0, j].set_title(name, size=10, parse_math=False)
         for i in range(rows):
             draw_map(values[i], axes=grid[i, j])
     return figure

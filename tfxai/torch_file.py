@@ -22,6 +22,18 @@ _TYPES: dict[str, type[np.generic]] = {
     "IntStorage": np.int32,
 }
 
+_DAMAGED = (
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+)
+"""What unpickling a damaged or hostile file can raise."""
+
 
 class _Tensor(NamedTuple):
     storage: str
@@ -63,7 +75,7 @@ def read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as file:
             return _read(file)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, IndexError, AttributeError) as e:
+    except _DAMAGED as e:
         raise ValueError(f"{path} is not a readable file of PyTorch tensors: {e}") from e
 
 
@@ -95,6 +107,8 @@ def _rebuild_tensor(storage: str, offset: int, shape: tuple, strides: tuple, *_:
 
 
 def _view(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
+    if 0 in tensor.shape:
+        return np.empty(tensor.shape, storage.dtype)
     last = tensor.offset + sum(
         (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)
     )

@@ -20,7 +20,7 @@ from PIL import Image
 from tfxai import efficientnet_lite, torch_file
 
 CROP_MARGIN = 32
-"""The crop keeps size / (size + 32) of the shorter side, as in the weights' evaluation."""
+"""ImageNet models are evaluated on the middle size / (size + 32) of a photo's shorter side."""
 
 
 class Classifier(NamedTuple):
@@ -35,6 +35,8 @@ class Classifier(NamedTuple):
     """What black and white become, scalars or per channel."""
     names: tuple[str, ...] | None
     """Of the classes."""
+    crop_margin: int = 0
+    """What `centre_crop` cuts off."""
 
 
 def load(name: str, *, weights: str | None = "imagenet") -> Classifier:
@@ -69,12 +71,16 @@ def application_names() -> list[str]:
     return [n for n, value in vars(keras.applications).items() if callable(value)]
 
 
-def centre_crop(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+def centre_crop(
+    image: Image.Image, size: tuple[int, int], *, margin: int = CROP_MARGIN
+) -> np.ndarray:
     """Cut the middle out of a photo and resize it (bicubic) to ``[H, W, 3]``, float32 in 0..255."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     image = image.convert("RGB")
     height, width = size
-    scale = min(image.width / width, image.height / height) * height / (height + CROP_MARGIN)
-    crop = round(width * scale), round(height * scale)
+    scale = min(image.width / width, image.height / height) * height / (height + margin)
+    crop = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (image.width - crop[0]) // 2, (image.height - crop[1]) // 2
     box = (left, top, left + crop[0], top + crop[1])
     return np.asarray(image.crop(box).resize((width, height), Image.Resampling.BICUBIC), np.float32)
@@ -123,7 +129,7 @@ def _lite(name: str, weights: str | None) -> Classifier:
         names = imagenet_names()
         model.class_names = list(names)
     side = efficientnet_lite.LITES[name].size
-    return Classifier(model, (side, side), _scale_lite, (-127 / 128, 1.0), names)
+    return Classifier(model, (side, side), _scale_lite, (-127 / 128, 1.0), names, CROP_MARGIN)
 
 
 def _scale_lite(pixels: np.ndarray) -> np.ndarray:
@@ -139,7 +145,8 @@ def _application(name: str, weights: str | None) -> Classifier:
         model.class_names = list(names)
     preprocess = partial(_preprocess_application, module.preprocess_input)
     black, white = preprocess(np.array([[[[0, 0, 0], [255, 255, 255]]]]))[0, 0]
-    return Classifier(model, model.input_shape[1:3], preprocess, (black, white), names)
+    size = model.input_shape[1:3]
+    return Classifier(model, size, preprocess, (black, white), names, CROP_MARGIN)
 
 
 def _preprocess_application(function: Callable, pixels: np.ndarray) -> np.ndarray:
