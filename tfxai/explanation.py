@@ -159,6 +159,8 @@ def _unpack(name: str, values: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(values, list | tuple):
         parts = [_unpack(f"{name}.{i}", v, arrays) for i, v in enumerate(values)]
         return {"tuple": parts} if isinstance(values, tuple) else parts
+    if values.dtype == object:
+        raise ValueError(f"{name} holds Python objects; only arrays of numbers are saved")
     arrays[name] = values
     return name
 
