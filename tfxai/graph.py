@@ -130,7 +130,7 @@ def logits(model: keras.Model) -> keras.Model:
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
-        >>> model.layers[0].set_weights([[[1, 2, 3], [4, 5, 6]], [0, 0, 0]])
+        >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
         >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy()
         array([[5., 7., 9.]], dtype=float32)
     """

@@ -66,7 +66,7 @@ def adaptive_integral(
         attribution: a deterministic gradient.
         baseline: x', broadcast to the inputs.
         tolerance: an example is done when its estimated relative L2 error is not above this;
-            0 spends `max_steps` gradients on each.
+            with 0, when there is none left or after `max_steps`.
         max_steps: the most gradients for one example, at least 2.
         rows: points differentiated at once, of whatever examples.
 

@@ -30,7 +30,7 @@ class Method(NamedTuple):
     copies: int = 4
     """How many arrays of an example's size it keeps for each example."""
     evaluations: int = 1
-    """How many rows it makes of each example."""
+    """How many rows it makes of each example at a time."""
 
 
 class Runner:

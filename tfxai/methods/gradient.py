@@ -33,7 +33,7 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Explainer:
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
         >>> gradient(model)(tf.constant([[1.0, 1.0]])).numpy()
         array([[2., 3.]], dtype=float32)
     """
@@ -58,7 +58,7 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
         >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy()
         array([[ 2., -3.]], dtype=float32)
     """

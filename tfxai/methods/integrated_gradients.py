@@ -22,6 +22,12 @@ from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
 
+WAVE = 8
+"""Gradients that the adaptive rule takes of an example at once, in the middle of its work."""
+USUAL_STEPS = 128
+"""What few examples go beyond: memory is planned for so many, and grows for those that do."""
+
+
 @keras.saving.register_keras_serializable("tfxai")
 def integrated_gradients(
     model: keras.Model,
@@ -42,7 +48,8 @@ def integrated_gradients(
         model: a Keras model with one output.
         baseline: x': a number, an array of one example's shape, "black", "white" or "blur", or a
             batch of references ``[R, ...]``, over which the attributions are averaged.
-        steps: gradients for each example (and reference), at least 1.
+        steps: gradients for each example (and reference), at least 1; fewer where they are all
+            the same.
         quadrature: "adaptive" puts them where the path is rough (`tfxai.path`); or a rule of
             `tfxai.quadrature`, such as ``quadrature.gauss_legendre``.
         tolerance: instead of `steps`: refine each example until the estimated relative L2 error
@@ -67,7 +74,7 @@ def integrated_gradients(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """
@@ -92,15 +99,17 @@ def integrated_gradients(
     def build(rows: int) -> Measurement:
         def from_one(x0: Tensors) -> Measurement:
             if rule is not None:
-                return fixed_integral(attribution, x0, *rule(steps), rows=rows)
+                return fixed_integral(attribution, x0, *rule(most), rows=rows)
             return adaptive_integral(
                 attribution, x0, tolerance=tolerance or 0.0, max_steps=most, rows=rows
             )
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    copies = 2 * most + 4 if rule is None else 8
-    method = Method(build, score, copies=copies, evaluations=most)
+    if rule is None:
+        method = Method(build, score, copies=2 * min(most, USUAL_STEPS) + 4, evaluations=WAVE)
+    else:
+        method = Method(build, score, copies=8, evaluations=most)
     options = {
         "baseline": baseline,
         "steps": steps,
@@ -141,7 +150,7 @@ def expected_gradients(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
         >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """

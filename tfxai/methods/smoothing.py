@@ -49,7 +49,7 @@ def smoothgrad(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
         >>> smoothgrad(model, samples=4)(tf.constant([[1.0, 2.0]]), seed=7).numpy()
         array([[2., 3.]], dtype=float32)
     """
@@ -83,7 +83,7 @@ def smoothgrad_squared(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> model.set_weights([[[2.0], [-3.0]]])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [-3.0]])
         >>> smoothgrad_squared(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy()
         array([[4., 9.]], dtype=float32)
     """
