@@ -21,7 +21,6 @@ from tfxai.quadrature import Rule, trapezoid
 from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
-
 WAVE = 8
 """Gradients that the adaptive rule takes of an example at once, in the middle of its work."""
 USUAL_STEPS = 128
