@@ -7,11 +7,6 @@ import tensorflow as tf
 from tfxai.types import Tensors
 
 
-def size(tensors: Tensors) -> tf.Tensor:
-    """Give the number of examples."""
-    return tf.shape(tf.nest.flatten(tensors)[0])[0]
-
-
 def dtype(tensors: Tensors) -> tf.DType:
     """Give the type that the tensors share."""
     return tf.nest.flatten(tensors)[0].dtype
