@@ -3,27 +3,49 @@
 from tfxai import baselines, kernels, quadrature, scores
 from tfxai.explainer import Explainer
 from tfxai.explanation import Explanation
-from tfxai.graph import logits
+from tfxai.fitting import fit_patterns
+from tfxai.graph import split
+from tfxai.heads import logits
+from tfxai.methods.excitation_backprop import excitation_backprop
+from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
 from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
+from tfxai.methods.guided_backprop import deconvnet, guided_backprop
 from tfxai.methods.integrated_gradients import expected_gradients, integrated_gradients
+from tfxai.methods.pattern import (
+    pattern_attribution,
+    pattern_guided_integrated_gradients,
+    pattern_net,
+)
 from tfxai.methods.smoothing import smoothgrad, smoothgrad_squared, vargrad
+from tfxai.patterns import Patterns
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Explainer",
     "Explanation",
+    "Patterns",
     "baselines",
+    "deconvnet",
+    "excitation_backprop",
     "expected_gradients",
+    "fit_patterns",
+    "grad_cam",
     "gradient",
     "gradient_times_input",
+    "guided_backprop",
+    "guided_grad_cam",
     "integrated_gradients",
     "kernels",
     "logits",
+    "pattern_attribution",
+    "pattern_guided_integrated_gradients",
+    "pattern_net",
     "quadrature",
     "random_attribution",
     "scores",
     "smoothgrad",
     "smoothgrad_squared",
+    "split",
     "vargrad",
 ]

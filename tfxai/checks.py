@@ -34,6 +34,20 @@ def real(name: str, value: Any, *, above: float | None = None, least: float | No
     return float(value)
 
 
+def names(name: str, values: Any) -> list[str]:
+    """Give several names back as a list, or raise."""
+    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise TypeError(f"{name}={values!r}: expected a list of names")
+    return list(values)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Give one of several values back, or raise."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
 def model(of: Any) -> keras.Model:
     """Give a Keras model (or explainer) back, or raise."""
     if not isinstance(of, keras.Model):

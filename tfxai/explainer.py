@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfxai import checks, graph
 from tfxai.explanation import Explanation, join
+from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
 from tfxai.types import Tensors
@@ -31,6 +32,7 @@ class Explainer(keras.Model):
         method: what to run.
         builder: the function that made this explainer, registered with Keras; for saving.
         options: the builder's keyword arguments.
+        weights: what the method has learnt, if anything; saved with the explainer.
         class_names: of the classes, in order; the default is the model's `class_names`.
     """
 
@@ -41,6 +43,7 @@ class Explainer(keras.Model):
         *,
         builder: Callable[..., Explainer],
         options: dict[str, Any],
+        weights: keras.layers.Layer | None = None,
         class_names: Sequence[str] | None = None,
     ):
         root = of.model if isinstance(of, Explainer) else of
@@ -50,6 +53,7 @@ class Explainer(keras.Model):
         self.method = method
         self._builder = builder
         self._options = dict(options)
+        self.learnt = weights
         names = class_names or getattr(of, "class_names", None)
         self.class_names = tuple(names) if names else None
         self._runner = Runner(root, method, self.compute_dtype)
@@ -150,6 +154,28 @@ class Explainer(keras.Model):
             if progress is not None:
                 progress.update(start)
         return join(parts)
+
+    def rule_report(self, inputs: Tensors | None = None) -> Report:
+        """List the operations of the model whose gradient this method replaces, and how.
+
+        Args:
+            inputs: an example, for a model that declares no inputs.
+
+        Returns:
+            Rows of (operation, kind, done); printed, a table.
+
+        Raises:
+            ValueError: the method has no rule: all its gradients are ordinary ones.
+        """
+        if self.method.report is None:
+            raise ValueError(f"{self.name} has no rule: it replaces no gradient")
+        if inputs is not None:
+            self._check(inputs)
+            return self.method.report(self._runner.specs(self._runner.cast(inputs)))
+        declared = graph.declared_inputs(self.model)
+        if declared is None:
+            raise ValueError("rule_report: this model declares no inputs; pass an example")
+        return self.method.report(self._runner.specs(declared))
 
     def get_config(self) -> dict[str, Any]:
         """Give the builder, the model and the options, as Keras saves them."""

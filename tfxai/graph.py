@@ -1,35 +1,17 @@
-"""What a model is made of: its inputs, its head, its size. Keras internals stay in this file.
-
-A head is found in the traced TensorFlow graph, not among the Keras layers: a softmax is one
-operation there, whether it came from an `activation=` argument, a layer, a nested or a subclassed
-model, and its input is the logits.
-"""
+"""What Keras knows of a model: its inputs, its layers, its calls. Keras internals stay here."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.models.functional import Functional
 
-from tfxai.scores import as_rows, wants_logits
-from tfxai.types import Score, ScoredModel, Tensors
-
-_HEADS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
-_SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
-_FREE = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
-
-
-class Anatomy(NamedTuple):
-    """What one trace of a model's forward pass tells."""
-
-    head: str | None
-    """"softmax", "sigmoid", or None when the outputs are taken as logits."""
-    units: int | None
-    """Size of the last axis of a single ``[B, C]`` output (1 for ``[B]``), else None."""
-    bytes_per_row: int
-    """All the forward pass's intermediate results, for one example."""
+from tfxai.types import Tensors
 
 
 def declared_inputs(model: keras.Model) -> Tensors | None:
@@ -48,125 +30,6 @@ def declared_inputs(model: keras.Model) -> Tensors | None:
     )
 
 
-def strip_head(outputs: tf.Tensor) -> tuple[tf.Tensor, str | None]:
-    """Give the logits behind symbolic outputs and the head that was bypassed, if there was one.
-
-    Raises:
-        ValueError: there are several outputs, or TensorFlow runs functions eagerly.
-    """
-    outputs = as_rows(outputs) if not tf.is_tensor(outputs) else outputs
-    if tf.executing_eagerly():
-        raise ValueError(
-            "tfxai reads the model's head from its graph: call "
-            "tf.config.run_functions_eagerly(False)."
-        )
-    operation, index = outputs.op, outputs.value_index
-    while operation.type in _SHAPING:
-        before = operation.inputs[index]
-        operation, index = before.op, before.value_index
-    head = _HEADS.get(operation.type)
-    if head is None:
-        return outputs, None
-    logits = operation.inputs[0]
-    if outputs.shape.rank != logits.shape.rank:
-        logits = tf.ensure_shape(tf.reshape(logits, tf.shape(outputs)), outputs.shape)
-    return logits, head
-
-
-def scored(model: keras.Model, score: Score) -> ScoredModel:
-    """Join a model and a score, with the head bypassed where the score is one on logits.
-
-    A sigmoid head with several units is so many binary classifiers: the score sees the target's.
-
-    Raises:
-        TypeError: `score` is not a function.
-    """
-    if not callable(score):
-        raise TypeError(f"score={score!r}: expected a function (outputs, targets) -> [B]")
-    if not wants_logits(score):
-        return lambda inputs, targets: score(model(inputs, training=False), targets)
-
-    def scored_logits(inputs: Tensors, targets: tf.Tensor) -> tf.Tensor:
-        logits, head = strip_head(model(inputs, training=False))
-        logits = as_rows(_at_least_float32(logits))
-        if head == "sigmoid" and logits.shape[-1] != 1:
-            logits = tf.gather(logits, targets, axis=1, batch_dims=1)[:, None]
-            targets = tf.ones_like(targets)
-        return score(logits, targets)
-
-    return scored_logits
-
-
-def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
-    """Trace the model once on inputs like `specs` (each ``[None, ...]``) and look at the graph."""
-    found: dict[str, tf.Tensor | str | None] = {}
-
-    def forward(*inputs: tf.Tensor) -> Tensors:
-        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
-        if tf.is_tensor(outputs):
-            found["outputs"] = outputs
-            found["head"] = strip_head(outputs)[1]
-        return outputs
-
-    one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
-    graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
-    size = sum(
-        (output.shape.num_elements() or 0) * output.dtype.size
-        for operation in graph.get_operations()
-        if operation.type not in _FREE and not _reads_weights_only(operation)
-        for output in operation.outputs
-    )
-    return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1))
-
-
-def logits(model: keras.Model) -> keras.Model:
-    """Give a model that shares all of `model`'s variables and ends before its softmax or sigmoid.
-
-    Args:
-        model: any Keras model with one output.
-
-    Returns:
-        A model with the same inputs and the logits as outputs; `model` itself if it has no head.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
-        >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
-        >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy()
-        array([[5., 7., 9.]], dtype=float32)
-    """
-    specs = declared_inputs(model)
-    if specs is not None and inspect(model, specs).head is None:
-        return model
-    return Logits(model)
-
-
-@keras.saving.register_keras_serializable("tfxai")
-class Logits(keras.Model):
-    """What `logits` returns."""
-
-    def __init__(self, model: keras.Model):
-        super().__init__(name=f"{model.name}_logits", dtype=float_type(model))
-        self.of = model
-        self.traced = tf.function(
-            lambda inputs: strip_head(self.of(inputs, training=False))[0],
-            autograph=False,
-            reduce_retracing=True,
-        )
-
-    def call(self, inputs: Tensors) -> tf.Tensor:
-        """Compute the logits."""
-        return self.traced(inputs)
-
-    def get_config(self) -> dict:
-        """Give the wrapped model."""
-        return {"model": keras.saving.serialize_keras_object(self.of)}
-
-    @classmethod
-    def from_config(cls, config: dict) -> Logits:
-        """Wrap the model again."""
-        return cls(keras.saving.deserialize_keras_object(config["model"]))
-
-
 def float_type(model: keras.Model) -> str:
     """Give the type in which gradients with respect to the model's inputs are taken.
 
@@ -181,22 +44,201 @@ def float_type(model: keras.Model) -> str:
     return "float64" if floats[0] == tf.float64 else "float32"
 
 
-def _at_least_float32(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+    """Cut a model in two at a layer: ``head(encoder(x))`` is ``model(x)``.
 
+    Any method on `head` is its layer attribution; a model on token ids is explained at the output
+    of its embedding. Both parts share the model's layers and variables. Keras notes in each layer
+    that it has been called once more; nothing else of the model changes.
 
-def _units(outputs: tf.Tensor | None) -> int | None:
-    if outputs is None or outputs.shape.rank not in (1, 2):
-        return None
-    return 1 if outputs.shape.rank == 1 else outputs.shape[-1]
+    Args:
+        model: a functional or Sequential model; models inside it are opened.
+        layer: the name of a layer or operation; "name@2" is its second call.
 
+    Returns:
+        ``(encoder, head)``.
 
-def _reads_weights_only(operation: tf.Operation) -> bool:
-    return bool(operation.inputs) and all(
-        x.op.type in _FREE - {"Placeholder"} for x in operation.inputs
+    Raises:
+        ValueError: no such layer, a subclassed model, a layer with several outputs or a mask, or
+            one that the output does not depend on alone.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="first")])
+        >>> model.add(keras.layers.Dense(1))
+        >>> encoder, head = split(model, "first")
+        >>> encoder.output_shape, head.input_shape
+        ((None, 3), (None, 3))
+    """
+    functional = _functional(model)
+    if functional is None:
+        raise ValueError(
+            f"split: {model.name} is a subclassed {type(model).__name__}, which has no graph to "
+            "cut; write it as a functional model, or split a functional model inside it"
+        )
+    wanted, number = _named(model, layer)
+    inputs = keras.tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
+        functional._inputs_struct,
     )
+    calls: list[Any] = []
+    cut: list[keras.KerasTensor] = []
+
+    def visit(operation: keras.Operation, result: Any) -> Any:
+        if operation is not wanted:
+            return result
+        calls.append(result)
+        if len(calls) != number:
+            return result
+        _refuse_to_cut(layer, result)
+        cut.append(keras.Input(batch_shape=result.shape, dtype=result.dtype, name=wanted.name))
+        return cut[0]
+
+    outputs = _rerun(functional, inputs, visit)
+    _check_calls(layer, number, len(calls))
+    name = layer.replace("@", "_")
+    encoder = keras.Model(inputs, calls[number - 1], name=f"{model.name}_to_{name}")
+    try:
+        return encoder, keras.Model(cut[0], outputs, name=f"{model.name}_from_{name}")
+    except ValueError as error:
+        raise ValueError(
+            f"layer={layer!r}: the model's output also depends on its input by another way around "
+            "this layer; choose one that everything passes through"
+        ) from error
 
 
-def rows_within(budget: int, anatomy: Anatomy) -> int:
-    """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
-    return max(1, math.floor(budget / anatomy.bytes_per_row))
+@contextmanager
+def recording(model: keras.Model, layers: Sequence[str]) -> Iterator[Callable[[str], tf.Tensor]]:
+    """Keep the outputs of layers by name while the model is called, in whatever kind of model.
+
+    Yields:
+        A function from a name to its tensor; "name@2" is the second call of a layer.
+    """
+    found = {name: _named(model, name) for name in layers}
+    calls: dict[int, list[Any]] = {id(operation): [] for operation, _ in found.values()}
+    unique = {id(operation): operation for operation, _ in found.values()}
+
+    def output(name: str) -> tf.Tensor:
+        operation, number = found[name]
+        outputs = calls[id(operation)]
+        _check_calls(name, number, len(outputs))
+        if not tf.is_tensor(outputs[number - 1]):
+            raise ValueError(f"layer={name!r} has several outputs; name a layer that has one")
+        return outputs[number - 1]
+
+    for key, operation in unique.items():
+        vars(operation)["call"] = _noting(operation.call, calls[key])
+    try:
+        yield output
+    finally:
+        for operation in unique.values():
+            del vars(operation)["call"]
+
+
+def check_layers(model: keras.Model, layers: Sequence[str]) -> None:
+    """Raise a ValueError if the model has no layers of these names."""
+    for name in layers:
+        _named(model, name)
+
+
+@contextmanager
+def inlined() -> Iterator[None]:
+    """Let functions that a model wraps in `tf.function` be traced as part of the current graph."""
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+def owners(model: keras.Model) -> dict[int, tuple[keras.layers.Layer, keras.Variable]]:
+    """Give the innermost layer that owns each variable, by the identity of its handle."""
+    found = {}
+    for layer in (model, *model._flatten_layers(include_self=False)):
+        for variable in layer.variables:
+            found[id(variable.value.handle)] = (layer, variable)
+    return found
+
+
+def _functional(operation: Any) -> keras.Model | None:
+    """Give the functional model that a model is or, if Sequential, is made of."""
+    if isinstance(operation, keras.Sequential):
+        return operation._functional
+    return operation if isinstance(operation, Functional) else None
+
+
+def _rerun(functional: keras.Model, inputs: Any, visit: Callable[[Any, Any], Any]) -> Any:
+    """Call every operation on new symbolic inputs, opening nested models; `visit` sees results."""
+
+    def operation_fn(operation: Any) -> Callable[..., Any]:
+        inner = _functional(operation)
+
+        def call(*args: Any, **keywords: Any) -> Any:
+            if inner is None:
+                return visit(operation, operation(*args, **keywords))
+            return visit(operation, _rerun(inner, args[0], visit))
+
+        return call
+
+    standard = functional._standardize_inputs(inputs)
+    return functional._run_through_graph(standard, operation_fn=operation_fn)
+
+
+def _named(model: keras.Model, name: str) -> tuple[Any, int]:
+    """Find a layer or operation, and the number of the call that is meant (1 if not given)."""
+    if not isinstance(name, str):
+        raise TypeError(f"layer={name!r}: expected the name of a layer")
+    wanted, _, number = name.partition("@")
+    known = {id(o): o for o in _operations(model)}.values()
+    found = [o for o in known if o.name == wanted or _path(o).endswith("/" + wanted)]
+    if not found:
+        close = difflib.get_close_matches(wanted, [o.name for o in known], 3, 0.5)
+        hint = ", ".join(close) or "model.summary(expand_nested=True) lists them"
+        raise ValueError(f"layer={name!r}: {model.name} has no such layer; perhaps {hint}")
+    if len(found) > 1:
+        paths = ", ".join(_path(o) for o in found)
+        raise ValueError(f"layer={name!r} is the name of {len(found)} layers; use a path: {paths}")
+    if number and not (number.isdigit() and int(number) > 0):
+        raise ValueError(f"layer={name!r}: expected the number of a call, from 1, after '@'")
+    return found[0], int(number or 1)
+
+
+def _operations(model: keras.Model) -> Iterator[Any]:
+    for layer in (model, *model._flatten_layers(include_self=False)):
+        functional = _functional(layer)
+        yield from functional.operations if functional is not None else ()
+        if layer is not model:
+            yield layer
+
+
+def _path(operation: Any) -> str:
+    return getattr(operation, "path", None) or operation.name
+
+
+def _check_calls(name: str, number: int, calls: int) -> None:
+    if number > calls:
+        raise ValueError(f"layer={name!r}: the model calls this layer {calls} times")
+    if calls > 1 and "@" not in name:
+        raise ValueError(
+            f"layer={name!r} is called {calls} times; say which call is meant: "
+            f"{name}@1 to {name}@{calls}"
+        )
+
+
+def _refuse_to_cut(name: str, result: Any) -> None:
+    if not isinstance(result, keras.KerasTensor):
+        raise ValueError(f"layer={name!r} has several outputs; split at a layer that has one")
+    if keras.src.backend.get_keras_mask(result) is not None:
+        raise ValueError(
+            f"layer={name!r} computes a mask, which the part behind it would miss; set "
+            "mask_zero=False, or split where the mask has been used"
+        )
+
+
+def _noting(call: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
+    def noted(*args: Any, **keywords: Any) -> Any:
+        result = call(*args, **keywords)
+        outputs.append(result)
+        return result
+
+    return noted

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfxai import batch, graph
+from tfxai import batch, graph, heads
 from tfxai.estimate import in_batches, traced
+from tfxai.rules.backward import Report
 from tfxai.scores import as_rows
 from tfxai.types import Measured, Measurement, Score, Tensors
 
@@ -31,6 +32,8 @@ class Method(NamedTuple):
     """How many arrays of an example's size it keeps for each example."""
     evaluations: int = 1
     """How many rows it makes of each example at a time."""
+    report: Callable[[Tensors], Report] | None = None
+    """Inputs' TensorSpecs -> what its rule replaces; None for a method without a rule."""
 
 
 class Runner:
@@ -47,8 +50,8 @@ class Runner:
         self.method = method
         self.dtype = tf.as_dtype(dtype)
         self.memory = MEMORY_BUDGET
-        self._scored = traced(graph.scored(model, method.score))
-        self._anatomy: graph.Anatomy | None = None
+        self._scored = traced(heads.scored(model, method.score))
+        self._anatomy: heads.Anatomy | None = None
         self._graphs: dict[str, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
@@ -57,15 +60,18 @@ class Runner:
         flat = [tf.cast(x, self.dtype) for x in tf.nest.flatten(inputs)]
         return tf.nest.pack_sequence_as(inputs if specs is None else specs, flat)
 
-    def anatomy(self, inputs: Tensors) -> graph.Anatomy:
+    def anatomy(self, inputs: Tensors) -> heads.Anatomy:
         """Look at the model; once, on the first (cast) inputs that are seen."""
         if self._anatomy is None:
-            seen = tf.nest.map_structure(
-                lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
-            )
             with tf.init_scope():
-                self._anatomy = graph.inspect(self.model, seen)
+                self._anatomy = heads.inspect(self.model, self.specs(inputs))
         return self._anatomy
+
+    def specs(self, inputs: Tensors) -> Tensors:
+        """Give inputs' TensorSpecs, for any batch, in the runner's type."""
+        return tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
+        )
 
     def predict(self, inputs: Tensors) -> tf.Tensor:
         """Give the class that the model predicts for each example, ``[B]``.
@@ -100,7 +106,7 @@ class Runner:
         """Give how many rows may be differentiated at once."""
         if batch.features(inputs) is None:
             return ROWS_OF_UNKNOWN_SIZE
-        return graph.rows_within(self.memory, self.anatomy(inputs))
+        return heads.rows_within(self.memory, self.anatomy(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
         """Give how many examples fill the chunks twice and fit, with what the method keeps."""
@@ -143,7 +149,7 @@ class Runner:
 
 def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:
     """Give the class that the model predicts; 1 for a one-unit head without a sigmoid."""
-    logits, head = graph.strip_head(model(inputs, training=False))
+    logits, head = heads.strip_head(model(inputs, training=False))
     logits = as_rows(logits)
     if logits.shape[-1] != 1:
         return tf.argmax(logits, -1, tf.int32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfxai import checks, scores
 from tfxai.estimate import gradient_of
 from tfxai.explainer import Explainer
-from tfxai.graph import scored
+from tfxai.heads import scored
 from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, Tensors
 

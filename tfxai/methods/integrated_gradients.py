@@ -14,7 +14,7 @@ from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import estimate, gradient_of
 from tfxai.explainer import Explainer
-from tfxai.graph import scored
+from tfxai.heads import scored
 from tfxai.methods.smoothing import with_standard_error
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
@@ -203,19 +203,27 @@ def fixed_integral(
 
 
 def averaged_over_references(
-    from_one: Callable[[Tensors], Measurement], reference: Baseline, scored_model: ScoredModel
+    from_one: Callable[[Tensors], Measurement],
+    reference: Baseline,
+    scored_model: ScoredModel | None = None,
 ) -> Measurement:
-    """Average the attributions from each reference, and report the completeness gap of the mean."""
+    """Average the attributions from each reference.
+
+    With `scored_model`, for methods that sum to f(x) - f(x'), report the completeness gap too.
+    """
 
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
         def one(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
             measured = from_one(x0)(inputs, targets, seed)
-            ends = tf.nest.map_structure(
-                lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
-            )
-            here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
             error = measured.numbers["map_error"] * batch.norm(measured.attributions)
-            return measured.attributions, error, measured.numbers["steps"], here - start
+            change = tf.zeros_like(error)
+            if scored_model is not None:
+                ends = tf.nest.map_structure(
+                    lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
+                )
+                here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
+                change = here - start
+            return measured.attributions, error, measured.numbers["steps"], change
 
         references = reference(inputs)
         count = tf.nest.flatten(references)[0].shape[0]
@@ -234,12 +242,10 @@ def averaged_over_references(
             maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
             error = tf.norm(each[1], axis=0) / count
             steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
-        gap = tf.abs(batch.total(maps) - change)
-        numbers = {
-            "map_error": batch.ratio(error, batch.norm(maps)),
-            "completeness_gap": batch.ratio(gap, tf.abs(change)),
-            "steps": steps,
-        }
+        numbers = {"map_error": batch.ratio(error, batch.norm(maps)), "steps": steps}
+        if scored_model is not None:
+            gap = tf.abs(batch.total(maps) - change)
+            numbers["completeness_gap"] = batch.ratio(gap, tf.abs(change))
         return Measured(maps, numbers)
 
     return measure

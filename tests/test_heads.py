@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import gradient_of, small_cnn
 from tfxai import graph, scores
+from tfxai import heads as heads_module
 
 L = keras.layers
 
@@ -156,7 +157,7 @@ def test_eager_functions_make_no_difference_or_raise_with_the_remedy(cnn, images
 
 def test_the_size_of_a_row_counts_every_intermediate_result():
     model = keras.Sequential([keras.Input((100,)), L.Dense(50, use_bias=False), L.ReLU()])
-    anatomy = graph.inspect(model, graph.declared_inputs(model))
+    anatomy = heads_module.inspect(model, graph.declared_inputs(model))
     assert anatomy.units == 50
     assert 2 * 50 * 4 <= anatomy.bytes_per_row <= 3 * 100 * 4
 

@@ -1,0 +1,296 @@
+"""Fit patterns: one streaming pass over data that keeps running sums only (METHODS 1.1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import checks, graph
+from tfxai.heads import strip_head
+from tfxai.patterns import Patterns, Quality
+from tfxai.rules.backward import decide
+from tfxai.rules.linear import input_axes, is_linear, neuron_shape, products, weights
+from tfxai.rules.pattern import pattern_attribution
+from tfxai.rules.steps import Step, steps_between
+from tfxai.types import Tensors
+
+ESTIMATORS = ("relu", "linear", "relu_printed")
+TOLERANCE = 0.01
+"""How far w . a may be from 1, on average, for patterns that belong to a model."""
+
+
+class Sums(NamedTuple):
+    """Running sums of one linear step, over examples and positions; m is 1 where y > 0, else 0."""
+
+    m: tf.Variable
+    """``[O]``"""
+    y: tf.Variable
+    """``[O]``"""
+    my: tf.Variable
+    """``[O]``"""
+    mx: tf.Variable
+    """Of the weights' shape, as is the next."""
+    mxy: tf.Variable
+    count: tf.Variable
+    """Of examples and positions, a scalar."""
+
+
+class Weights(NamedTuple):
+    """Of the neurons of a linear step."""
+
+    values: np.ndarray
+    """W'."""
+    neurons: tuple[int, ...]
+    """Shape that broadcasts ``[O]`` over the kernel."""
+    inputs: tuple[int, ...]
+    """The axes over which a neuron sums."""
+
+
+def fit_patterns(
+    model: keras.Model,
+    data: Any,
+    *,
+    estimator: str = "relu",
+    batch_size: int = 8,
+    passthrough: Sequence[str] = (),
+    verbose: int = 1,
+) -> Patterns:
+    """Estimate the patterns of a model's kernels from data.
+
+    a = (E+[x y] - E+[x] E[y]) / w . (E+[x y] - E+[x] E[y])
+
+    where E+ is the mean over the examples (and positions, for convolutions) at which the neuron's
+    output y is positive, and E that over all. Batch normalisation is folded into the kernel
+    before it.
+
+    Args:
+        model: a Keras model of piecewise-linear steps, written in any way.
+        data: examples ``[N, ...]`` as the model takes them, or a batched `tf.data.Dataset` of
+            such or of (examples, labels). Some hundred images suffice for convolutions; dense
+            layers want more examples than they have inputs.
+        estimator: "relu" as above; "linear" without the restriction to positive outputs;
+            "relu_printed" with E+[y] in the place of E[y], as paper 000 prints it.
+        batch_size: examples at once, where `data` is an array.
+        passthrough: types of operations or names of layers that keep their ordinary gradient and
+            get no patterns.
+        verbose: 0 for no progress bar.
+
+    Returns:
+        `Patterns` with w . a = 1 for every neuron; zero for those that were never active. Its
+        `report` tells how many.
+
+    Raises:
+        ValueError: no data, data of the wrong shape or not finite, or an operation that is not
+            piecewise linear.
+
+    Reference:
+        Kindermans et al. 2018, equations 4 to 7, with the unconditional E[y] of the authors'
+        code. Memory does not depend on the number of examples: the sums are filter gradients.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
+        >>> _ = model.layers[0].kernel.assign([[1.0], [-1.0]])
+        >>> z = np.linspace(-2, 2, 101)[:, None]
+        >>> signal_and_distractor = z * [1, 0] + np.cos(20 * z) * [1, 1]
+        >>> fit_patterns(model, signal_and_distractor, verbose=0)["only"].round(1).ravel().tolist()
+        [1.0, 0.0]
+    """
+    checks.model(model)
+    checks.one_of("estimator", estimator, ESTIMATORS)
+    names = checks.names("passthrough", passthrough)
+    batches, total = _batches(data, checks.positive_integer("batch_size", batch_size))
+    progress = keras.utils.Progbar(total) if verbose else None
+    sums: dict[str, Sums] = {}
+    update: Callable | None = None
+    specs: Tensors = None
+    seen = 0
+    for number, batch in enumerate(batches, 1):
+        if specs is None:
+            specs = _specs(model, batch)
+        checks.inputs(batch, graph.declared_inputs(model))
+        if update is None:
+            sums, update = _accumulator(model, specs, names, estimator)
+        update(
+            *(
+                tf.cast(x, s.dtype)
+                for x, s in zip(tf.nest.flatten(batch), tf.nest.flatten(specs), strict=True)
+            )
+        )
+        seen += len(tf.nest.flatten(batch)[0])
+        if progress is not None:
+            progress.update(number)
+    if update is None:
+        raise ValueError("data: there are no examples to fit patterns on")
+    kernels = weights_of(model, specs, names)
+    arrays, report = {}, []
+    for name in list(sums):
+        arrays[name], quality = _solve(name, sums.pop(name), kernels.pop(name), estimator)
+        report.append(quality)
+    return Patterns(arrays, estimator=estimator, examples=seen, report=tuple(report))
+
+
+def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]) -> Patterns:
+    """Give patterns back that belong to a model, or raise.
+
+    Raises:
+        TypeError: not `Patterns`.
+        ValueError: fitted on another model, or on this one before it was trained further.
+    """
+    if not isinstance(patterns, Patterns):
+        raise TypeError(
+            f"patterns: expected what tfxai.fit_patterns gives, got {type(patterns).__name__}"
+        )
+    specs = graph.declared_inputs(model)
+    if specs is None:
+        return patterns  # the rule looks for their names when it meets the first inputs
+    floating = tf.nest.map_structure(
+        lambda s: tf.TensorSpec(s.shape, graph.float_type(model)), specs
+    )
+    kernels = weights_of(model, floating, passthrough)
+    remedy = "call tfxai.fit_patterns(model, data) again"
+    if set(kernels) != set(patterns):
+        missing, unknown = (
+            sorted(set(kernels) - set(patterns)),
+            sorted(set(patterns) - set(kernels)),
+        )
+        raise ValueError(
+            f"patterns: fitted on another model; layers without patterns {missing[:3]}, patterns "
+            f"without a layer {unknown[:3]}; {remedy}"
+        )
+    for name, kernel in kernels.items():
+        pattern = patterns[name]
+        if pattern.shape != kernel.values.shape:
+            raise ValueError(
+                f"patterns: {name!r} has kernels of shape {list(kernel.values.shape)}, but "
+                f"patterns of shape {list(pattern.shape)}; {remedy}"
+            )
+        products = (kernel.values * pattern).sum(kernel.inputs, dtype=np.float64)
+        alive = np.any(pattern != 0, axis=kernel.inputs)
+        if not np.isnan(pattern).all() and (np.abs(products[alive] - 1) > TOLERANCE).mean() > 0.1:
+            raise ValueError(
+                f"patterns: those of {name!r} do not fit its weights (w . a is "
+                f"{np.median(products[alive]):.3g}, not 1): fitted on another model, or before "
+                f"this one was trained further; {remedy}"
+            )
+    return patterns
+
+
+def weights_of(
+    model: keras.Model, specs: Tensors, passthrough: Sequence[str]
+) -> dict[str, Weights]:
+    """Give the weights that get patterns, by name, with what is folded into them."""
+    shapes: dict[str, tuple] = {}
+
+    def find(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        found = {}
+        for step in _linear_steps(model, specs, inputs, passthrough):
+            shapes[step.name] = tuple(neuron_shape(step)), tuple(input_axes(step))
+            found[step.name] = tf.cast(weights(step), tf.float32)
+        return found
+
+    flat = tf.nest.flatten(specs)
+    function = tf.function(find, autograph=False).get_concrete_function(*flat)
+    nothing = [tf.zeros([0, *(1 if n is None else n for n in s.shape[1:])], s.dtype) for s in flat]
+    values = function(*nothing)  # the weights do not depend on examples
+    return {name: Weights(v.numpy(), *shapes[name]) for name, v in values.items()}
+
+
+def _accumulator(
+    model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
+) -> tuple[dict[str, Sums], Callable]:
+    """Make the running sums, and the function that adds a batch to them."""
+    shapes: dict[str, tf.TensorShape] = {}
+    neurons: dict[str, int] = {}
+
+    def describe(*inputs: tf.Tensor) -> None:
+        for step in _linear_steps(model, specs, inputs, passthrough):
+            shapes[step.name] = weights(step).shape
+            neurons[step.name] = math.prod(neuron_shape(step))
+
+    signature = tf.nest.flatten(specs)
+    tf.function(describe, autograph=False).get_concrete_function(*signature)
+    sums: dict[str, Sums] = {}
+    for name, shape in shapes.items():
+        rows = [tf.Variable(tf.zeros([neurons[name]], tf.float64)) for _ in range(3)]
+        whole = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
+        sums[name] = Sums(*rows, *whole, tf.Variable(tf.zeros([], tf.float64)))
+
+    def add(*inputs: tf.Tensor) -> None:
+        done: list[tf.Operation] = []
+        for step in _linear_steps(model, specs, inputs, passthrough):
+            with tf.control_dependencies(done):  # so that the products of one layer exist at a time
+                done = _add(sums[step.name], step, estimator)
+
+    return sums, tf.function(add, autograph=False, input_signature=signature)
+
+
+def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
+    y = step.outputs[0]
+    y = tf.cast(y, tf.float32) if y.dtype.size < 4 else tf.identity(y)
+    m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
+    my = m * y
+    rows = [tf.reshape(v, [-1, y.shape[-1]]) for v in (m, y, my)]
+    totals = [tf.cast(tf.reduce_sum(row, 0), tf.float64) for row in rows]
+    count = tf.cast(tf.shape(rows[0])[0], tf.float64)
+    products_of = [tf.cast(products(step, v), tf.float32) for v in (m, my)]
+    return [
+        total.assign_add(value, read_value=False)
+        for total, value in zip(sums, [*totals, *products_of, count], strict=True)
+    ]
+
+
+def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.ndarray, Quality]:
+    """Solve a = num / (w . num), num = E+[x y] - E+[x] E[y], from the sums; large arrays in place.
+
+    A factor that a neuron's whole pattern has does not matter, so E+ may stay a sum.
+    """
+    m, y, my = (v.numpy() for v in (sums.m, sums.y, sums.my))
+    mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
+    shape, axes = kernel.neurons, kernel.inputs
+    pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
+    offset *= mean.reshape(shape).astype(np.float32)
+    pattern -= offset
+    np.multiply(kernel.values, pattern, out=offset)
+    denominator = offset.sum(axes, dtype=np.float64, keepdims=True).reshape(shape)
+    dead = (m.reshape(shape) == 0) | (denominator == 0)
+    pattern /= np.where(dead, 1, denominator).astype(np.float32)
+    pattern *= ~dead
+    np.multiply(kernel.values, pattern, out=offset)
+    error = np.abs(offset.sum(axes, dtype=np.float64).ravel() - 1)[~dead.ravel()].max(initial=0)
+    return pattern, Quality(name, len(m), float(dead.mean()), float(error))
+
+
+def _linear_steps(
+    model: keras.Model, specs: Tensors, inputs: Sequence[tf.Tensor], passthrough: Sequence[str]
+) -> list[Step]:
+    """Trace the model; give the steps that get patterns, having looked at all of them."""
+    rule = pattern_attribution({})
+    with graph.inlined():
+        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
+    logits, _ = strip_head(outputs)
+    steps = steps_between(inputs, [logits], graph.owners(model))
+    return [s for s in steps if decide(rule, s, passthrough) is not None and is_linear(s)]
+
+
+def _specs(model: keras.Model, batch: Tensors) -> Tensors:
+    declared = graph.declared_inputs(model)
+    kind = graph.float_type(model)
+    like = batch if declared is None else declared
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], kind), like)
+
+
+def _batches(data: Any, size: int) -> tuple[Iterator[Tensors], int | None]:
+    """Give batches of examples and, if it is known, their number."""
+    if isinstance(data, tf.data.Dataset):
+        count = int(data.cardinality())
+        batches = (keras.utils.unpack_x_y_sample_weight(e)[0] for e in data)
+        return batches, count if count >= 0 else None
+    arrays = keras.tree.map_structure(np.asarray, data)
+    count = min((len(a) if a.ndim else 0 for a in tf.nest.flatten(arrays)), default=0)
+    parts = (slice(i, i + size) for i in range(0, count, size))
+    return (keras.tree.map_structure(lambda a: a[p], arrays) for p in parts), -(-count // size)  # noqa: B023

@@ -1,0 +1,185 @@
+"""A model's head and size, read from its traced TensorFlow graph.
+
+A head is found there, not among the Keras layers: a softmax is one operation in the graph,
+whether it came from an `activation=` argument, a layer, a nested or a subclassed model, and its
+input is the logits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfxai import graph
+from tfxai.scores import as_rows, wants_logits
+from tfxai.types import Score, ScoredModel, Tensors
+
+_HEADS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
+_SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
+_FREE = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
+
+
+class Anatomy(NamedTuple):
+    """What one trace of a model's forward pass tells."""
+
+    head: str | None
+    """"softmax", "sigmoid", or None when the outputs are taken as logits."""
+    units: int | None
+    """Size of the last axis of a single ``[B, C]`` output (1 for ``[B]``), else None."""
+    bytes_per_row: int
+    """All the forward pass's intermediate results, for one example."""
+
+
+def strip_head(outputs: tf.Tensor) -> tuple[tf.Tensor, str | None]:
+    """Give the logits behind symbolic outputs and the head that was bypassed, if there was one.
+
+    Raises:
+        ValueError: there are several outputs, or TensorFlow runs functions eagerly.
+    """
+    outputs = as_rows(outputs) if not tf.is_tensor(outputs) else outputs
+    if tf.executing_eagerly():
+        raise ValueError(
+            "tfxai reads the model's head from its graph: call "
+            "tf.config.run_functions_eagerly(False)."
+        )
+    operation, index = outputs.op, outputs.value_index
+    while operation.type in _SHAPING:
+        before = operation.inputs[index]
+        operation, index = before.op, before.value_index
+    head = _HEADS.get(operation.type)
+    if head is None:
+        return outputs, None
+    logits = operation.inputs[0]
+    if outputs.shape.rank != logits.shape.rank:
+        logits = tf.ensure_shape(tf.reshape(logits, tf.shape(outputs)), outputs.shape)
+    return logits, head
+
+
+def explained(
+    model: keras.Model, score: Score
+) -> Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Give (inputs, targets) -> (what the score is a function of, the score ``[B]``).
+
+    That is the outputs or, for a score on logits, the logits: the head is bypassed. A sigmoid
+    head with several units is so many binary classifiers: the score sees the target's.
+
+    Raises:
+        TypeError: `score` is not a function.
+    """
+    if not callable(score):
+        raise TypeError(f"score={score!r}: expected a function (outputs, targets) -> [B]")
+
+    def on_outputs(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = model(inputs, training=False)
+        return outputs, score(outputs, targets)
+
+    def on_logits(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs, head = strip_head(model(inputs, training=False))
+        logits = as_rows(_at_least_float32(outputs))
+        if head == "sigmoid" and logits.shape[-1] != 1:
+            logits = tf.gather(logits, targets, axis=1, batch_dims=1)[:, None]
+            targets = tf.ones_like(targets)
+        return outputs, score(logits, targets)
+
+    return on_logits if wants_logits(score) else on_outputs
+
+
+def scored(model: keras.Model, score: Score) -> ScoredModel:
+    """Join a model and a score, with the head bypassed where the score is one on logits."""
+    forward = explained(model, score)
+    return lambda inputs, targets: forward(inputs, targets)[1]
+
+
+def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
+    """Trace the model once on inputs like `specs` (each ``[None, ...]``) and look at the graph."""
+    found: dict[str, tf.Tensor | str | None] = {}
+
+    def forward(*inputs: tf.Tensor) -> Tensors:
+        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
+        if tf.is_tensor(outputs):
+            found["outputs"] = outputs
+            found["head"] = strip_head(outputs)[1]
+        return outputs
+
+    one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
+    graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
+    size = sum(
+        (output.shape.num_elements() or 0) * output.dtype.size
+        for operation in graph.get_operations()
+        if operation.type not in _FREE and not _reads_weights_only(operation)
+        for output in operation.outputs
+    )
+    return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1))
+
+
+def logits(model: keras.Model) -> keras.Model:
+    """Give a model that shares all of `model`'s variables and ends before its softmax or sigmoid.
+
+    Args:
+        model: any Keras model with one output.
+
+    Returns:
+        A model with the same inputs and the logits as outputs; `model` itself if it has no head.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
+        >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
+        >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy()
+        array([[5., 7., 9.]], dtype=float32)
+    """
+    specs = graph.declared_inputs(model)
+    if specs is not None and inspect(model, specs).head is None:
+        return model
+    return Logits(model)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Logits(keras.Model):
+    """What `logits` returns."""
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name=f"{model.name}_logits", dtype=graph.float_type(model))
+        self.of = model
+        self.traced = tf.function(
+            lambda inputs: strip_head(self.of(inputs, training=False))[0],
+            autograph=False,
+            reduce_retracing=True,
+        )
+
+    def call(self, inputs: Tensors) -> tf.Tensor:
+        """Compute the logits."""
+        return self.traced(inputs)
+
+    def get_config(self) -> dict:
+        """Give the wrapped model."""
+        return {"model": keras.saving.serialize_keras_object(self.of)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Logits:
+        """Wrap the model again."""
+        return cls(keras.saving.deserialize_keras_object(config["model"]))
+
+
+def rows_within(budget: int, anatomy: Anatomy) -> int:
+    """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
+    return max(1, math.floor(budget / anatomy.bytes_per_row))
+
+
+def _at_least_float32(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+
+
+def _units(outputs: tf.Tensor | None) -> int | None:
+    if outputs is None or outputs.shape.rank not in (1, 2):
+        return None
+    return 1 if outputs.shape.rank == 1 else outputs.shape[-1]
+
+
+def _reads_weights_only(operation: tf.Operation) -> bool:
+    return bool(operation.inputs) and all(
+        x.op.type in _FREE - {"Placeholder"} for x in operation.inputs
+    )

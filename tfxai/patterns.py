@@ -1,0 +1,136 @@
+"""Patterns: for each neuron, the direction in which its inputs carry its signal.
+
+A weight vector must also cancel what distracts, so it does not show where the signal is; the
+pattern a does. `fit_patterns` estimates them in one pass over data (METHODS 1.1).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+
+class Quality(NamedTuple):
+    """What is known of the patterns of one layer."""
+
+    layer: str
+    neurons: int
+    dead: float
+    """Share of neurons that were never active: their patterns are zero."""
+    error: float
+    """Largest |w . a - 1| of the others."""
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Patterns(Mapping[str, np.ndarray]):
+    """A mapping from layer names to patterns, arrays of the kernels' shapes.
+
+    Args:
+        arrays: by layer name, as `fit_patterns` names them.
+        estimator: how they were estimated.
+        examples: how many examples were seen.
+        report: the quality of each layer's.
+    """
+
+    def __init__(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        *,
+        estimator: str = "relu",
+        examples: int = 0,
+        report: tuple[Quality, ...] = (),
+    ):
+        self._arrays = dict(arrays)
+        self.estimator = estimator
+        self.examples = examples
+        self.report = report
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        lines = [f"Patterns of {len(self)} layers from {self.examples} examples, {self.estimator}"]
+        width = max((len(q.layer) for q in self.report), default=0)
+        lines += [
+            f"  {q.layer:{width}}  {q.neurons:6d} neurons, {q.dead:6.1%} dead, "
+            f"|w.a - 1| <= {q.error:.0e}"
+            for q in self.report
+        ]
+        return "\n".join(lines)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Write everything to one .npz file, which numpy reads without pickle."""
+        path = Path(path)
+        names = list(self)
+        with path.open("wb") as file:
+            np.savez(file, **{str(i): self[n] for i, n in enumerate(names)})  # type: ignore[arg-type]
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("patterns.json", json.dumps({"names": names, **self._facts()}))
+        return path
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Patterns:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the file holds no patterns.
+        """
+        try:
+            with zipfile.ZipFile(path) as archive:
+                facts = json.loads(archive.read("patterns.json"))
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[str(i)] for i, name in enumerate(facts.pop("names"))}
+        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise ValueError(f"{path} holds no patterns saved by tfxai: {error}") from error
+        report = tuple(Quality(*q) for q in facts.pop("report"))
+        return cls(arrays, report=report, **facts)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give all but the numbers, which are saved as weights of the explainer."""
+        return {"shapes": {name: list(a.shape) for name, a in self.items()}, **self._facts()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Patterns:
+        """Make patterns without their numbers."""
+        config = dict(config)
+        shapes = config.pop("shapes")
+        report = tuple(Quality(*q) for q in config.pop("report"))
+        arrays = {name: np.full(shape, np.nan, np.float32) for name, shape in shapes.items()}
+        return cls(arrays, report=report, **config)
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "estimator": self.estimator,
+            "examples": self.examples,
+            "report": [list(q) for q in self.report],
+        }
+
+
+class PatternWeights(keras.layers.Layer):
+    """Patterns as weights that are not trained: saved and exported with an explainer."""
+
+    def __init__(self, patterns: Patterns):
+        super().__init__(name="patterns", trainable=False)
+        self.names = list(patterns)
+        for i, array in enumerate(patterns.values()):
+            weight = self.add_weight(array.shape, "zeros", trainable=False, name=f"pattern_{i}")
+            weight.assign(array)
+        self.built = True
+
+    def tensors(self) -> dict[str, Any]:
+        """Give the patterns by name, as tensors of the current graph."""
+        tensors = [keras.ops.convert_to_tensor(w) for w in self.weights]
+        return dict(zip(self.names, tensors, strict=True))

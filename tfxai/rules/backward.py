@@ -1,0 +1,199 @@
+"""The backward pass under a rule: step by step, from the outputs to the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfxai import graph
+from tfxai.estimate import traced
+from tfxai.heads import explained
+from tfxai.rules.steps import KERNELS, Step, steps_between
+from tfxai.types import Attribution, Score, Tensors
+
+Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
+"""The cotangent of a step's output -> those of its inputs that are data."""
+
+PIECEWISE_LINEAR = {
+    *("Identity", "Cast", "EnsureShape", "PlaceholderWithDefault", "Reshape", "Squeeze"),
+    *("ExpandDims", "Transpose", "Pack", "Unpack", "Split", "SplitV", "Concat", "ConcatV2"),
+    *("Slice", "StridedSlice", "Gather", "GatherV2", "Tile", "BroadcastTo", "ReverseV2", "Roll"),
+    *("Pad", "PadV2", "MirrorPad", "SpaceToBatchND", "BatchToSpaceND", "SpaceToDepth"),
+    *("DepthToSpace", "ResizeBilinear", "ResizeNearestNeighbor", "Mean", "Sum", "Max", "Min"),
+    *("MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D", "Add", "AddV2", "AddN", "Sub", "Neg"),
+    *("BiasAdd", "Mul", "RealDiv", "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum"),
+    *("Select", "SelectV2"),
+}
+"""Operations whose ordinary gradient a rule may leave as it is."""
+
+
+class Replaced(NamedTuple):
+    """What a rule does with a step."""
+
+    what: str
+    """In a few words, for the report."""
+    backward: Backward
+
+
+class Rule(NamedTuple):
+    """How single steps pass cotangents back."""
+
+    name: str
+    replace: Callable[[Step], Replaced | None]
+    """None leaves a step its ordinary gradient, if that is piecewise linear."""
+    leaves_kernels: bool = False
+    """Whether kernels keep theirs."""
+
+
+class Row(NamedTuple):
+    """A line of `Explainer.rule_report`."""
+
+    operation: str
+    """The name in the graph, which holds the layers' names."""
+    kind: str
+    """The operations' types."""
+    done: str
+    """What the rule does with it."""
+
+
+class Report(tuple[Row, ...]):
+    """What a rule replaces in a model; prints as a table."""
+
+    def __str__(self) -> str:
+        widths = [max((len(row[i]) for row in self), default=0) for i in range(2)]
+        return "\n".join(f"{o:{widths[0]}}  {k:{widths[1]}}  {d}" for o, k, d in self)
+
+
+def backpropagate(
+    steps: Sequence[Step],
+    rule: Rule,
+    outputs: tf.Tensor,
+    cotangent: tf.Tensor,
+    inputs: Sequence[tf.Tensor],
+    *,
+    passthrough: Sequence[str] = (),
+) -> list[tf.Tensor]:
+    """Pass a cotangent of the outputs back to the inputs, under a rule.
+
+    Args:
+        steps: between inputs and outputs.
+        rule: what replaces single gradients.
+        outputs: where the cotangent starts.
+        cotangent: of the outputs' shape.
+        inputs: where to pass it.
+        passthrough: types of operations, or names of layers, that keep their ordinary gradient.
+
+    Raises:
+        ValueError: a step that the rule does not know and that is not in `passthrough`.
+    """
+    arrived: dict = {outputs.ref(): cotangent}
+    for step in reversed(steps):
+        cotangents = [arrived.get(t.ref()) for t in step.outputs]
+        if all(c is None for c in cotangents):
+            continue
+        cotangents = [
+            tf.zeros_like(t) if c is None else c
+            for t, c in zip(step.outputs, cotangents, strict=True)
+        ]
+        replaced = decide(rule, step, passthrough)
+        passed = replaced.backward(cotangents[0]) if replaced else step.gradient(cotangents)
+        for tensor, value in zip(step.inputs, passed, strict=True):
+            if value is not None:
+                before = arrived.get(tensor.ref())
+                arrived[tensor.ref()] = value if before is None else before + value
+    return [arrived.get(t.ref(), tf.zeros_like(t)) for t in inputs]
+
+
+def gradient_under(
+    rule: Callable[[], Rule],
+    model: keras.Model,
+    score: Score,
+    *,
+    start: str = "one",
+    passthrough: Sequence[str] = (),
+) -> Attribution:
+    """Give the attribution d score / d inputs under a rule.
+
+    Args:
+        rule: makes the rule, in the graph where it is used.
+        model: any Keras model.
+        score: what is explained; its own gradient is the ordinary one.
+        start: "one", or "output" to multiply the gradient by the score.
+        passthrough: as in `backpropagate`.
+    """
+    forward = explained(model, score)
+
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        del seed
+        flat = tf.nest.flatten(inputs)
+        with graph.inlined():
+            outputs, scores = forward(inputs, targets)
+        (cotangent,) = tf.gradients(scores, [outputs])
+        if start == "output":
+            factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))
+            cotangent *= tf.cast(factor, cotangent.dtype)
+        steps = steps_between(flat, [outputs], graph.owners(model))
+        maps = backpropagate(steps, rule(), outputs, cotangent, flat, passthrough=passthrough)
+        return tf.nest.pack_sequence_as(inputs, maps)
+
+    return traced(attribute)
+
+
+def report(
+    rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
+) -> Report:
+    """List what a rule does with each step of a model, without running it."""
+    forward = explained(model, score)
+    rows: list[Row] = []
+
+    def trace(*flat: tf.Tensor) -> None:
+        targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
+        with graph.inlined():
+            outputs, _ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
+        for step in steps_between(flat, [outputs], graph.owners(model)):
+            replaced = decide(rule, step, passthrough)
+            if replaced is not None:
+                rows.append(Row(step.first.name, _kind(step), replaced.what))
+
+    tf.function(trace, autograph=False).get_concrete_function(*tf.nest.flatten(specs))
+    return Report(rows)
+
+
+def decide(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replaced | None:
+    """Give what a rule does with a step; None for its ordinary gradient. Raise if neither fits."""
+    if any(_matches(step, name) for name in passthrough):
+        return None
+    replaced = rule.replace(step)
+    if replaced is not None or _is_left(rule, step):
+        return replaced
+    what = step.first.type
+    if what == "IdentityN":
+        what = "IdentityN (a function with a gradient of its own, such as swish)"
+    raise ValueError(
+        f"{rule.name} does not know the operation {what} in {step.first.name!r}, which is not "
+        f"piecewise linear. Give it its ordinary gradient by passthrough=[{step.first.type!r}] "
+        "(or the name of its layer), or explain a part of the model by tfxai.split."
+    )
+
+
+def _is_left(rule: Rule, step: Step) -> bool:
+    """Whether the ordinary gradient of a step fits the rule."""
+    if step.first.type in KERNELS:
+        return rule.leaves_kernels and len(step.data) == 1
+    return step.first.type in PIECEWISE_LINEAR
+
+
+def _matches(step: Step, name: str) -> bool:
+    if name in (step.first.type, step.name):
+        return True
+    scopes = step.first.name.split("/")
+    return any(
+        s == name or (s.startswith(f"{name}_") and s[len(name) + 1 :].isdigit()) for s in scopes
+    )
+
+
+def _kind(step: Step) -> str:
+    return " + ".join([step.first.type, *(f.operation.type for f in step.folded)])

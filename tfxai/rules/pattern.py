@@ -1,0 +1,58 @@
+"""PatternNet and PatternAttribution (Kindermans et al. 2018): patterns in place of weights.
+
+The papers treat kernels. Any other linear step follows from the same definition, that a pattern
+is a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1)
+and is given a pattern like any other; a factor s on a single input has the pattern 1 / s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.rules.backward import Replaced, Rule
+from tfxai.rules.linear import is_linear, passed_back, summed_like, weights
+from tfxai.rules.steps import Step
+
+
+def pattern_net(patterns: Mapping[str, Any]) -> Rule:
+    """Pass cotangents through a in place of W (METHODS 1.2)."""
+    return Rule("pattern_net", lambda step: _replace(step, patterns, attribution=False))
+
+
+def pattern_attribution(patterns: Mapping[str, Any]) -> Rule:
+    """Pass cotangents through W' ⊙ a, with the W' of the moment (METHODS 1.2)."""
+    return Rule("pattern_attribution", lambda step: _replace(step, patterns, attribution=True))
+
+
+def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> Replaced | None:
+    if is_linear(step):
+        what = "pattern times weights" if attribution else "pattern for weights"
+        return Replaced(what, lambda g: _linear(step, patterns, g, attribution=attribution))
+    if step.first.type in ("Mul", "RealDiv", "Neg") and len(step.data) == 1:
+        return Replaced("factor's pattern", lambda g: [_factor(step, g, attribution=attribution)])
+    return None
+
+
+def _linear(
+    step: Step, patterns: Mapping[str, Any], cotangent: tf.Tensor, *, attribution: bool
+) -> list[tf.Tensor]:
+    if step.name not in patterns:
+        raise ValueError(
+            f"patterns: there is none for {step.name!r}; they were fitted on another model, or "
+            "on this one before it was changed: call tfxai.fit_patterns(model, data) again"
+        )
+    w = weights(step)
+    a = tf.cast(patterns[step.name], w.dtype)
+    return passed_back(step, cotangent, w * a if attribution else a)
+
+
+def _factor(step: Step, cotangent: tf.Tensor, *, attribution: bool) -> tf.Tensor:
+    """Pass s a = 1 or a = 1 / s, for y = s x."""
+    (x,) = step.inputs
+    if not attribution:
+        (slope,) = step.gradient([tf.ones_like(step.outputs[0])])
+        return tf.math.divide_no_nan(summed_like(x, cotangent), slope)
+    return summed_like(x, cotangent)

@@ -1,0 +1,54 @@
+"""Guided backprop (Springenberg et al. 2015) and deconvnet (Zeiler and Fergus 2014)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfxai.rules.backward import Replaced, Rule
+from tfxai.rules.steps import Step
+
+
+def guided() -> Rule:
+    """R_in = 1[y > 0] 1[R_out > 0] R_out: positive gradients through active rectifiers."""
+    return Rule("guided_backprop", lambda s: _replace(s, "guided", _guided), leaves_kernels=True)
+
+
+def deconvnet() -> Rule:
+    """R_in = 1[R_out > 0] R_out: positive gradients, whatever the rectifier's input was."""
+    return Rule("deconvnet", lambda s: _replace(s, "deconvnet", _deconvnet), leaves_kernels=True)
+
+
+def is_rectifier(step: Step) -> bool:
+    """Whether a step is a ReLU: plain, capped, leaky, thresholded or written as a maximum."""
+    kind = step.first.type
+    if kind in ("Select", "SelectV2"):
+        condition = step.first.inputs[0].op
+        return condition.type in ("Greater", "GreaterEqual") and any(
+            x is condition.inputs[0] for x in step.inputs
+        )
+    return kind in ("Relu", "Relu6", "LeakyRelu") or (kind == "Maximum" and len(step.data) == 1)
+
+
+def _replace(step: Step, name: str, backward: Callable[[Step, tf.Tensor], list]) -> Replaced | None:
+    if not is_rectifier(step):
+        return None
+    return Replaced(f"{name}: positive gradients pass", lambda g: backward(step, g))
+
+
+def _guided(step: Step, cotangent: tf.Tensor) -> list:
+    return step.gradient([_positive(step, cotangent)])
+
+
+def _deconvnet(step: Step, cotangent: tf.Tensor) -> list:
+    if step.first.type == "Relu6":  # min(ReLU(x), 6): the minimum has its ordinary gradient
+        cotangent = tf.where(step.first.outputs[0] < 6, cotangent, tf.zeros_like(cotangent))
+    return [_positive(step, cotangent)]
+
+
+def _positive(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
+    """Keep what raises the rectifier's input; for ReLU(-x), half of a PReLU, what lowers -x."""
+    if step.first.type == "Relu" and step.inputs[0].op.type == "Neg":
+        return -tf.nn.relu(-cotangent)
+    return tf.nn.relu(cotangent)
