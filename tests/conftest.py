@@ -95,3 +95,9 @@ def gradient_of(model, x, target):
         tape.watch(x)
         score = tf.reduce_sum(model(x)[:, target])
     return tape.gradient(score, x).numpy()
+
+
+def trained_like(model):
+    """Give a model other weights, of the size that training gives."""
+    random = np.random.default_rng(7)
+    model.set_weights([random.normal(0, 0.3, w.shape) for w in model.get_weights()])

@@ -60,3 +60,104 @@ def greedy_bisection(function, first, count):
         i = int(np.argmax(worth))
         alphas.insert(i + 1, (alphas[i] + alphas[i + 1]) / 2)
     return np.array(alphas)
+
+
+def excitation(weights, x, target, start=None):
+    """Zhang et al. 2016, equation 4, for a chain of dense ReLU layers without biases."""
+    activations = [x]
+    for w in weights[:-1]:
+        activations.append(np.maximum(activations[-1] @ w, 0))
+    probability = np.eye(weights[-1].shape[1])[target] if start is None else start
+    for w, a in zip(weights[::-1], activations[::-1], strict=True):
+        passed = np.zeros(len(a))
+        for i, p in enumerate(probability):
+            positive = a * np.maximum(w[:, i], 0)
+            if positive.sum() > 0:
+                passed += p * positive / positive.sum()
+        probability = passed
+    return probability
+
+
+def contrastive_excitation(weights, x, target):
+    """Section 3.4: the probabilities of the class less those of its opposite, below the top."""
+    hidden = x
+    for w in weights[:-1]:
+        hidden = np.maximum(hidden @ w, 0)
+    excited = excitation(weights[-1:], hidden, target)
+    inhibited = excitation([-weights[-1]], hidden, target)
+    return excitation(weights[:-1], x, None, start=excited - inhibited)
+
+
+def conv_one_excitation(image):
+    """The same for ConvOne (CONFORMANCE.md): all its kernels are ones, or 1 and -1."""
+    summed = np.array([[image[i : i + 3, j : j + 3].sum() for j in (0, 1)] for i in (0, 1)])
+    units = np.stack([np.maximum(summed - 50, 0), np.maximum(summed - 75, 0)]).ravel()
+    units[5:] = 0  # their weights in the last layer are negative
+    probability = (units / units.sum()).reshape(2, 2, 2).sum(0)
+    result = np.zeros((4, 4))
+    for i in (0, 1):
+        for j in (0, 1):
+            window = image[i : i + 3, j : j + 3]
+            result[i : i + 3, j : j + 3] += probability[i, j] * window / window.sum()
+    return result
+
+
+def patterns(x, w, b, estimator="relu"):
+    """METHODS 1.1, one neuron at a time: rows ``x [N, D]``, ``w [D, O]``, ``b [O]``."""
+    result = np.zeros_like(w)
+    for o in range(w.shape[1]):
+        y = x @ w[:, o] + b[o]
+        seen = np.ones_like(y, bool) if estimator == "linear" else y > 0
+        if not seen.any():
+            continue
+        mean = y[seen].mean() if estimator == "relu_printed" else y.mean()
+        numerator = (x[seen] * y[seen, None]).mean(0) - x[seen].mean(0) * mean
+        result[:, o] = numerator / (w[:, o] @ numerator)
+    return result
+
+
+def windows(x, kernel, stride=1, same=False):
+    """The inputs ``[N, kh kw C]`` of a convolution at all positions of all images."""
+    kh, kw = kernel
+    if same:
+        out = [-(-n // stride) for n in x.shape[1:3]]
+        total = [
+            max((o - 1) * stride + k - n, 0)
+            for o, k, n in zip(out, kernel, x.shape[1:3], strict=True)
+        ]
+        x = np.pad(x, [(0, 0), *[(t // 2, t - t // 2) for t in total], (0, 0)])
+    rows = []
+    for image in x:
+        for i in range(0, image.shape[0] - kh + 1, stride):
+            for j in range(0, image.shape[1] - kw + 1, stride):
+                rows.append(image[i : i + kh, j : j + kw].ravel())
+    return np.array(rows)
+
+
+def pattern_attribution(x, layers, patterns, target):
+    """Kindermans et al. 2018 for dense ReLU layers ``(w, b)`` and a linear last one (METHODS 1.2).
+
+    The score starts at the output; W ⊙ a takes W's place; ReLUs have their ordinary gradient.
+    """
+    activations = [x]
+    for w, b in layers:
+        activations.append(np.maximum(activations[-1] @ w + b, 0))
+    w, b = layers[-1]
+    logits = activations[-2] @ w + b
+    back = np.where(np.arange(len(logits)) == target, logits, 0)
+    for i in reversed(range(len(layers))):
+        if i < len(layers) - 1:
+            back = back * (activations[i + 1] > 0)
+        back = (layers[i][0] * patterns[i]) @ back
+    return back
+
+
+def convolution_matrix(kernel, size):
+    """A valid convolution of ``[size, size, C]`` images as a matrix ``[inputs, outputs]``."""
+    kh, kw, channels, filters = kernel.shape
+    out = size - kh + 1
+    matrix = np.zeros((size, size, channels, out, out, filters))
+    for i in range(out):
+        for j in range(out):
+            matrix[i : i + kh, j : j + kw, :, i, j] = kernel
+    return matrix.reshape(size * size * channels, out * out * filters)

@@ -27,7 +27,7 @@ def models(tmp_path_factory):
         keras.Sequential([keras.Input(inputs), *layers]).save(folder / f"{name}.keras")
 
     def classify(units=4):
-        convolution = L.Conv2D(4, 3, activation="relu")
+        convolution = L.Conv2D(4, 3, activation="relu", name="conv2d")
         return convolution, L.GlobalAveragePooling2D(), L.Dense(units, activation="softmax")
 
     save("cnn", (24, 32, 3), L.Rescaling(1 / 255), *classify())
@@ -35,6 +35,9 @@ def models(tmp_path_factory):
     save("any_size", (None, None, 3), L.Rescaling(1 / 255), *classify())
     save("small", (8, 8, 3), L.Rescaling(1 / 255), L.Flatten(), L.Dense(3))
     save("table", (5,), L.Dense(2))
+    pixels = np.random.default_rng(0).uniform(0, 255, (40, 24, 32, 3))
+    model = keras.saving.load_model(folder / "cnn.keras")
+    tfxai.fit_patterns(model, pixels, verbose=0).save(folder / "patterns.npz")
     (folder / "corrupted.keras").write_bytes(b"not a model")
     content = bytearray((folder / "cnn.keras").read_bytes())
     (folder / "cut.keras").write_bytes(content[: len(content) // 2])
@@ -110,8 +113,11 @@ def test_every_method_can_be_chosen(method, models, here, run):
         "smoothgrad": ["samples=3", "kernel=gaussian", "noise_level=0.1"],
         "smoothgrad_squared": ["samples=3"],
         "vargrad": ["samples=3"],
+        "excitation_backprop": ["layer=conv2d", "upsample=nearest"],
     }
     given = [part for text in options.get(method, []) for part in ("--option", text)]
+    if method.startswith("pattern"):
+        given += ["--patterns", models / "patterns.npz"]
     code, _, err = run(
         "explain", models / "cnn.keras", "one.png", "--method", method, *given, "--seed", 5
     )
@@ -230,6 +236,27 @@ MISTAKES = {
     "missing image": (["{cnn}", "one.png", "missing.png"], "missing.png"),
     "empty folder": (["{cnn}", "empty"], "empty"),
     "unknown method": (["{cnn}", "one.png", "--method", "magic"], "--method magic"),
+    "no patterns": (["{cnn}", "one.png", "--method", "pattern_net"], "needs --patterns FILE"),
+    "patterns for nothing": (["{cnn}", "one.png", "--patterns", "p.npz"], "takes none"),
+    "missing patterns": (
+        ["{cnn}", "one.png", "--method", "pattern_net", "--patterns", "p.npz"],
+        "--patterns p.npz: No such file",
+    ),
+    "damaged patterns": (
+        ["{cnn}", "one.png", "--method", "pattern_net", "--patterns", "one.png"],
+        "one.png holds no patterns",
+    ),
+    "patterns of another model": (
+        [
+            *("{models}/small.keras", "one.png", "--method", "pattern_net"),
+            *("--patterns", "{models}/patterns.npz"),
+        ],
+        "patterns: fitted on another model",
+    ),
+    "unknown layer": (
+        ["{cnn}", "one.png", "--method", "grad_cam", "--option", "layer=x"],
+        "no such layer",
+    ),
     "unknown preprocessing": (["{cnn}", "one.png", "--preprocess", "x"], "--preprocess x"),
     "out is a file": (["{cnn}", "one.png", "--out", "two.png"], "two.png"),
 }

@@ -13,6 +13,13 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import small_cnn, two_inputs
 
+
+def with_patterns(builder, **options):
+    """Give a builder the patterns of the model that it is called with."""
+    data = np.random.default_rng(8).normal(size=(30, 8, 8, 3))
+    return lambda m: builder(m, tfxai.fit_patterns(m, data, verbose=0), **options)
+
+
 REFERENCES = np.random.default_rng(9).normal(size=(3, 8, 8, 3))
 METHODS = {
     "gradient": tfxai.gradient,
@@ -39,6 +46,16 @@ METHODS = {
         tfxai.expected_gradients(m, REFERENCES, samples=2), samples=3
     ),
 }
+RULES = {
+    "guided_backprop": tfxai.guided_backprop,
+    "deconvnet": tfxai.deconvnet,
+    "excitation_backprop": tfxai.excitation_backprop,
+    "pattern_net": with_patterns(tfxai.pattern_net),
+    "pattern_attribution": with_patterns(tfxai.pattern_attribution),
+    "pattern_guided": with_patterns(tfxai.pattern_guided_integrated_gradients, steps=5),
+    "guided_grad_cam": tfxai.guided_grad_cam,
+}
+METHODS |= RULES
 ULP = {"rtol": 1e-4, "atol": 1e-6}
 
 
@@ -125,7 +142,11 @@ def test_a_map_does_not_depend_on_the_memory_budget(method, budget, cnn, images,
 
 @pytest.mark.parametrize("policy", ["float64", "mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize(
-    "name", ["gradient", "integrated_gradients", "gauss_legendre", "smoothgrad", "vargrad"]
+    "name",
+    [
+        *("gradient", "integrated_gradients", "gauss_legendre", "smoothgrad", "vargrad"),
+        *("guided_backprop", "excitation_backprop", "pattern_attribution", "guided_grad_cam"),
+    ],
 )
 def test_precision(name, policy, cnn, images):
     method = METHODS[name]

@@ -200,6 +200,15 @@ def test_a_panel_has_a_row_for_each_image_and_a_column_for_each_method(channels)
         assert [a.images[0].get_clim() for a in row[1:]] == [(-1, 1), (0, 1)]
 
 
+def test_a_wide_panel_goes_on_below_with_the_images_again():
+    maps = {name: noise(2, 8, 8, 3) for name in "abcde"}
+    figure = plot.panel(noise(2, 8, 8, 3), maps, labels=["x", "y"], across=2)
+    axes = np.reshape(rendered(figure), (6, 3))
+    assert [a.get_title() for a in axes[::2].ravel()] == ["", "a", "b", "", "c", "d", "", "e", ""]
+    assert [a.texts[0].get_text() for a in axes[:, 0]] == ["x", "y"] * 3
+    assert not axes[4, 2].images
+
+
 def test_a_panel_needs_no_labels():
     figure = plot.panel([noise(8, 8, 3)], {"map": [noise(8, 8, 3)]}, signs="positive")
     photo, drawn = rendered(figure)

@@ -142,3 +142,11 @@ def test_a_16_bit_photo_keeps_its_greys():
     grey = Image.fromarray(np.full([40, 40], 128 * 257, np.uint16))
     crop = zoo.centre_crop(grey, (32, 32))
     np.testing.assert_allclose(crop, 128, atol=1)
+
+
+def test_a_model_of_another_type_leaves_keras_as_it_was():
+    before = keras.config.dtype_policy(), keras.config.floatx()
+    model = zoo.load("MobileNetV2", weights=None, dtype="float64").model
+    assert {w.dtype for w in model.weights} == {"float64"}
+    assert model.inputs[0].dtype == "float64"
+    assert (keras.config.dtype_policy(), keras.config.floatx()) == before

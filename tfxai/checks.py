@@ -127,6 +127,17 @@ def class_index(name: str, names: Sequence[str] | None) -> int:
     raise ValueError(f"targets: {name!r} is the name of several classes ({some}); use an index")
 
 
+def not_probabilities(outputs: np.ndarray) -> None:
+    """Raise a ValueError for outputs that sum to 1 where logits are wanted."""
+    if (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+        raise ValueError(
+            "The model's outputs are probabilities, but no softmax operation was found before "
+            "them, so there are no logits to explain. Give a model that ends in the logits or in "
+            "a softmax layer, or pass `score=` a function of the outputs, e.g. "
+            "lambda outputs, targets: tf.math.log(tf.gather(outputs, targets, batch_dims=1))."
+        )
+
+
 def seed(value: Any) -> tf.Tensor:
     """Give an integer, or a pair, as the stateless seed ``[2]``."""
     if tf.is_tensor(value) or isinstance(value, np.ndarray):

@@ -21,6 +21,8 @@ SIGNED = {
     "integrated gradients",
     "expected gradients",
 }
+MIDDLE = {"efficientnet-lite0": "block10_add", "ResNet50": "conv4_block6_out"}
+"""Where excitation backprop stops, in models that we know."""
 
 
 def photos(size: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -44,9 +46,14 @@ def predictions(classifier: zoo.Classifier, photos: dict[str, np.ndarray]) -> li
     return lines
 
 
-def explainers(classifier: zoo.Classifier, references: np.ndarray) -> dict[str, tfxai.Explainer]:
-    """Give every method, with its defaults."""
+def explainers(
+    name: str, classifier: zoo.Classifier, references: np.ndarray
+) -> dict[str, tfxai.Explainer]:
+    """Give every method, with its defaults; patterns are fitted on the references."""
     model = classifier.model
+    patterns = tfxai.fit_patterns(model, references, verbose=0)
+    # Its maps grow with every layer, beyond what float32 holds.
+    double = zoo.load(name, dtype="float64").model
     return {
         "gradient": tfxai.gradient(model),
         "gradient times input": tfxai.gradient_times_input(model),
@@ -56,19 +63,27 @@ def explainers(classifier: zoo.Classifier, references: np.ndarray) -> dict[str, 
         "smoothgrad squared": tfxai.smoothgrad_squared(model),
         "vargrad": tfxai.vargrad(model),
         "random": tfxai.random_attribution(model),
+        "guided backprop": tfxai.guided_backprop(model),
+        "deconvnet": tfxai.deconvnet(model),
+        "excitation backprop": tfxai.excitation_backprop(model, layer=MIDDLE.get(name)),
+        "grad-cam": tfxai.grad_cam(model),
+        "guided grad-cam": tfxai.guided_grad_cam(model),
+        "patternnet": tfxai.pattern_net(double, patterns),
+        "pattern attribution": tfxai.pattern_attribution(model, patterns),
+        "pattern-guided ig": tfxai.pattern_guided_integrated_gradients(model, patterns),
     }
 
 
 def records(
-    classifier: zoo.Classifier, photos: dict[str, np.ndarray], console: Console
+    name: str, classifier: zoo.Classifier, photos: dict[str, np.ndarray], console: Console
 ) -> dict[str, Explanation]:
     """Explain the photos by every method; the other labelled photos serve as references."""
     inputs = classifier.preprocess(np.stack(list(photos.values())))
     others = [p for i, (p, _) in enumerate(zoo.foolbox_photos()) if i not in FOOLBOX_PHOTOS]
     crops = [zoo.centre_crop(Image.open(p), classifier.size) for p in others]
-    methods = explainers(classifier, classifier.preprocess(np.stack(crops)))
+    methods = explainers(name, classifier, classifier.preprocess(np.stack(crops)))
     steps = track(methods.items(), "Explaining", console=console)
-    return {name: method.explain(inputs, verbose=0) for name, method in steps}
+    return {method: explainer.explain(inputs, verbose=0) for method, explainer in steps}
 
 
 def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
@@ -88,7 +103,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     labels = [f"{name.split(',')[0]}" for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
     signs = ["signed" if name in SIGNED else "positive" for name in maps]
-    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs)
+    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=8)
 
 
 def _class_name(classifier: zoo.Classifier, index: int) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from tfxai.explanation import Explanation, join
 from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
+from tfxai.settings import readable, versions
 from tfxai.types import Tensors
 
 
@@ -202,18 +203,29 @@ class Explainer(keras.Model):
         chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
         measured, scores = self._runner.measure(inputs)(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
+        if not all(np.isfinite(m).all() for m in tf.nest.flatten(measured.attributions)):
+            warnings.warn(
+                f"{self.name}: some attributions are NaN or infinite, beyond what "
+                f"{self.compute_dtype} holds; a model in float64 may help",
+                stacklevel=3,
+            )
         return Explanation(
             attributions=_like(batch, to_numpy(measured.attributions)),
             numbers=to_numpy(measured.numbers),
             targets=chosen.numpy(),
             scores=scores.numpy(),
             seed=seed,
-            settings={"method": self._builder.__name__, **_readable(self._options, self.of)},
+            settings=self._settings(),
             head=self._runner.anatomy(inputs).head if wants_logits(self.method.score) else None,
-            versions=_versions(),
+            versions=versions(),
             names=self.class_names,
             inputs=batch,
         )
+
+    def _settings(self) -> dict[str, Any]:
+        """Give the method and its options, and those of the explainer that it builds upon."""
+        own = {"method": self._builder.__name__, **readable(self._options)}
+        return {**own, "of": self.of._settings()} if isinstance(self.of, Explainer) else own
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, graph.declared_inputs(self.model))
@@ -221,7 +233,7 @@ class Explainer(keras.Model):
         anatomy = self._runner.anatomy(one)
         linear = anatomy.head is None and (anatomy.units or 1) > 1
         if linear and not self._has_logits and wants_logits(self.method.score):
-            _refuse_probabilities(np.asarray(self.model(one, training=False)))
+            checks.not_probabilities(np.asarray(self.model(one, training=False)))
             self._has_logits = True
 
     def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
@@ -234,16 +246,6 @@ def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explai
     """Give an explainer back, and make one of a model."""
     checks.model(of)
     return of if isinstance(of, Explainer) else builder(of)
-
-
-def _refuse_probabilities(outputs: np.ndarray) -> None:
-    if (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1, atol=1e-3):
-        raise ValueError(
-            "The model's outputs are probabilities, but no softmax operation was found before "
-            "them, so there are no logits to explain. Give a model that ends in the logits or in "
-            "a softmax layer, or pass `score=` a function of the outputs, e.g. "
-            "lambda outputs, targets: tf.math.log(tf.gather(outputs, targets, batch_dims=1))."
-        )
 
 
 def _is_concrete(inputs: Tensors) -> bool:
@@ -265,30 +267,3 @@ def _like(given: Tensors, maps: Tensors) -> Tensors:
     flat = tf.nest.flatten(maps)
     same = len(flat) == len(tf.nest.flatten(given))
     return tf.nest.pack_sequence_as(given, flat) if same else maps
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "tfxai": version("tfxai"),
-        "keras": keras.version(),
-        "tensorflow": tf.version.VERSION,
-        "numpy": np.__version__,
-    }
-
-
-def _readable(options: dict[str, Any], of: keras.Model) -> dict[str, Any]:
-    """Give options as text and numbers."""
-    settings = {k: _text(v) for k, v in options.items()}
-    if isinstance(of, Explainer):
-        settings["of"] = {"method": of._builder.__name__, **_readable(of._options, of.of)}
-    return settings
-
-
-def _text(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_text(v) for v in value]
-    if isinstance(value, np.ndarray) or tf.is_tensor(value):
-        return f"array of shape {list(value.shape)}"
-    return getattr(value, "__name__", None) or repr(value)

@@ -11,17 +11,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, graph
-from tfxai.heads import strip_head
+from tfxai.neurons import Weights, linear_steps, weights_of
 from tfxai.patterns import Patterns, Quality
-from tfxai.rules.backward import decide
-from tfxai.rules.linear import input_axes, is_linear, neuron_shape, products, weights
-from tfxai.rules.pattern import pattern_attribution
-from tfxai.rules.steps import Step, steps_between
+from tfxai.rules.linear import neuron_shape, products, weights
+from tfxai.rules.steps import Step
 from tfxai.types import Tensors
 
 ESTIMATORS = ("relu", "linear", "relu_printed")
-TOLERANCE = 0.01
-"""How far w . a may be from 1, on average, for patterns that belong to a model."""
 
 
 class Sums(NamedTuple):
@@ -38,17 +34,6 @@ class Sums(NamedTuple):
     mxy: tf.Variable
     count: tf.Variable
     """Of examples and positions, a scalar."""
-
-
-class Weights(NamedTuple):
-    """Of the neurons of a linear step."""
-
-    values: np.ndarray
-    """W'."""
-    neurons: tuple[int, ...]
-    """Shape that broadcasts ``[O]`` over the kernel."""
-    inputs: tuple[int, ...]
-    """The axes over which a neuron sums."""
 
 
 def fit_patterns(
@@ -134,72 +119,6 @@ def fit_patterns(
     return Patterns(arrays, estimator=estimator, examples=seen, report=tuple(report))
 
 
-def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]) -> Patterns:
-    """Give patterns back that belong to a model, or raise.
-
-    Raises:
-        TypeError: not `Patterns`.
-        ValueError: fitted on another model, or on this one before it was trained further.
-    """
-    if not isinstance(patterns, Patterns):
-        raise TypeError(
-            f"patterns: expected what tfxai.fit_patterns gives, got {type(patterns).__name__}"
-        )
-    specs = graph.declared_inputs(model)
-    if specs is None:
-        return patterns  # the rule looks for their names when it meets the first inputs
-    floating = tf.nest.map_structure(
-        lambda s: tf.TensorSpec(s.shape, graph.float_type(model)), specs
-    )
-    kernels = weights_of(model, floating, passthrough)
-    remedy = "call tfxai.fit_patterns(model, data) again"
-    if set(kernels) != set(patterns):
-        missing, unknown = (
-            sorted(set(kernels) - set(patterns)),
-            sorted(set(patterns) - set(kernels)),
-        )
-        raise ValueError(
-            f"patterns: fitted on another model; layers without patterns {missing[:3]}, patterns "
-            f"without a layer {unknown[:3]}; {remedy}"
-        )
-    for name, kernel in kernels.items():
-        pattern = patterns[name]
-        if pattern.shape != kernel.values.shape:
-            raise ValueError(
-                f"patterns: {name!r} has kernels of shape {list(kernel.values.shape)}, but "
-                f"patterns of shape {list(pattern.shape)}; {remedy}"
-            )
-        products = (kernel.values * pattern).sum(kernel.inputs, dtype=np.float64)
-        alive = np.any(pattern != 0, axis=kernel.inputs)
-        if not np.isnan(pattern).all() and (np.abs(products[alive] - 1) > TOLERANCE).mean() > 0.1:
-            raise ValueError(
-                f"patterns: those of {name!r} do not fit its weights (w . a is "
-                f"{np.median(products[alive]):.3g}, not 1): fitted on another model, or before "
-                f"this one was trained further; {remedy}"
-            )
-    return patterns
-
-
-def weights_of(
-    model: keras.Model, specs: Tensors, passthrough: Sequence[str]
-) -> dict[str, Weights]:
-    """Give the weights that get patterns, by name, with what is folded into them."""
-    shapes: dict[str, tuple] = {}
-
-    def find(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = {}
-        for step in _linear_steps(model, specs, inputs, passthrough):
-            shapes[step.name] = tuple(neuron_shape(step)), tuple(input_axes(step))
-            found[step.name] = tf.cast(weights(step), tf.float32)
-        return found
-
-    flat = tf.nest.flatten(specs)
-    function = tf.function(find, autograph=False).get_concrete_function(*flat)
-    nothing = [tf.zeros([0, *(1 if n is None else n for n in s.shape[1:])], s.dtype) for s in flat]
-    values = function(*nothing)  # the weights do not depend on examples
-    return {name: Weights(v.numpy(), *shapes[name]) for name, v in values.items()}
-
-
 def _accumulator(
     model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
 ) -> tuple[dict[str, Sums], Callable]:
@@ -208,21 +127,21 @@ def _accumulator(
     neurons: dict[str, int] = {}
 
     def describe(*inputs: tf.Tensor) -> None:
-        for step in _linear_steps(model, specs, inputs, passthrough):
+        for step in linear_steps(model, specs, inputs, passthrough):
             shapes[step.name] = weights(step).shape
             neurons[step.name] = math.prod(neuron_shape(step))
 
     signature = tf.nest.flatten(specs)
     tf.function(describe, autograph=False).get_concrete_function(*signature)
     sums: dict[str, Sums] = {}
-    for name, shape in shapes.items():
+    for name, whole_shape in shapes.items():
         rows = [tf.Variable(tf.zeros([neurons[name]], tf.float64)) for _ in range(3)]
-        whole = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
-        sums[name] = Sums(*rows, *whole, tf.Variable(tf.zeros([], tf.float64)))
+        whole = [tf.Variable(tf.zeros(whole_shape)) for _ in range(2)]
+        sums[name] = Sums._make([*rows, *whole, tf.Variable(tf.zeros([], tf.float64))])
 
     def add(*inputs: tf.Tensor) -> None:
         done: list[tf.Operation] = []
-        for step in _linear_steps(model, specs, inputs, passthrough):
+        for step in linear_steps(model, specs, inputs, passthrough):
             with tf.control_dependencies(done):  # so that the products of one layer exist at a time
                 done = _add(sums[step.name], step, estimator)
 
@@ -251,30 +170,18 @@ def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.n
     """
     m, y, my = (v.numpy() for v in (sums.m, sums.y, sums.my))
     mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
-    shape, axes = kernel.neurons, kernel.inputs
+    neurons, axes = kernel.neurons, kernel.inputs
     pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
-    offset *= mean.reshape(shape).astype(np.float32)
+    offset *= mean.reshape(neurons).astype(np.float32)
     pattern -= offset
     np.multiply(kernel.values, pattern, out=offset)
-    denominator = offset.sum(axes, dtype=np.float64, keepdims=True).reshape(shape)
-    dead = (m.reshape(shape) == 0) | (denominator == 0)
+    denominator = offset.sum(axes, dtype=np.float64, keepdims=True).reshape(neurons)
+    dead = (m.reshape(neurons) == 0) | (denominator == 0)
     pattern /= np.where(dead, 1, denominator).astype(np.float32)
     pattern *= ~dead
     np.multiply(kernel.values, pattern, out=offset)
     error = np.abs(offset.sum(axes, dtype=np.float64).ravel() - 1)[~dead.ravel()].max(initial=0)
-    return pattern, Quality(name, len(m), float(dead.mean()), float(error))
-
-
-def _linear_steps(
-    model: keras.Model, specs: Tensors, inputs: Sequence[tf.Tensor], passthrough: Sequence[str]
-) -> list[Step]:
-    """Trace the model; give the steps that get patterns, having looked at all of them."""
-    rule = pattern_attribution({})
-    with graph.inlined():
-        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
-    logits, _ = strip_head(outputs)
-    steps = steps_between(inputs, [logits], graph.owners(model))
-    return [s for s in steps if decide(rule, s, passthrough) is not None and is_linear(s)]
+    return pattern.reshape(kernel.shape), Quality(name, len(m), float(dead.mean()), float(error))
 
 
 def _specs(model: keras.Model, batch: Tensors) -> Tensors:

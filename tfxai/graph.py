@@ -90,12 +90,12 @@ def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         if len(calls) != number:
             return result
         _refuse_to_cut(layer, result)
-        cut.append(keras.Input(batch_shape=result.shape, dtype=result.dtype, name=wanted.name))
+        cut.append(keras.Input(batch_shape=result.shape, dtype=result.dtype))
         return cut[0]
 
     outputs = _rerun(functional, inputs, visit)
     _check_calls(layer, number, len(calls))
-    name = layer.replace("@", "_")
+    name = layer.replace("@", "_").replace("/", "_")
     encoder = keras.Model(inputs, calls[number - 1], name=f"{model.name}_to_{name}")
     try:
         return encoder, keras.Model(cut[0], outputs, name=f"{model.name}_from_{name}")
@@ -190,7 +190,7 @@ def _named(model: keras.Model, name: str) -> tuple[Any, int]:
         raise TypeError(f"layer={name!r}: expected the name of a layer")
     wanted, _, number = name.partition("@")
     known = {id(o): o for o in _operations(model)}.values()
-    found = [o for o in known if o.name == wanted or _path(o).endswith("/" + wanted)]
+    found = [o for o in known if wanted in (o.name, _path(o)) or _path(o).endswith("/" + wanted)]
     if not found:
         close = difflib.get_close_matches(wanted, [o.name for o in known], 3, 0.5)
         hint = ", ".join(close) or "model.summary(expand_nested=True) lists them"

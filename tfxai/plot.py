@@ -113,6 +113,7 @@ def panel(
     labels: Sequence[str] | None = None,
     signs: Sequence[str] | str = "signed",
     percentile: float | None = 99,
+    across: int | None = None,
 ) -> Figure:
     """Draw each image beside its maps, a row for each image and a titled column for each method.
 
@@ -122,34 +123,31 @@ def panel(
         labels: a line under each image.
         signs: "signed" or "positive", for all or for each method.
         percentile: see `scale`.
+        across: most maps beside each other; the others follow below, with the images again.
     """
     signs = [signs] * len(maps) if isinstance(signs, str) else signs
-    rows, columns = len(images), 1 + len(maps)
-    figure = Figure(figsize=(2.3 * columns, 2.45 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for i, image in enumerate(images):
-        grid[i, 0].imshow(_rgb_or_grey(displayable(image)), cmap="gray", vmin=0, vmax=1)
-        grid[i, 0].set_axis_off()
-        if labels is not None:
-            grid[i, 0].text(
-                0.5,
-                -0.03,
-                labels[i],
-                transform=grid[i, 0].transAxes,
-                ha="center",
-                va="top",
-                size=9,
-                parse_math=False,
-            )
-        for j, (title, attributions) in enumerate(maps.items(), 1):
-            draw_map(
-                np.asarray(attributions[i]),
-                sign=signs[j - 1],
-                percentile=percentile,
-                axes=grid[i, j],
-            )
+    columns = min(across or len(maps), len(maps))
+    blocks = -(-len(maps) // columns)
+    size = (2.3 * (1 + columns), 2.45 * len(images) * blocks)
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(len(images) * blocks, 1 + columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for block in range(blocks):
+        for i, image in enumerate(images):
+            axes = grid[block * len(images) + i, 0]
+            axes.imshow(_rgb_or_grey(displayable(image)), cmap="gray", vmin=0, vmax=1)
+            if labels is not None:
+                place = {"transform": axes.transAxes, "ha": "center", "va": "top"}
+                axes.text(0.5, -0.03, labels[i], size=9, parse_math=False, **place)
+    for number, (title, attributions) in enumerate(maps.items()):
+        block, column = divmod(number, columns)
+        for i in range(len(images)):
+            axes = grid[block * len(images) + i, 1 + column]
+            values = np.asarray(attributions[i])
+            draw_map(values, sign=signs[number], percentile=percentile, axes=axes)
             if i == 0:
-                grid[i, j].set_title(title, size=10, parse_math=False)
+                axes.set_title(title, size=10, parse_math=False)
     return figure
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class Classifier(NamedTuple):
     """What `centre_crop` cuts off."""
 
 
-def load(name: str, *, weights: str | None = "imagenet") -> Classifier:
+def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = None) -> Classifier:
     """Give a classifier by name.
 
     Args:
@@ -47,6 +48,7 @@ def load(name: str, *, weights: str | None = "imagenet") -> Classifier:
             "ResNet50".
         weights: "imagenet"; None for random ones; or, for `keras.applications`, a file. There
             Keras downloads "imagenet" itself.
+        dtype: "float32", "float64" or a mixed policy; None for Keras's global one.
 
     Raises:
         ValueError: an unknown name.
@@ -56,10 +58,10 @@ def load(name: str, *, weights: str | None = "imagenet") -> Classifier:
         >>> load("efficientnet-lite0", weights=None).model.output_shape
         (None, 1000)
     """
-    if name in efficientnet_lite.LITES:
-        return _lite(name, weights)
-    if name in application_names():
-        return _application(name, weights)
+    if name in efficientnet_lite.LITES or name in application_names():
+        with _policy(dtype):
+            lite = name in efficientnet_lite.LITES
+            return _lite(name, weights) if lite else _application(name, weights)
     raise ValueError(
         f"name={name!r}: expected {', '.join(efficientnet_lite.LITES)}, or a model of "
         "keras.applications, such as ResNet50"
@@ -116,6 +118,20 @@ def package_folder(package: str) -> Path:
             "pip install 'tfxai[zoo,demo]'"
         )
     return Path(spec.origin).parent
+
+
+@contextmanager
+def _policy(dtype: str | None) -> Iterator[None]:
+    """Build models of one type, including their inputs."""
+    before = keras.config.dtype_policy(), keras.config.floatx()
+    if dtype is not None:
+        keras.config.set_dtype_policy(dtype)
+        keras.config.set_floatx(keras.config.dtype_policy().variable_dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_floatx(before[1])
 
 
 def _lite(name: str, weights: str | None) -> Classifier:

@@ -11,9 +11,9 @@ import numpy as np  # noqa: F401 (the examples use it)
 from tfxai import checks, scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.explainer import Explainer
-from tfxai.fitting import check_patterns
 from tfxai.methods.gradient import without_numbers
 from tfxai.methods.integrated_gradients import averaged_over_references, fixed_integral
+from tfxai.neurons import check_patterns
 from tfxai.patterns import Patterns, PatternWeights
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern as rules

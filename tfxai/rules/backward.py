@@ -11,7 +11,8 @@ import tensorflow as tf
 from tfxai import graph
 from tfxai.estimate import traced
 from tfxai.heads import explained
-from tfxai.rules.steps import KERNELS, Step, steps_between
+from tfxai.rules.folding import KERNELS
+from tfxai.rules.steps import Step, steps_between
 from tfxai.types import Attribution, Score, Tensors
 
 Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
@@ -104,7 +105,13 @@ def backpropagate(
             if value is not None:
                 before = arrived.get(tensor.ref())
                 arrived[tensor.ref()] = value if before is None else before + value
-    return [arrived.get(t.ref(), tf.zeros_like(t)) for t in inputs]
+    for tensor in inputs:
+        if tensor.ref() not in arrived:
+            raise ValueError(
+                f"{rule.name}: the output does not depend differentiably on {tensor.name} "
+                f"{tensor.shape}: it is looked up in a table, or lies on no way to the output"
+            )
+    return [arrived[t.ref()] for t in inputs]
 
 
 def gradient_under(
@@ -131,6 +138,8 @@ def gradient_under(
         flat = tf.nest.flatten(inputs)
         with graph.inlined():
             outputs, scores = forward(inputs, targets)
+        if not tf.is_tensor(outputs):
+            raise ValueError("rules explain one output; give keras.Model(inputs, outputs[i])")
         (cotangent,) = tf.gradients(scores, [outputs])
         if start == "output":
             factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))
@@ -169,14 +178,19 @@ def decide(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replaced | Non
     replaced = rule.replace(step)
     if replaced is not None or _is_left(rule, step):
         return replaced
-    what = step.first.type
-    if what == "IdentityN":
-        what = "IdentityN (a function with a gradient of its own, such as swish)"
     raise ValueError(
-        f"{rule.name} does not know the operation {what} in {step.first.name!r}, which is not "
-        f"piecewise linear. Give it its ordinary gradient by passthrough=[{step.first.type!r}] "
-        "(or the name of its layer), or explain a part of the model by tfxai.split."
+        f"{rule.name} does not know the operation {step.first.type} in {step.first.name!r}, "
+        f"{_why(step)}. Give it its ordinary gradient by passthrough=[{step.first.type!r}] (or "
+        "the name of its layer), or explain a part of the model by tfxai.split."
     )
+
+
+def _why(step: Step) -> str:
+    if step.first.type in KERNELS:
+        return "whose weights depend on the input or whose channels come first"
+    if step.first.type == "IdentityN":
+        return "a function with a gradient of its own, such as swish"
+    return "which is not piecewise linear"
 
 
 def _is_left(rule: Rule, step: Step) -> bool:

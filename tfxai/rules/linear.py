@@ -11,7 +11,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfxai.rules.steps import REARRANGING, Folded, Form, Step, again, gradients, is_sum
+from tfxai.rules.folding import REARRANGING, Folded, Form
+from tfxai.rules.steps import Step, again, gradients, is_sum
 
 
 def is_linear(step: Step) -> bool:
@@ -24,11 +25,18 @@ def weights(step: Step) -> tf.Tensor:
     if is_sum(step):
         signs = [-1 if step.first.type == "Sub" and i == 1 else 1 for i in step.data]
         return tf.constant(np.outer(signs, np.ones(_channels(step))), step.outputs[0].dtype)
-    effective, shape = _kernel(step), neuron_shape(step)
+    effective, neurons = _kernel(step), neuron_shape(step)
     for scale in (f.scale for f in step.folded if f.scale is not None):
         row = tf.cast(tf.reshape(scale, [-1]), effective.dtype)
-        effective *= tf.reshape(tf.broadcast_to(row, [math.prod(shape)]), shape)
+        effective *= tf.reshape(tf.broadcast_to(row, [math.prod(neurons)]), neurons)
     return effective
+
+
+def shape(step: Step) -> tuple[int, ...]:
+    """Give the shape of the layer's own kernel; a Conv1D sees it with one more axis."""
+    seen = tuple(weights(step).shape)
+    own = () if step.variable is None else tuple(step.variable.shape)
+    return own if [n for n in own if n > 1] == [n for n in seen if n > 1] else seen
 
 
 def neuron_shape(step: Step) -> list[int]:

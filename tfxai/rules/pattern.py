@@ -45,7 +45,7 @@ def _linear(
             "on this one before it was changed: call tfxai.fit_patterns(model, data) again"
         )
     w = weights(step)
-    a = tf.cast(patterns[step.name], w.dtype)
+    a = tf.reshape(tf.cast(patterns[step.name], w.dtype), w.shape)
     return passed_back(step, cotangent, w * a if attribution else a)
 
 

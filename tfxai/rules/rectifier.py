@@ -12,7 +12,9 @@ from tfxai.rules.steps import Step
 
 def guided() -> Rule:
     """R_in = 1[y > 0] 1[R_out > 0] R_out: positive gradients through active rectifiers."""
-    return Rule("guided_backprop", lambda s: _replace(s, "guided", _guided), leaves_kernels=True)
+    return Rule(
+        "guided_backprop", lambda s: _replace(s, "guided_backprop", _guided), leaves_kernels=True
+    )
 
 
 def deconvnet() -> Rule:
@@ -34,21 +36,26 @@ def is_rectifier(step: Step) -> bool:
 def _replace(step: Step, name: str, backward: Callable[[Step, tf.Tensor], list]) -> Replaced | None:
     if not is_rectifier(step):
         return None
-    return Replaced(f"{name}: positive gradients pass", lambda g: backward(step, g))
+    if _is_half(step):
+        raise ValueError(
+            f"{name}: {step.first.name!r} is one of two ReLUs, of x and of -x, such as those of a "
+            f"PReLU, for which {name} is not defined; use LeakyReLU or ReLU, or give it its "
+            "ordinary gradient by the name of its layer in passthrough="
+        )
+    return Replaced("positive gradients pass", lambda g: backward(step, g))
 
 
 def _guided(step: Step, cotangent: tf.Tensor) -> list:
-    return step.gradient([_positive(step, cotangent)])
+    return step.gradient([tf.nn.relu(cotangent)])
 
 
 def _deconvnet(step: Step, cotangent: tf.Tensor) -> list:
     if step.first.type == "Relu6":  # min(ReLU(x), 6): the minimum has its ordinary gradient
         cotangent = tf.where(step.first.outputs[0] < 6, cotangent, tf.zeros_like(cotangent))
-    return [_positive(step, cotangent)]
+    return [tf.nn.relu(cotangent)]
 
 
-def _positive(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
-    """Keep what raises the rectifier's input; for ReLU(-x), half of a PReLU, what lowers -x."""
-    if step.first.type == "Relu" and step.inputs[0].op.type == "Neg":
-        return -tf.nn.relu(-cotangent)
-    return tf.nn.relu(cotangent)
+def _is_half(step: Step) -> bool:
+    """Whether a ReLU sees -x where another one sees x."""
+    before = step.inputs[0].op
+    return before.type == "Neg" and any(o.type == "Relu" for o in before.inputs[0].consumers())

@@ -10,44 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
 
+from tfxai.rules.folding import REARRANGING, Folded, Form, following, form_of
+
 Owners = dict[int, tuple]
 """Variable's handle (its id) -> (layer, variable), as `graph.owners` gives them."""
-
-
-class Form(NamedTuple):
-    """Where an operation takes its data and its weights."""
-
-    data: int
-    kernel: int
-    neurons: tuple[int, ...]
-    """The kernel's axes that count output neurons; the others are the inputs of each."""
-
-
-KERNELS = {
-    "MatMul": Form(0, 1, (-1,)),
-    "BatchMatMulV2": Form(0, 1, (-1,)),
-    "Conv2D": Form(0, 1, (-1,)),
-    "Conv3D": Form(0, 1, (-1,)),
-    "DepthwiseConv2dNative": Form(0, 1, (-2, -1)),
-    "Conv2DBackpropInput": Form(2, 1, (-2,)),  # transposed convolutions
-    "Conv3DBackpropInputV2": Form(2, 1, (-2,)),
-}
-REARRANGING = {"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "BatchToSpaceND"}
-
-
-class Folded(NamedTuple):
-    """An affine operation that follows a kernel."""
-
-    operation: tf.Operation
-    data: int
-    """Which of its inputs is the kernel's result."""
-    scale: tf.Tensor | None
-    """A factor, one for all or one for each channel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +36,8 @@ class Step:
     name: str = ""
     """Of a kernel: its layer's, or "sep/pointwise_kernel" where a layer has several; of a sum:
     "sum". The second of a name, such as the second call of a layer, is "conv@2"."""
+    variable: Any = None
+    """The kernel's, where there is one."""
 
     @property
     def inputs(self) -> list[tf.Tensor]:
@@ -110,8 +83,8 @@ def steps_between(
     inside: set[str] = set()
     for operation in operations:
         if operation.name not in inside:
-            form = _form_of(operation, data[operation.name])
-            folded = _following(operation, consumers, data, stops) if form else []
+            form = form_of(operation, data[operation.name])
+            folded = following(operation, consumers, data, stops) if form else []
             inside.update(f.operation.name for f in folded)
             steps.append(Step(operation, data[operation.name], form, tuple(folded)))
     return _with_names(steps, owners or {})
@@ -124,9 +97,9 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
     for operation in inputs[0].graph.get_operations():  # created in an order of evaluation
         positions = tuple(i for i, t in enumerate(operation.inputs) if t.ref() in reached)
         if positions and operation.type != "StopGradient":
-            floating = [t for t in operation.outputs if t.dtype.is_floating]
-            reached.update(t.ref() for t in floating)
-            if floating:
+            carrying = [t for t in operation.outputs if _carries_gradients(t.dtype)]
+            reached.update(t.ref() for t in carrying)
+            if carrying:
                 ahead.append(operation)
                 data[operation.name] = positions
     needed, between = set(stops), []
@@ -137,68 +110,15 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
     return between[::-1], data
 
 
-def _form_of(operation: tf.Operation, data: tuple[int, ...]) -> Form | None:
-    """Give the form of a kernel that we can fold into and give patterns to."""
-    form = KERNELS.get(operation.type)
-    if form is None or data != (form.data,) or not operation.inputs[form.kernel].shape[-1]:
-        return None
-    names = {a.name for a in operation.op_def.attr}
-    if "data_format" in names and not operation.get_attr("data_format").endswith(b"C"):
-        return None
-    if operation.type in ("MatMul", "BatchMatMulV2"):
-        flags = ("transpose_a", "transpose_b") if operation.type == "MatMul" else ("adj_x", "adj_y")
-        if operation.get_attr(flags[0]) or operation.inputs[1].shape.rank != 2:
-            return None
-        if operation.get_attr(flags[1]):
-            return form._replace(neurons=(-2,))
-    return form
-
-
-def _following(kernel: tf.Operation, consumers: dict, data: dict, stops: set) -> list[Folded]:
-    """List the affine operations that only the kernel's result goes through, one after another."""
-    folded: list[Folded] = []
-    y = kernel.outputs[0]
-    while y.ref() not in stops and len(consumers.get(y.ref(), [])) == 1:
-        operation = consumers[y.ref()][0]
-        next_one = _folding(operation, data[operation.name], y)
-        if next_one is None:
-            break
-        folded.append(next_one)
-        y = operation.outputs[0]
-    return folded
-
-
-def _folding(operation: tf.Operation, data: tuple[int, ...], y: tf.Tensor) -> Folded | None:
-    """See an operation on y as one that acts on channels alone, if it does."""
-    if operation.type in REARRANGING:
-        same = operation.outputs[0].shape.rank and operation.outputs[0].shape[-1] == y.shape[-1]
-        return Folded(operation, 0, None) if same else None
-    if operation.type == "Neg":
-        return Folded(operation, 0, tf.constant(-1, y.dtype))
-    if operation.type not in ("BiasAdd", "AddV2", "Sub", "Mul", "RealDiv") or len(data) != 1:
-        return None
-    (position,) = data
-    other = operation.inputs[1 - position]
-    if not _is_row(other, y):
-        return None
-    if operation.type == "RealDiv":
-        return Folded(operation, 0, 1 / other) if position == 0 else None
-    if operation.type == "Sub" and position == 1:
-        return Folded(operation, 1, tf.constant(-1, y.dtype))
-    return Folded(operation, position, other if operation.type == "Mul" else None)
-
-
-def _is_row(weights: tf.Tensor, y: tf.Tensor) -> bool:
-    """Whether weights are one number, or one for each of the last axis of y."""
-    size, channels = weights.shape.num_elements(), y.shape[-1]
-    fits = size == 1 or (size is not None and size == channels == weights.shape[-1])
-    return fits and weights.shape.rank <= y.shape.rank
+def _carries_gradients(dtype: tf.DType) -> bool:
+    """Whether gradients flow through such tensors; variants are the lists of loops."""
+    return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
 
 def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
     """Name the kernels after their layers, and the sums; each name is unique."""
-    kernels = [s for s in steps if s.form is not None]
-    owned = {id(s): owners.get(id(_handle_of(s.first.inputs[s.form.kernel]))) for s in kernels}
+    kernels = [(s, s.form) for s in steps if s.form is not None]
+    owned = {id(s): owners.get(id(_handle_of(s.first.inputs[f.kernel]))) for s, f in kernels}
     variables = {id(variable): layer for layer, variable in filter(None, owned.values())}
 
     def name(step: Step) -> str:
@@ -219,7 +139,9 @@ def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
         if step.form is not None or is_sum(step):
             base = name(step)
             counted[base] += 1
-            step = replace(step, name=f"{base}@{counted[base]}" if counted[base] > 1 else base)
+            _, variable = owned.get(id(step)) or (None, None)
+            unique = f"{base}@{counted[base]}" if counted[base] > 1 else base
+            step = replace(step, name=unique, variable=variable)
         named.append(step)
     return named
 

@@ -1,0 +1,178 @@
+"""What the words on the command line stand for: models, methods, options, files."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+import tfxai
+from tfxai import zoo
+
+METHODS = {
+    function.__name__: function
+    for function in (
+        tfxai.gradient,
+        tfxai.gradient_times_input,
+        tfxai.integrated_gradients,
+        tfxai.smoothgrad,
+        tfxai.smoothgrad_squared,
+        tfxai.vargrad,
+        tfxai.guided_backprop,
+        tfxai.deconvnet,
+        tfxai.excitation_backprop,
+        tfxai.grad_cam,
+        tfxai.guided_grad_cam,
+        tfxai.pattern_net,
+        tfxai.pattern_attribution,
+        tfxai.pattern_guided_integrated_gradients,
+        tfxai.random_attribution,
+    )
+}
+UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    ImportError,
+    SyntaxError,
+)
+"""What Pillow and Keras raise on damaged or refused files."""
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+
+
+class UserError(Exception):
+    """What the user can mend; printed as one line, exit code 2."""
+
+
+def classifier(name: str, preprocess: str) -> zoo.Classifier:
+    """Load a model with what it takes to show it a photo."""
+    if not name.endswith(".keras"):
+        if Path(name).suffix or Path(name).exists():
+            raise UserError(f"MODEL {name}: expected a .keras file, or a model of the zoo")
+        try:
+            return zoo.load(name)
+        except (ValueError, ModuleNotFoundError) as error:
+            raise UserError(f"MODEL {error}") from error
+        except Exception as error:
+            raise UserError(f"MODEL {name}: {_one_line(error)}") from error
+    if not Path(name).is_file():
+        raise UserError(f"MODEL {name}: no such file")
+    return _keras_file(name, preprocess)
+
+
+def _keras_file(name: str, preprocess: str) -> zoo.Classifier:
+    scales = {"raw": (0.0, 255.0), "unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
+    if preprocess not in scales:
+        raise UserError(f"--preprocess {preprocess}: expected one of {', '.join(scales)}")
+    try:
+        model = keras.saving.load_model(name, compile=False)
+    except (*UNREADABLE, zipfile.BadZipFile) as error:
+        raise UserError(f"MODEL {name}: {_one_line(error)}") from error
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):
+        raise UserError(f"MODEL {name} takes inputs {shape}; expected images (batch, H, W, 3 or 1)")
+    if None in shape[1:3]:
+        raise UserError(f"MODEL {name} takes images of any size {shape}; give it a fixed one")
+    low, high = scales[preprocess]
+
+    def to_range(pixels: np.ndarray) -> np.ndarray:
+        return low + pixels / 255 * (high - low)
+
+    return zoo.Classifier(model, shape[1:3], to_range, (low, high), None)
+
+
+def explainer(
+    classifier: zoo.Classifier, method: str, options: list[str], patterns: Path | None
+) -> tfxai.Explainer:
+    """Build a method by its name, with options as key=value."""
+    if method not in METHODS:
+        raise UserError(f"--method {method}: expected one of {', '.join(METHODS)}")
+    builder = METHODS[method]
+    allowed = {
+        name: p.default
+        for name, p in inspect.signature(builder).parameters.items()
+        if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    keywords = dict(_option(text, method, allowed) for text in options)
+    if "bounds" in allowed:
+        keywords.setdefault("bounds", classifier.bounds)
+    learnt = _patterns(builder, method, patterns)
+    try:
+        return builder(classifier.model, *learnt, **keywords)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error) if learnt else f"--option {error}") from error
+
+
+def _patterns(builder: Callable, method: str, path: Path | None) -> list[tfxai.Patterns]:
+    """Read the patterns of the methods that take some."""
+    if "patterns" not in inspect.signature(builder).parameters:
+        if path is not None:
+            raise UserError(f"--patterns {path}: {method} takes none")
+        return []
+    if path is None:
+        raise UserError(
+            f"--method {method} needs --patterns FILE, which "
+            "tfxai.fit_patterns(model, data).save(FILE) writes"
+        )
+    try:
+        return [tfxai.Patterns.load(path)]
+    except OSError as error:
+        raise UserError(f"--patterns {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"--patterns {error}") from error
+
+
+def _option(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
+    """Read key=value: a Python literal, the name of a rule, score or kernel, or text."""
+    key, separator, value = text.partition("=")
+    if not separator or key not in allowed:
+        raise UserError(f"--option {text}: {method} takes {', '.join(allowed) or 'no options'}")
+    for known, module in (
+        ("quadrature", tfxai.quadrature),
+        ("score", tfxai.scores),
+        ("kernel", tfxai.kernels),
+    ):
+        if key == known:
+            return key, getattr(module, value, value)
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def image_files(paths: list[Path]) -> list[tuple[Path, str]]:
+    """List image files, folders opened, each with a name for its results that no other has."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            if not inside:
+                raise UserError(f"IMAGES {path}: the folder has no images")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise UserError(f"IMAGES {path}: no such file or folder")
+    seen: set[str] = set()
+    named = []
+    for file in files:
+        stem, count = file.stem, 1
+        while stem in seen:
+            count += 1
+            stem = f"{file.stem}_{count}"
+        seen.add(stem)
+        named.append((file, stem))
+    return named
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
