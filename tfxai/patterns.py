@@ -47,7 +47,7 @@ class Patterns(Mapping[str, np.ndarray]):
         examples: int = 0,
         report: tuple[Quality, ...] = (),
     ):
-        self._arrays = dict(arrays)
+        self._arrays = {name: np.asarray(a, np.float32) for name, a in arrays.items()}
         self.estimator = estimator
         self.examples = examples
         self.report = report

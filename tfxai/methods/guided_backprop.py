@@ -35,15 +35,15 @@ def guided_backprop(
         ValueError: at the first call, an operation that is not piecewise linear.
 
     Reference:
-        Springenberg et al. 2015, section 3.4. Capped, leaky and parametric ReLUs count as ReLUs;
-        their ordinary gradient takes the place of the indicator. The map says little about the
+        Springenberg et al. 2015, section 3.4. Capped and leaky ReLUs count as ReLUs; for them
+        the ordinary gradient takes the place of 1[y > 0]. PReLUs raise. The map says little of the
         class: it nearly restores the image (Nie et al. 2018).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
-        >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 1.0]])
+        >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 2.0]])
         >>> guided_backprop(model)(keras.ops.ones((1, 2)), 1).numpy()
-        array([[0., 1.]], dtype=float32)
+        array([[0., 2.]], dtype=float32)
     """
     return _explainer(guided_backprop, rectifier.guided, model, score, passthrough)
 
@@ -72,7 +72,7 @@ def deconvnet(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
-        >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 1.0]])
+        >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 2.0]])
         >>> deconvnet(model)(keras.ops.ones((1, 2)), 0).numpy()
         array([[ 2., -3.]], dtype=float32)
     """
