@@ -24,6 +24,7 @@ benchmark: .venv/dev
 	$(BIN)/pip install --quiet scikit-learn
 	$(BIN)/python examples/benchmarks/path_rules.py
 	$(BIN)/python examples/benchmarks/peak_memory.py
+	$(BIN)/python examples/benchmarks/pattern_fit.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

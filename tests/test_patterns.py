@@ -226,6 +226,22 @@ def test_patterns_do_not_depend_on_the_batches(photos):
             np.testing.assert_allclose(other[name], whole[name], rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_many_images_are_summed_in_part_and_agree(estimator, monkeypatch):
+    random = np.random.default_rng(1)
+    many = random.normal(size=(600, 8, 8, 3)).cumsum(1).cumsum(2).astype("float32") / 8
+    model = small_cnn()
+    found = fit(model, many, estimator=estimator, verbose=0)
+    half = fit(model, many[:300], estimator=estimator, verbose=0)
+    monkeypatch.setattr("tfxai.fitting.WHOLE", 10**9)
+    whole = fit(model, many, estimator=estimator, verbose=0)
+    for i, name in enumerate(whole):
+        error = np.linalg.norm(found[name] - whole[name])
+        by_chance = np.linalg.norm(half[name] - whole[name])
+        assert error <= (0.1 if i == 0 else 1e-3) * by_chance  # the dense layers sum everything
+        assert found.report[i].error < 1e-4
+
+
 def test_patterns_of_a_half_precision_model_are_summed_in_single(photos):
     expected = fit(small_cnn(), photos, verbose=0)
     half = small_cnn(policy="mixed_float16")

@@ -18,17 +18,23 @@ from tfxai.rules.steps import Step
 from tfxai.types import Tensors
 
 ESTIMATORS = ("relu", "linear", "relu_printed")
+WHOLE = 64
+"""Examples of which everything is summed."""
+SAMPLED = 8
+"""Of the batches after those, every so manieth counts towards E+[x], the costliest sum but one."""
 
 
 class Sums(NamedTuple):
     """Running sums of one linear step, over examples and positions; m is 1 where y > 0, else 0."""
 
     m: tf.Variable
-    """``[O]``"""
+    """``[O]``, as are the next four."""
     y: tf.Variable
-    """``[O]``"""
     my: tf.Variable
-    """``[O]``"""
+    sampled: tf.Variable
+    """m, of the batches that count towards mx."""
+    centre: tf.Variable
+    """What is subtracted from y in mxy: 0, then the mean of the first examples."""
     mx: tf.Variable
     """Of the weights' shape, as is the next."""
     mxy: tf.Variable
@@ -76,6 +82,8 @@ def fit_patterns(
     Reference:
         Kindermans et al. 2018, equations 4 to 7, with the unconditional E[y] of the authors'
         code. Memory does not depend on the number of examples: the sums are filter gradients.
+        Beyond 64 examples, E+[x] of convolutions is summed over every eighth batch only: it then
+        only corrects for the small difference between E[y] and its estimate from the first 64.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
@@ -90,27 +98,21 @@ def fit_patterns(
     names = checks.names("passthrough", passthrough)
     batches, total = _batches(data, checks.positive_integer("batch_size", batch_size))
     progress = keras.utils.Progbar(total) if verbose else None
-    sums: dict[str, Sums] = {}
-    update: Callable | None = None
-    specs: Tensors = None
+    accumulator: _Accumulator | None = None
     seen = 0
     for number, batch in enumerate(batches, 1):
-        if specs is None:
-            specs = _specs(model, batch)
         checks.inputs(batch, graph.declared_inputs(model))
-        if update is None:
-            sums, update = _accumulator(model, specs, names, estimator)
-        update(
-            *(
-                tf.cast(x, s.dtype)
-                for x, s in zip(tf.nest.flatten(batch), tf.nest.flatten(specs), strict=True)
-            )
-        )
+        if accumulator is None:
+            accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
+        sampling = seen >= WHOLE and estimator != "relu_printed"
+        accumulator.add(batch, with_x=not sampling or number % SAMPLED == 0, centred=sampling)
         seen += len(tf.nest.flatten(batch)[0])
         if progress is not None:
             progress.update(number)
-    if update is None:
+    if accumulator is None:
         raise ValueError("data: there are no examples to fit patterns on")
+    sums, specs = accumulator.sums, accumulator.specs
+    del accumulator  # and its graphs, which hold the sums
     kernels = weights_of(model, specs, names)
     arrays, report = {}, []
     for name in list(sums):
@@ -119,60 +121,91 @@ def fit_patterns(
     return Patterns(arrays, estimator=estimator, examples=seen, report=tuple(report))
 
 
-def _accumulator(
-    model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
-) -> tuple[dict[str, Sums], Callable]:
-    """Make the running sums, and the function that adds a batch to them."""
-    shapes: dict[str, tf.TensorShape] = {}
-    neurons: dict[str, int] = {}
+class _Accumulator:
+    """Adds batches to the sums of all linear steps of a model."""
 
-    def describe(*inputs: tf.Tensor) -> None:
-        for step in linear_steps(model, specs, inputs, passthrough):
-            shapes[step.name] = weights(step).shape
-            neurons[step.name] = math.prod(neuron_shape(step))
+    def __init__(
+        self, model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
+    ):
+        self.specs = specs
+        self.sums: dict[str, Sums] = {}
+        self._neurons: dict[str, list[int]] = {}
+        self._centred = False
+        signature = tf.nest.flatten(specs)
+        shapes: dict[str, tf.TensorShape] = {}
 
-    signature = tf.nest.flatten(specs)
-    tf.function(describe, autograph=False).get_concrete_function(*signature)
-    sums: dict[str, Sums] = {}
-    for name, whole_shape in shapes.items():
-        rows = [tf.Variable(tf.zeros([neurons[name]], tf.float64)) for _ in range(3)]
-        whole = [tf.Variable(tf.zeros(whole_shape)) for _ in range(2)]
-        sums[name] = Sums._make([*rows, *whole, tf.Variable(tf.zeros([], tf.float64))])
+        def describe(*inputs: tf.Tensor) -> None:
+            for step in linear_steps(model, specs, inputs, passthrough):
+                shapes[step.name] = weights(step).shape
+                self._neurons[step.name] = neuron_shape(step)
 
-    def add(*inputs: tf.Tensor) -> None:
-        done: list[tf.Operation] = []
-        for step in linear_steps(model, specs, inputs, passthrough):
-            with tf.control_dependencies(done):  # so that the products of one layer exist at a time
-                done = _add(sums[step.name], step, estimator)
+        def adding(with_x: bool) -> Callable:
+            def add(*inputs: tf.Tensor) -> None:
+                done: list[tf.Operation] = []
+                for step in linear_steps(model, specs, inputs, passthrough):
+                    with tf.control_dependencies(done):  # one layer's products exist at a time
+                        done = _add(self.sums[step.name], step, estimator, with_x=with_x)
 
-    return sums, tf.function(add, autograph=False, input_signature=signature)
+            return tf.function(add, autograph=False, input_signature=signature)
+
+        tf.function(describe, autograph=False).get_concrete_function(*signature)
+        for name, shape in shapes.items():
+            neurons = math.prod(self._neurons[name])
+            rows = [tf.Variable(tf.zeros([neurons], tf.float64)) for _ in range(5)]
+            whole = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
+            self.sums[name] = Sums._make([*rows, *whole, tf.Variable(tf.zeros([], tf.float64))])
+        self._add = {with_x: adding(with_x) for with_x in (True, False)}
+
+    def add(self, batch: Tensors, *, with_x: bool, centred: bool) -> None:
+        """Add a batch; if `centred`, y less the mean that it had when this was first asked for."""
+        if centred and not self._centred:
+            for name, sums in self.sums.items():
+                _centre(sums, self._neurons[name])
+            self._centred = True
+        pairs = zip(tf.nest.flatten(batch), tf.nest.flatten(self.specs), strict=True)
+        self._add[with_x](*(tf.cast(x, s.dtype) for x, s in pairs))
 
 
-def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
+def _centre(sums: Sums, neurons: list[int]) -> None:
+    mean = sums.y / sums.count
+    sums.mxy.assign_sub(sums.mx * tf.cast(tf.reshape(mean, neurons), tf.float32))
+    sums.centre.assign(mean)
+
+
+def _add(sums: Sums, step: Step, estimator: str, *, with_x: bool) -> list[tf.Operation]:
     y = step.outputs[0]
     y = tf.cast(y, tf.float32) if y.dtype.size < 4 else tf.identity(y)
     m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
-    my = m * y
-    rows = [tf.reshape(v, [-1, y.shape[-1]]) for v in (m, y, my)]
-    totals = [tf.cast(tf.reduce_sum(row, 0), tf.float64) for row in rows]
-    count = tf.cast(tf.shape(rows[0])[0], tf.float64)
-    products_of = [tf.cast(products(step, v), tf.float32) for v in (m, my)]
-    return [
-        total.assign_add(value, read_value=False)
-        for total, value in zip(sums, [*totals, *products_of, count], strict=True)
+    rows, active = (tf.reshape(v, [-1, y.shape[-1]]) for v in (y, m))
+    added = [
+        (sums.count, tf.cast(tf.shape(rows)[0], tf.float64)),
+        (sums.m, _total(active)),
+        (sums.y, _total(rows)),
+        (sums.mxy, tf.cast(products(step, m * (y - tf.cast(sums.centre, y.dtype))), tf.float32)),
     ]
+    if estimator == "relu_printed":
+        added.append((sums.my, _total(rows * active)))
+    if with_x or y.shape.rank == 2:  # without positions there is little to save
+        added += [(sums.sampled, _total(active)), (sums.mx, tf.cast(products(step, m), tf.float32))]
+    return [total.assign_add(value, read_value=False) for total, value in added]
+
+
+def _total(rows: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(rows, 0), tf.float64)
 
 
 def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.ndarray, Quality]:
     """Solve a = num / (w . num), num = E+[x y] - E+[x] E[y], from the sums; large arrays in place.
 
-    A factor that a neuron's whole pattern has does not matter, so E+ may stay a sum.
+    With any c, num = E+[x (y - c)] - E+[x] (E[y] - c): with c near E[y] it hardly matters that
+    E+[x] is that of a sample. A factor that a neuron's whole pattern has does not matter at all.
     """
-    m, y, my = (v.numpy() for v in (sums.m, sums.y, sums.my))
+    m, y, my, sampled, centre = (v.numpy() for v in sums[:5])
     mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
+    factor = (mean - centre) * m / np.maximum(sampled, 1)
     neurons, axes = kernel.neurons, kernel.inputs
     pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
-    offset *= mean.reshape(neurons).astype(np.float32)
+    offset *= factor.reshape(neurons).astype(np.float32)
     pattern -= offset
     np.multiply(kernel.values, pattern, out=offset)
     denominator = offset.sum(axes, dtype=np.float64, keepdims=True).reshape(neurons)
@@ -181,7 +214,8 @@ def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.n
     pattern *= ~dead
     np.multiply(kernel.values, pattern, out=offset)
     error = np.abs(offset.sum(axes, dtype=np.float64).ravel() - 1)[~dead.ravel()].max(initial=0)
-    return pattern.reshape(kernel.shape), Quality(name, len(m), float(dead.mean()), float(error))
+    quality = Quality(name, len(m), float(dead.mean()), float(error))
+    return pattern.reshape(kernel.shape), quality
 
 
 def _specs(model: keras.Model, batch: Tensors) -> Tensors:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np  # noqa: F401 (the examples use it)
 
 from tfxai import checks, scores
 from tfxai.baselines import baseline as as_baseline
@@ -52,6 +51,7 @@ def pattern_net(
         Kindermans et al. 2018, section 4; METHODS 1.2 and 1.3.
 
     Example:
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[1.0], [-1.0]])
         >>> patterns = Patterns({"only": np.array([[1.0], [0.0]])})
@@ -59,10 +59,7 @@ def pattern_net(
         array([[2., 0.]], dtype=float32)
     """
     parts = _prepare(rules.pattern_net, model, patterns, start, score, passthrough)
-    method = Method(lambda rows: without_numbers(parts.attribution), score, report=parts.report)
-    return Explainer(
-        model, method, builder=pattern_net, options=parts.options, weights=parts.weights
-    )
+    return _explainer(pattern_net, model, parts)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -97,6 +94,7 @@ def pattern_attribution(
         batch normalisation that follows no kernel has its ordinary gradient.
 
     Example:
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[2.0], [-2.0]])
         >>> patterns = Patterns({"only": np.array([[0.5], [0.0]])})
@@ -104,10 +102,7 @@ def pattern_attribution(
         array([[4., 0.]], dtype=float32)
     """
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
-    method = Method(lambda rows: without_numbers(parts.attribution), score, report=parts.report)
-    return Explainer(
-        model, method, builder=pattern_attribution, options=parts.options, weights=parts.weights
-    )
+    return _explainer(pattern_attribution, model, parts)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -149,6 +144,7 @@ def pattern_guided_integrated_gradients(
         integrated gradients, as the paper derives (METHODS 1.3).
 
     Example:
+        >>> import numpy as np
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[2.0], [-2.0]])
         >>> patterns = Patterns({"only": np.array([[0.5], [0.0]])})
@@ -177,6 +173,14 @@ class _Parts(NamedTuple):
     weights: PatternWeights
     report: Callable[[Tensors], Report]
     options: dict[str, Any]
+
+
+def _explainer(builder: Callable[..., Explainer], model: keras.Model, parts: _Parts) -> Explainer:
+    def build(rows: int) -> Measurement:
+        return without_numbers(parts.attribution)
+
+    method = Method(build, parts.options["score"], report=parts.report)
+    return Explainer(model, method, builder=builder, options=parts.options, weights=parts.weights)
 
 
 def _prepare(
