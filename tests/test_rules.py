@@ -1,4 +1,7 @@
-"""Rules on single gradients: correct in every way that a network is written, or loud."""
+"""Rules on single gradients: correct in every way that a network is written, or loud.
+
+Values of CONFORMANCE.md (ConvOne); guided backprop METHODS 1.7, excitation backprop METHODS 5.8.
+"""
 
 import keras
 import numpy as np

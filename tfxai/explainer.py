@@ -205,8 +205,8 @@ class Explainer(keras.Model):
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
         if not all(np.isfinite(m).all() for m in tf.nest.flatten(measured.attributions)):
             warnings.warn(
-                f"{self.name}: some attributions are NaN or infinite, beyond what "
-                f"{self.compute_dtype} holds; a model in float64 may help",
+                f"{self.name}: some attributions are NaN or infinite: the gradient is not finite "
+                f"there, or beyond what {self.compute_dtype} holds (a model in float64 may help)",
                 stacklevel=3,
             )
         return Explanation(
