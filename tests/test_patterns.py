@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import small_cnn, trained_like
+from tests.conftest import as_model, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
 from tfxai import neurons
 
@@ -211,6 +211,17 @@ def test_each_call_of_a_shared_layer_has_patterns(rows):
     patterns = fit(keras.Model(x, L.Dense(2, name="top")(shared(shared(x)))), rows, verbose=0)
     assert list(patterns) == ["twice", "twice@2", "top"]
     assert not np.allclose(patterns["twice"], patterns["twice@2"])
+
+
+def test_weights_that_are_no_layers_have_patterns(rows):
+    random = np.random.default_rng(5)
+    first, second = random.normal(size=(2, 6, 6)).astype("float32")
+    model = as_model(lambda x: keras.ops.relu(x @ first) @ second, 6)
+    patterns = fit(model, rows, verbose=0)
+    assert list(patterns) == ["kernel", "kernel@2"]
+    expected = reference.patterns(rows, first.astype("float64"), np.zeros(6))
+    np.testing.assert_allclose(patterns["kernel"], expected, rtol=2e-3, atol=1e-3)
+    assert np.isfinite(tfxai.pattern_attribution(model, patterns)(rows, 1)).all()
 
 
 # One pass over data

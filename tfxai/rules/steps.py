@@ -34,8 +34,9 @@ class Step:
     folded: tuple[Folded, ...] = ()
     """What follows a kernel."""
     name: str = ""
-    """Of a kernel: its layer's, or "sep/pointwise_kernel" where a layer has several; of a sum:
-    "sum". The second of a name, such as the second call of a layer, is "conv@2"."""
+    """Of a kernel: its layer's, "sep/pointwise_kernel" where a layer has several, "kernel" where
+    it is no layer's variable; of a sum: "sum". The second of a name, such as the second call of a
+    layer, is "conv@2"."""
     variable: Any = None
     """The kernel's, where there is one."""
 
@@ -126,7 +127,7 @@ def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
             return "sum"
         own = owned.get(id(step))
         if own is None:
-            return step.first.name
+            return "kernel"
         layer, variable = own
         namesakes = {id(other) for other in variables.values() if other.name == layer.name}
         unique = layer.name if len(namesakes) == 1 else layer.path
