@@ -19,7 +19,7 @@ from tfxai.rules.steps import Step, steps_between
 from tfxai.types import Tensors
 
 TOLERANCE = 0.01
-"""How far w . a may be from 1, on average, for patterns that belong to a model."""
+"""How far w . a may be from 1, in nine of ten neurons, for patterns that belong to a model."""
 
 
 class Weights(NamedTuple):
@@ -87,10 +87,8 @@ def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]
     kernels = weights_of(model, floating, passthrough)
     remedy = "call tfxai.fit_patterns(model, data) again"
     if set(kernels) != set(patterns):
-        missing, unknown = (
-            sorted(set(kernels) - set(patterns)),
-            sorted(set(patterns) - set(kernels)),
-        )
+        missing = sorted(set(kernels) - set(patterns))
+        unknown = sorted(set(patterns) - set(kernels))
         raise ValueError(
             f"patterns: fitted on another model; layers without patterns {missing[:3]}, patterns "
             f"without a layer {unknown[:3]}; {remedy}"

@@ -5,7 +5,7 @@ Every function of this file is that sentence for one kind of step (METHODS 5.8).
 
 The paper assumes that no activation is negative. Linear layers between additions, such as those
 of MobileNetV2, have negative ones; then a contribution is what has the parent's sign. For parents
-that are not negative this is the paper's equation, and nothing of the probability is lost.
+that are not negative this is the paper's equation.
 """
 
 from __future__ import annotations
@@ -79,10 +79,8 @@ def _shared(
 
 
 def _summands(step: Step, probability: tf.Tensor) -> list[tf.Tensor]:
-    minus = [i == 1 and step.first.type == "Sub" for i in step.data]
-    values = [-x if m else x for x, m in zip(step.inputs, minus, strict=True)]
-    sign = tf.sign(step.outputs[0])
-    parts = [tf.nn.relu(sign * v) for v in values]
+    sign, signs = tf.sign(step.outputs[0]), tf.unstack(weights(step))
+    parts = [tf.nn.relu(sign * w * x) for w, x in zip(signs, step.inputs, strict=True)]
     share = tf.math.divide_no_nan(probability, tf.add_n(parts))
     return [summed_like(x, p * share) for x, p in zip(step.inputs, parts, strict=True)]
 
