@@ -38,6 +38,16 @@ def vargrad(gradient, x, noise):
     return (gradients**2).mean(0) - gradients.mean(0) ** 2
 
 
+def mollified(gradient, x, noise, ratios):
+    """Paper 002, equation 17: ratios are phi(t) / p(t)."""
+    return np.mean([w * gradient(x - t) for t, w in zip(noise, ratios, strict=True)], axis=0)
+
+
+def adaptive_sigma(x, low, high, divisor):
+    """Paper 001, equations 11 and 12 (METHODS 2.1)."""
+    return np.minimum(np.abs(x - low), np.abs(x - high)) / divisor
+
+
 def bridge_error(values, alphas):
     """The error of the trapezoid rule if the integrand is a random walk (tfxai.path)."""
     return np.sqrt(

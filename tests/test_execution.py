@@ -45,6 +45,12 @@ METHODS = {
     "smoothed_eg": lambda m: tfxai.smoothgrad(
         tfxai.expected_gradients(m, REFERENCES, samples=2), samples=3
     ),
+    "smooth_to_tolerance": lambda m: tfxai.smoothgrad(
+        m, tolerance=0.09, max_samples=40, kernel=tfxai.kernels.sigmoid
+    ),
+    "adaptgrad": lambda m: tfxai.adaptgrad(m, bounds=([-8, -9, -10], 256), samples=5),
+    "noisegrad": lambda m: tfxai.noisegrad(m, samples=4, epsilon=0.2),
+    "fusiongrad": lambda m: tfxai.fusiongrad(m, samples=(3, 2), kernel=tfxai.kernels.rect),
 }
 RULES = {
     "guided_backprop": tfxai.guided_backprop,
@@ -54,6 +60,9 @@ RULES = {
     "pattern_attribution": with_patterns(tfxai.pattern_attribution),
     "pattern_guided": with_patterns(tfxai.pattern_guided_integrated_gradients, steps=5),
     "guided_grad_cam": tfxai.guided_grad_cam,
+    "noisy_patterns": lambda m: tfxai.noisegrad(
+        with_patterns(tfxai.pattern_attribution)(m), samples=2
+    ),
 }
 METHODS |= RULES
 ULP = {"rtol": 1e-4, "atol": 1e-6}

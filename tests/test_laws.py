@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfxai
 from tests import reference
 from tests.conftest import as_model, gradient_of, small_cnn, two_inputs
-from tfxai import quadrature, samplers
+from tfxai import kernels, quadrature, samplers
 from tfxai.baselines import baseline
 from tfxai.kernels import gaussian
 
@@ -99,17 +99,18 @@ def test_expected_gradients(net, x):
     assert len({a for _, a in draws}) == 6
 
 
+@pytest.mark.parametrize("kernel", kernels.ALL, ids=repr)
 @pytest.mark.parametrize("name", ["smoothgrad", "smoothgrad_squared", "vargrad"])
-def test_smoothing(name, net, x):
-    explainer = getattr(tfxai, name)(net, samples=6, noise_level=0.2)
-    noise = noise_of(samplers.noise(gaussian, 0.2), x, 6, seed=3)
+def test_smoothing(name, kernel, net, x):
+    explainer = getattr(tfxai, name)(net, samples=6, noise_level=0.2, kernel=kernel)
+    noise = noise_of(samplers.noise(kernel, samplers.relative(0.2)), x, 6, seed=3)
     expected = [getattr(reference, name)(slope(net), x[i], noise[:, i]) for i in range(len(x))]
     np.testing.assert_allclose(explainer(x, TARGET, seed=3), expected, rtol=1e-8, atol=1e-11)
 
 
 def test_noise_has_the_stated_size_on_each_example(x):
     scaled = np.concatenate([x[:1], 10 * x[:1]])
-    noise = noise_of(samplers.noise(gaussian, 0.15), scaled, 400, seed=0)
+    noise = noise_of(samplers.noise(gaussian, samplers.relative(0.15)), scaled, 400, seed=0)
     spread = x[0].max() - x[0].min()
     assert noise[:, 0].std() == pytest.approx(0.15 * spread, rel=0.01)
     np.testing.assert_allclose(noise[:, 1], 10 * noise[:, 0], rtol=1e-9)
@@ -151,11 +152,20 @@ def test_without_noise_smoothing_gives_the_base_method(name, net, x):
     np.testing.assert_allclose(smooth, expected, rtol=1e-12, atol=1e-20)
 
 
-def test_moments_on_a_quadratic_have_their_closed_form():
+@pytest.mark.parametrize(
+    ("kernel", "deviation"),
+    [
+        (kernels.gaussian, 1),
+        (kernels.hyperbolic, np.pi / np.sqrt(12)),
+        (kernels.sigmoid, np.pi / np.sqrt(3)),
+        (kernels.rect, 1 / np.sqrt(3)),
+    ],
+)
+def test_moments_on_a_quadratic_have_their_closed_form(kernel, deviation):
     matrix = np.array([[2.0, 1.0], [1.0, -1.0]])
     model, x, level = quadratic(matrix), np.array([[1.0, 3.0]]), 0.1
-    sigma = level * 2.0
-    options = {"samples": 20_000, "noise_level": level}
+    sigma = level * 2.0 * deviation
+    options = {"samples": 20_000, "noise_level": level, "kernel": kernel}
     np.testing.assert_allclose(
         tfxai.smoothgrad(model, **options)(x)[0], matrix @ x[0], atol=5 * sigma * 2.3 / 141
     )
@@ -179,16 +189,16 @@ def test_the_standard_error_is_the_spread_of_repeated_maps(net, x):
     observed = np.sqrt((repeats.std(0) ** 2).mean())
     reported = np.sqrt((record.numbers["standard_error"] ** 2).mean())
     assert reported == pytest.approx(observed, rel=0.15)
-    relative = np.linalg.norm(record.numbers["standard_error"]) / np.linalg.norm(
-        record.attributions
+    error, size = (
+        np.linalg.norm(a) for a in (record.numbers["standard_error"], record.attributions)
     )
-    assert record.numbers["map_error"][0] == pytest.approx(relative)
+    assert record.numbers["map_error"][0] == pytest.approx(error / np.sqrt(size**2 - error**2))
 
 
 def test_smoothing_an_explainer_is_smoothing_its_attribution(net, x):
     ig = tfxai.integrated_gradients(net, steps=4, quadrature=quadrature.midpoint)
     maps = tfxai.smoothgrad(ig, samples=3)(x, TARGET, seed=1)
-    noise = noise_of(samplers.noise(gaussian, 0.15), x, 3, seed=1)
+    noise = noise_of(samplers.noise(gaussian, samplers.relative(0.15)), x, 3, seed=1)
     expected = np.mean([ig(x + t, TARGET) for t in noise], axis=0)
     np.testing.assert_allclose(maps, expected, rtol=1e-9, atol=1e-12)
 

@@ -1,16 +1,18 @@
 """tfxai explains what Keras models look at, and says how good each explanation is."""
 
-from tfxai import baselines, kernels, quadrature, scores
+from tfxai import baselines, kernels, metrics, quadrature, scores
 from tfxai.explainer import Explainer
 from tfxai.explanation import Explanation
 from tfxai.fitting import fit_patterns
 from tfxai.graph import split
 from tfxai.heads import logits
+from tfxai.methods.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
 from tfxai.methods.excitation_backprop import excitation_backprop
 from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
 from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
 from tfxai.methods.guided_backprop import deconvnet, guided_backprop
 from tfxai.methods.integrated_gradients import expected_gradients, integrated_gradients
+from tfxai.methods.noisegrad import fusiongrad, noisegrad
 from tfxai.methods.pattern import (
     pattern_attribution,
     pattern_guided_integrated_gradients,
@@ -25,19 +27,25 @@ __all__ = [
     "Explainer",
     "Explanation",
     "Patterns",
+    "adaptgrad",
+    "adaptive_epsilon",
     "baselines",
     "deconvnet",
     "excitation_backprop",
     "expected_gradients",
     "fit_patterns",
+    "fusiongrad",
     "grad_cam",
     "gradient",
     "gradient_times_input",
     "guided_backprop",
     "guided_grad_cam",
+    "inherent_noise",
     "integrated_gradients",
     "kernels",
     "logits",
+    "metrics",
+    "noisegrad",
     "pattern_attribution",
     "pattern_guided_integrated_gradients",
     "pattern_net",

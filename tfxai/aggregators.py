@@ -1,9 +1,14 @@
-"""Running statistics of the sampled values; none keeps the samples (West 1979, weighted)."""
+"""Running statistics of sampled values ``[A, F]``; none keeps the samples.
+
+The weight of a sample is a scalar, or one for each example ``[A, 1]``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai import batch
@@ -12,43 +17,78 @@ from tfxai.types import Aggregator
 State = tuple[tf.Tensor, ...]
 
 
-class MeanWithError(NamedTuple):
-    """A mean and its standard error, both ``[B, ...]``."""
+class Estimate(NamedTuple):
+    """A statistic of samples of weight 1 (or 0), all ``[A, F]`` but for their number ``[A, 1]``."""
 
-    mean: tf.Tensor
+    value: tf.Tensor
+    """NaN for an example without samples."""
     standard_error: tf.Tensor
+    """NaN for less than two samples."""
+    half_difference: tf.Tensor
+    """The statistic of every other sample less that of the others; NaN for less than two."""
+    samples: tf.Tensor
 
 
 class PathMean(NamedTuple):
-    """A mean ``[B, ...]`` over ascending nodes, and the square of its L2 error ``[B]``."""
+    """A mean ``[A, F]`` over ascending nodes, and the square of its L2 error ``[A]``."""
 
     mean: tf.Tensor
     squared_error: tf.Tensor
 
 
 def mean() -> Aggregator:
-    """Weighted mean: sum_k w_k v_k / sum_k w_k."""
-    return Aggregator(_start_mean, _update_mean, lambda state: state[1])
+    """Mean; its standard error is s / sqrt(n), with s^2 the unbiased variance."""
+
+    def update(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+        n, m, m2, half = state
+        _, half = _with_mean((_half(n), half), value, weight * _first_half(n))
+        return *_with_variance((n, m, m2), value, weight), half
+
+    def result(state: State) -> Estimate:
+        n, m, m2, half = state
+        other = (n * m - _half(n) * half) / (n - _half(n))
+        return Estimate(
+            _known(m, n >= 1),
+            _known(tf.sqrt(m2 / (n - 1) / n), n >= 2),
+            _known(half - other, n >= 2),
+            n,
+        )
+
+    return Aggregator(_start(4), update, result)
 
 
 def mean_square() -> Aggregator:
-    """Weighted mean of the squares."""
-    return squared(mean())
+    """Mean of the squares."""
+    squares = mean()
+    return squares._replace(
+        update=lambda state, value, weight: squares.update(state, value * value, weight)
+    )
 
 
 def variance() -> Aggregator:
-    """Weighted biased variance, E[v^2] - E[v]^2 without its cancellation (Welford)."""
-    return Aggregator(_start_moments, _update_moments, lambda state: state[2] / state[0])
+    """Biased variance, E[v^2] - E[v]^2 without its cancellation.
 
+    Its standard error is sqrt((mu_4 - mu_2^2) / n), with mu_k the k-th central moment.
+    """
 
-def mean_with_error() -> Aggregator:
-    """Mean and its standard error s / sqrt(n), s^2 the unbiased variance; NaN for one sample."""
+    def update(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+        n, *moments, half, half2 = state
+        halves = _with_variance((_half(n), half, half2), value, weight * _first_half(n))
+        return *_with_fourth_moment((n, *moments), value, weight), *halves[1:]
 
-    def result(state: State) -> MeanWithError:
-        n, m, m2 = state
-        return MeanWithError(m, tf.sqrt(m2 / (n - 1) / n))
+    def result(state: State) -> Estimate:
+        n, m, m2, _, m4, half, half2 = state
+        first, others = _half(n), n - _half(n)
+        other2 = m2 - half2 - (half - m) ** 2 * n * first / others  # Chan et al. 1979
+        spread = tf.sqrt(tf.maximum(m4 / n - (m2 / n) ** 2, 0) / n)
+        return Estimate(
+            _known(m2 / n, n >= 1),
+            _known(spread, n >= 2),
+            _known(half2 / first - other2 / others, n >= 2),
+            n,
+        )
 
-    return Aggregator(_start_moments, _update_moments, result)
+    return Aggregator(_start(7), update, result)
 
 
 def path_mean() -> Aggregator:
@@ -58,43 +98,81 @@ def path_mean() -> Aggregator:
     """
 
     def init(like: tf.Tensor) -> State:
-        n, m = _start_mean(like)
-        return n, m, n, tf.zeros_like(like), tf.zeros(tf.shape(like)[:1], like.dtype)
+        n, m = _start(2)(like)
+        return n, m, n, m, tf.zeros(tf.shape(like)[:1], like.dtype)
 
     def update(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
         n, m, last_weight, last, squared_error = state
-        width = tf.where(n > 0, (weight + last_weight) / 2, tf.zeros_like(weight))
-        jump = batch.norm(value - last)
-        return (
-            *_update_mean((n, m), value, weight),
-            weight,
-            value,
-            squared_error + (jump * width) ** 2 / 12,
-        )
+        total = n + weight
+        width = tf.where(n > 0, (weight + last_weight) / 2, tf.zeros_like(n))
+        jump = batch.norm((value - last) * width)
+        mean = m + weight / total * (value - m)
+        return total, mean, tf.zeros_like(n) + weight, value, squared_error + jump**2 / 12
 
     return Aggregator(init, update, lambda state: PathMean(state[1], state[4]))
 
 
-def squared(aggregator: Aggregator) -> Aggregator:
-    """Give the statistic of the squared values."""
-    return aggregator._replace(
-        update=lambda state, value, weight: aggregator.update(state, value * value, weight)
+def finite(aggregator: Aggregator) -> Aggregator:
+    """Leave out the samples in which any feature of an example is NaN or infinite, and count them.
+
+    Gives a pair: the aggregator's result, and how many samples were left out, ``[A, 1]``.
+    """
+
+    def init(like: tf.Tensor) -> State:
+        return (tf.zeros_like(like[:, :1]), *aggregator.init(like))
+
+    def update(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+        dropped, *inner = state
+        kept = tf.reduce_all(tf.math.is_finite(value), 1, keepdims=True)
+        value = tf.where(kept, value, tf.zeros_like(value))
+        one = tf.cast(kept, value.dtype)
+        return (dropped + 1 - one, *aggregator.update(tuple(inner), value, weight * one))
+
+    return Aggregator(init, update, lambda s: (aggregator.result(tuple(s[1:])), s[0]))
+
+
+def _start(count: int) -> Callable[[tf.Tensor], State]:
+    """Give the number of samples ``[A, 1]`` and `count` - 1 moments ``[A, F]``, all zero."""
+    return lambda like: (tf.zeros_like(like[:, :1]), *[tf.zeros_like(like)] * (count - 1))
+
+
+def _half(n: tf.Tensor) -> tf.Tensor:
+    """How many of n samples are in the first half: every other one, from the first."""
+    return tf.math.ceil(n / 2)
+
+
+def _first_half(n: tf.Tensor) -> tf.Tensor:
+    """1 if the sample after n others is in the first half, else 0."""
+    return 1 - n % 2
+
+
+def _with_mean(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+    n, m = state
+    share = tf.math.divide_no_nan(tf.zeros_like(n) + weight, n + weight)
+    return n + weight, m + share * (value - m)
+
+
+def _with_variance(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+    """Add w (v - m)(v - m') to the sum of squared deviations (West 1979)."""
+    n, m, m2 = state
+    total, new = _with_mean((n, m), value, weight)
+    return total, new, m2 + weight * (value - m) * (value - new)
+
+
+def _with_fourth_moment(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
+    """Add one value to the sums of powers of deviations (Pebay 2008, for one point)."""
+    n, m, m2, m3, m4 = state
+    total, new = _with_mean((n, m), value, weight)
+    step = new - m
+    square = step * (value - m) * n
+    return (
+        total,
+        new,
+        m2 + square,
+        m3 + square * step * (total - 2) - 3 * step * m2,
+        m4 + square * step**2 * (total**2 - 3 * total + 3) + 6 * step**2 * m2 - 4 * step * m3,
     )
 
 
-def _start_mean(like: tf.Tensor) -> State:
-    return tf.zeros([], like.dtype), tf.zeros_like(like)
-
-
-def _update_mean(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
-    total = state[0] + weight
-    return total, state[1] + (weight / total) * (value - state[1])
-
-
-def _start_moments(like: tf.Tensor) -> State:
-    return tf.zeros([], like.dtype), tf.zeros_like(like), tf.zeros_like(like)
-
-
-def _update_moments(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
-    total, m = _update_mean(state[:2], value, weight)
-    return total, m, state[2] + weight * (value - state[1]) * (value - m)
+def _known(value: tf.Tensor, enough: tf.Tensor) -> tf.Tensor:
+    return tf.where(enough, value, tf.constant(np.nan, value.dtype))

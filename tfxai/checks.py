@@ -23,14 +23,26 @@ def positive_integer(name: str, value: Any, *, least: int = 1) -> int:
     return int(value)
 
 
-def real(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+) -> float:
     """Give a finite number back, or raise."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: expected a number, not {type(value).__name__}")
     too_small = (above is not None and value <= above) or (least is not None and value < least)
-    if too_small or not math.isfinite(value):
-        bound = f"above {above}" if above is not None else f"at least {least}"
-        raise ValueError(f"{name}={value}: expected a finite number {bound}")
+    too_large = below is not None and float(value) >= below
+    if too_small or too_large or not math.isfinite(value):
+        bounds = [f"above {above}"] if above is not None else []
+        bounds += [f"at least {least}"] if least is not None else []
+        bounds += [f"below {below}"] if below is not None else []
+        raise ValueError(
+            f"{name}={value}: expected a finite number {' and '.join(bounds)}".rstrip()
+        )
     return float(value)
 
 

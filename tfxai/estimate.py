@@ -1,14 +1,21 @@
-"""`estimate`: the mean (or another statistic) of an attribution over sampled inputs."""
+"""`estimate`: the mean (or another statistic) of an attribution over sampled inputs or weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
+from tfxai import batch, graph
 from tfxai.samplers import split
 from tfxai.types import Aggregator, Attribution, Sample, Sampler, ScoredModel, Tensors
+
+Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""Inputs, targets, seed, samples' numbers ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""
+Perturb = Callable[[tf.Tensor], list[tuple[keras.Variable, tf.Tensor]]]
+"""A seed -> variables of a model and what they read as."""
 
 
 def gradient_of(scored: ScoredModel) -> Attribution:
@@ -41,69 +48,142 @@ def traced(function: Callable) -> Any:
     return tf.function(function, autograph=False, reduce_retracing=True)
 
 
-def estimate(
-    attribution: Attribution, sampler: Sampler, n: int, aggregator: Aggregator, *, rows: int = 1
-) -> Attribution:
-    """Aggregate scale_k * attribution(point_k) over k = 0..n-1.
+class Until(NamedTuple):
+    """When an example needs no more samples."""
 
-    Each sample has a seed of its own, folded from its number, so the result does not depend on
-    `rows` but for rounding. An attribution that draws random numbers itself needs ``rows=1``:
-    the samples of one chunk share the seed that it gets.
+    counts: Sequence[int]
+    """Numbers of samples after which to look, ascending."""
+    enough: Callable[[Any, Tensors], tf.Tensor]
+    """What the aggregator gives so far, and inputs like its own -> ``[A]`` of booleans."""
+
+
+def estimate(
+    evaluate: Evaluate,
+    n: int,
+    aggregator: Aggregator,
+    *,
+    rows: int = 1,
+    like: Callable[[Tensors], Tensors] = lambda inputs: inputs,
+    until: Until | None = None,
+) -> Callable[[Tensors, tf.Tensor, tf.Tensor], Any]:
+    """Aggregate the samples 0..n-1.
 
     Args:
-        attribution: what is aggregated.
-        sampler: gives the points.
+        evaluate: gives the values of some samples, as `over_inputs` and `over_weights` make it.
         n: number of samples.
         aggregator: the statistic.
-        rows: examples evaluated at once; a chunk holds ``max(1, rows // B)`` samples.
+        rows: examples evaluated at once; a chunk holds ``max(1, rows // B)`` samples. The result
+            does not depend on it, but for rounding.
+        like: inputs -> arrays of the values' shapes.
+        until: ends an example before it has n samples.
 
     Returns:
-        An Attribution; its result is the aggregator's, per input.
+        A function of (inputs, targets, seed); it gives what the aggregator does, of `batch.rows`.
     """
 
-    def estimated(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def advanced(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, wave: Any) -> Any:
+        start, stop, states = wave
         chunk = tf.clip_by_value(rows // tf.maximum(tf.shape(targets)[0], 1), 1, n)
 
-        def evaluate(ks: tf.Tensor) -> tuple[Tensors, tf.Tensor]:
-            samples = tf.map_fn(
-                lambda k: sampler(inputs, k, split(tf.random.fold_in(seed, k))[0]),
-                ks,
-                fn_output_signature=_sample_signature(inputs),
-            )
-            inner = split(tf.random.fold_in(seed, ks[0]))[1]
-            count = tf.shape(ks)[0]
-            values = attribution(
-                tf.nest.map_structure(_fold, samples.point), tf.tile(targets, [count]), inner
-            )
-            values = tf.nest.map_structure(
-                lambda v, s: _unfold(v, count) * s, values, samples.scale
-            )
-            return values, samples.weight
-
         def step(start: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
-            stop = tf.minimum(start + chunk, n)
-            values, weights = evaluate(tf.range(start, stop))
-            flat = tf.nest.flatten(values)
+            end = tf.minimum(start + chunk, stop)
+            values, weights = evaluate(inputs, targets, seed, tf.range(start, end))
 
             def update(j: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
-                new = [
-                    aggregator.update(state, v[j], tf.cast(weights[j], v.dtype))
-                    for state, v in zip(states, flat, strict=True)
-                ]
-                return j + 1, new
+                return j + 1, aggregator.update(states, values[j], weights[j])
 
             _, states = tf.while_loop(
-                lambda j, states: j < stop - start, update, (0, states), parallel_iterations=1
+                lambda j, states: j < end - start, update, (0, states), parallel_iterations=1
             )
-            return stop, states
+            return end, states
 
-        states = [aggregator.init(x) for x in tf.nest.flatten(inputs)]
         _, states = tf.while_loop(
-            lambda start, states: start < n, step, (0, states), parallel_iterations=1
+            lambda start, states: start < stop, step, (start, states), parallel_iterations=1
         )
-        return tf.nest.pack_sequence_as(inputs, [aggregator.result(s) for s in states])
+        return states
+
+    def estimated(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+        states = aggregator.init(batch.rows(like(inputs)))
+        if until is None:
+            states = advanced(inputs, targets, seed, (0, n, states))
+            return aggregator.result(states)
+        stops = tf.constant([*(c for c in until.counts if c < n), n])
+
+        def wave(i: tf.Tensor, start: tf.Tensor, active: tf.Tensor, states: Any) -> Any:
+            part, chosen, mine = tf.nest.map_structure(
+                lambda x: tf.gather(x, active), (inputs, targets, states)
+            )
+            mine = advanced(part, chosen, seed, (start, stops[i], mine))
+            states = tf.nest.map_structure(
+                lambda s, m: tf.tensor_scatter_nd_update(s, active[:, None], m), states, mine
+            )
+            enough = until.enough(aggregator.result(mine), part)
+            return i + 1, stops[i], tf.boolean_mask(active, ~enough), states
+
+        *_, states = tf.while_loop(
+            lambda i, start, active, states: (tf.size(active) > 0) & (start < n),
+            wave,
+            (0, 0, tf.range(tf.shape(targets)[0]), states),
+            shape_invariants=(
+                *(tf.TensorShape([]), tf.TensorShape([]), tf.TensorShape([None])),
+                tf.nest.map_structure(lambda s: s.shape, states),
+            ),
+            parallel_iterations=1,
+        )
+        return aggregator.result(states)
 
     return estimated
+
+
+def over_inputs(attribution: Attribution, sampler: Sampler) -> Evaluate:
+    """Evaluate scale_k * attribution(point_k).
+
+    Each sample has a seed of its own, folded from its number. An attribution that draws random
+    numbers itself needs chunks of one sample (``rows=1``): those of a chunk share the seed that
+    it gets.
+    """
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        samples = tf.map_fn(
+            lambda k: sampler(inputs, k, split(tf.random.fold_in(seed, k))[0]),
+            ks,
+            fn_output_signature=_sample_signature(inputs),
+        )
+        inner = split(tf.random.fold_in(seed, ks[0]))[1]
+        count = tf.shape(ks)[0]
+        points = tf.nest.map_structure(_fold, samples.point)
+        values = attribution(points, tf.tile(targets, [count]), inner)
+        scaled = tf.nest.map_structure(
+            lambda v, s: _fold(_unfold(v, count) * s), values, samples.scale
+        )
+        return _unfold(batch.rows(scaled), count), samples.weight
+
+    return evaluate
+
+
+def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
+    """Evaluate an attribution of the model with other weights, drawn once for all examples.
+
+    The model is not assigned to: while the attribution is traced, its variables read as tensors.
+    Chunks have one sample (``rows=1``).
+    """
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        drawn, inner = split(tf.random.fold_in(seed, ks[0]))
+        here = tf.nest.map_structure(
+            tf.identity, inputs
+        )  # rules look at the graph that they are in
+        # Functions traced elsewhere have read the variables: they are traced anew, as part of this.
+        with graph.inlined(), keras.StatelessScope(state_mapping=perturb(drawn)):
+            maps = attribution(here, targets, inner)
+        values = batch.rows(maps)
+        return values[None], tf.ones([1], values.dtype)
+
+    return evaluate
 
 
 def in_batches(function: Callable, size: int) -> Callable:

@@ -229,6 +229,8 @@ class Explainer(keras.Model):
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, graph.declared_inputs(self.model))
+        if self.method.check is not None:
+            self.method.check(self._runner.cast(inputs))
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
         anatomy = self._runner.anatomy(one)
         linear = anatomy.head is None and (anatomy.units or 1) > 1

@@ -134,6 +134,16 @@ def recording(model: keras.Model, layers: Sequence[str]) -> Iterator[Callable[[s
             del vars(operation)["call"]
 
 
+def layer_variables(model: keras.Model, layer: str) -> list[keras.Variable]:
+    """Give the variables of a layer by its name, those of layers inside it too.
+
+    Raises:
+        ValueError: no such layer.
+    """
+    operation, _ = _named(model, layer)
+    return list(getattr(operation, "variables", []))
+
+
 def check_layers(model: keras.Model, layers: Sequence[str]) -> None:
     """Raise a ValueError if the model has no layers of these names."""
     for name in layers:
@@ -152,12 +162,34 @@ def inlined() -> Iterator[None]:
 
 
 def owners(model: keras.Model) -> dict[int, tuple[keras.layers.Layer, keras.Variable]]:
-    """Give the innermost layer that owns each variable, by the identity of its handle."""
+    """Give the innermost layer that owns each variable, by the identity of its handle.
+
+    Under a `keras.StatelessScope`, by that of the tensor which takes the variable's place.
+    """
     found = {}
     for layer in (model, *model._flatten_layers(include_self=False)):
         for variable in layer.variables:
-            found[id(variable.value.handle)] = (layer, variable)
+            value = variable.value
+            found[id(getattr(value, "handle", value))] = (layer, variable)
     return found
+
+
+def parameters(model: keras.Model) -> list[tuple[keras.layers.Layer, keras.Variable, bool]]:
+    """Give a model's floating-point weights, each with its layer, and whether it is a statistic.
+
+    Statistics are what training gathers but does not learn, such as moving means. Weights that are
+    frozen at the moment are none.
+    """
+    found: dict[int, tuple[keras.layers.Layer, keras.Variable, bool]] = {}
+    for layer in (model, *model._flatten_layers(include_self=False)):
+        for variables, statistic in (
+            (layer._trainable_variables, False),
+            (layer._non_trainable_variables, True),
+        ):
+            for variable in variables:
+                if tf.as_dtype(variable.dtype).is_floating:
+                    found.setdefault(id(variable), (layer, variable, statistic))
+    return list(found.values())
 
 
 def _functional(operation: Any) -> keras.Model | None:

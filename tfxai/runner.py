@@ -34,6 +34,10 @@ class Method(NamedTuple):
     """How many rows it makes of each example at a time."""
     report: Callable[[Tensors], Report] | None = None
     """Inputs' TensorSpecs -> what its rule replaces; None for a method without a rule."""
+    like: Callable[[Tensors], Tensors] | None = None
+    """Inputs -> arrays of its maps' shapes; None if these are the inputs'."""
+    check: Callable[[Tensors], None] | None = None
+    """Raises a ValueError for (concrete) inputs that the method cannot explain."""
 
 
 class Runner:

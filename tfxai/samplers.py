@@ -6,13 +6,18 @@ never on the batch that it came in; other seeds give independent maps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from tfxai import batch
 from tfxai.baselines import Baseline
-from tfxai.kernels import Kernel
+from tfxai.kernels import Density, quantile
 from tfxai.types import Sample, Sampler, Tensors
+
+Scale = Callable[[Tensors], Tensors]
+"""Inputs ``[B, ...]`` -> eps, broadcast to them: the scale of the noise."""
 
 
 def line(baseline: Tensors, nodes: np.ndarray, weights: np.ndarray) -> Sampler:
@@ -48,33 +53,70 @@ def random_line(baseline: Baseline) -> Sampler:
     return sample
 
 
-def noise(kernel: Kernel, noise_level: float) -> Sampler:
-    """Points x + epsilon t, t drawn from the kernel, epsilon = noise_level (max x - min x).
+def noise(kernel: Density, scale: Scale, *, proposal: Density | None = None) -> Sampler:
+    """Points x + eps t, with t drawn from the kernel.
 
-    The range is each example's own, over all its features (METHODS 1.7).
+    With a proposal p, t is drawn from it instead and its value weighted by phi(t) / p(t), the
+    product over all features (paper 002, eq. 17).
     """
 
     def sample(inputs: Tensors, k: tf.Tensor, seed: tf.Tensor) -> Sample:
         del k
         flat = tf.nest.flatten(inputs)
-        seeds = tf.random.split(seed, len(flat))
-        points = [
-            x + noise_level * spread(x) * draw(kernel, tf.shape(x)[1:], s, x.dtype)
-            for x, s in zip(flat, tf.unstack(seeds, len(flat)), strict=True)
+        seeds = tf.unstack(tf.random.split(seed, len(flat)), len(flat))
+        drawn = [
+            draw(proposal or kernel, tf.shape(x)[1:], s, x.dtype)
+            for x, s in zip(flat, seeds, strict=True)
         ]
-        ones = tf.nest.map_structure(lambda x: tf.ones([1] * x.shape.rank, x.dtype), inputs)
-        return Sample(
-            tf.nest.pack_sequence_as(inputs, points), ones, tf.ones([], batch.dtype(inputs))
-        )
+        noises = tf.nest.pack_sequence_as(inputs, drawn)
+        points = tf.nest.map_structure(lambda x, e, t: x + e * t, inputs, scale(inputs), noises)
+        one = tf.ones([], batch.dtype(inputs))
+        weight = one if proposal is None else _density_ratio(kernel, proposal, drawn)
+        scales = tf.nest.map_structure(lambda x: tf.reshape(weight, [1] * x.shape.rank), inputs)
+        return Sample(points, scales, one)
 
     return sample
 
 
-def draw(kernel: Kernel, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draw independently from a kernel, by its inverse cdf at uniforms kept away from 0 and 1."""
-    tiny = 2.0**-24
-    u = tf.random.stateless_uniform(shape, seed, dtype=dtype)
-    return kernel.inverse_cdf(tf.clip_by_value(u, tiny, 1 - tiny))
+def with_clean(sampler: Sampler) -> Sampler:
+    """Put the inputs themselves before the samples of a sampler."""
+
+    def sample(inputs: Tensors, k: tf.Tensor, seed: tf.Tensor) -> Sample:
+        noisy = sampler(inputs, k, seed)
+        points = tf.nest.map_structure(lambda x, p: tf.where(k > 0, p, x), inputs, noisy.point)
+        return noisy._replace(point=points)
+
+    return sample
+
+
+def relative(noise_level: float) -> Scale:
+    """Give eps = noise_level (max x - min x).
+
+    The range is each example's own, over all its features (METHODS 1.7).
+    """
+    return lambda inputs: tf.nest.map_structure(lambda x: noise_level * spread(x), inputs)
+
+
+def absolute(epsilon: float) -> Scale:
+    """Give the same eps for all."""
+    return lambda inputs: tf.nest.map_structure(lambda x: tf.constant(epsilon, x.dtype), inputs)
+
+
+def adaptive(low: Baseline, high: Baseline, divisor: float) -> Scale:
+    """Give each feature eps_i = min(|x_i - low|, |x_i - high|) / divisor (paper 001)."""
+
+    def scale(inputs: Tensors) -> Tensors:
+        ends = [tf.nest.map_structure(lambda r: r[0], end(inputs)) for end in (low, high)]
+        return tf.nest.map_structure(
+            lambda x, a, b: tf.minimum(tf.abs(x - a), tf.abs(x - b)) / divisor, inputs, *ends
+        )
+
+    return scale
+
+
+def draw(kernel: Density, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Draw independently from a kernel, by its inverse cdf."""
+    return quantile(kernel, tf.random.stateless_uniform(shape, seed, dtype=dtype))
 
 
 def spread(x: tf.Tensor) -> tf.Tensor:
@@ -87,3 +129,9 @@ def split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Give two independent seeds."""
     first, second = tf.unstack(tf.random.split(seed, 2))
     return first, second
+
+
+def _density_ratio(kernel: Density, proposal: Density, drawn: list[tf.Tensor]) -> tf.Tensor:
+    """Give prod_i phi(t_i) / p(t_i), by logarithms."""
+    logs = [tf.reduce_sum(tf.math.log(kernel.pdf(t)) - tf.math.log(proposal.pdf(t))) for t in drawn]
+    return tf.exp(tf.add_n(logs))

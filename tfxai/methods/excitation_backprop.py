@@ -11,7 +11,7 @@ from tfxai import checks, graph, scores
 from tfxai.estimate import traced
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
-from tfxai.methods.gradient import without_numbers
+from tfxai.methods.gradient import shaped_by, without_numbers
 from tfxai.rules.backward import backpropagate, report
 from tfxai.rules.excitation import excitation
 from tfxai.rules.steps import steps_between
@@ -104,6 +104,7 @@ def excitation_backprop(
         lambda rows: without_numbers(attribution),
         scores.logit,
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),
+        like=None if layer is None else shaped_by(attribution),
     )
     options = {
         "layer": layer,

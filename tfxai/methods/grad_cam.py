@@ -11,7 +11,7 @@ from tfxai import checks, graph, scores
 from tfxai.estimate import traced
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
-from tfxai.methods.gradient import without_numbers
+from tfxai.methods.gradient import shaped_by, without_numbers
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under, report
 from tfxai.rules.steps import steps_between
@@ -62,7 +62,8 @@ def grad_cam(
         TensorShape([1, 4, 4, 1])
     """
     attribution = _cam(model, layer, upsample, score)
-    method = Method(lambda rows: without_numbers(attribution), score)
+    like = shaped_by(attribution)
+    method = Method(lambda rows: without_numbers(attribution), score, like=like)
     options = {"layer": layer, "upsample": upsample, "score": score}
     return Explainer(model, method, builder=grad_cam, options=options)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -124,3 +126,22 @@ def maps_only(measure: Measurement) -> Attribution:
         return measure(inputs, targets, seed).attributions
 
     return attribute
+
+
+def shaped_by(attribution: Attribution) -> Callable[[Tensors], Tensors]:
+    """Give inputs -> arrays of the maps' shapes, found by tracing the attribution."""
+
+    def like(inputs: Tensors) -> Tensors:
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), inputs
+        )
+        integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+        maps = tf.function(lambda *a: attribution(*a), autograph=False).get_concrete_function(
+            specs, *integers
+        )
+        count = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        return tf.nest.map_structure(
+            lambda m: tf.zeros([count, *m.shape[1:]], m.dtype), maps.structured_outputs
+        )
+
+    return like

@@ -12,13 +12,13 @@ import tensorflow as tf
 from tfxai import aggregators, batch, checks, samplers, scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
-from tfxai.estimate import estimate, gradient_of
+from tfxai.estimate import estimate, gradient_of, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
-from tfxai.methods.smoothing import with_standard_error
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
 from tfxai.runner import Method
+from tfxai.sampling import budget, sampled
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
 WAVE = 8
@@ -123,7 +123,14 @@ def integrated_gradients(
 
 @keras.saving.register_keras_serializable("tfxai")
 def expected_gradients(
-    model: keras.Model, baselines: Any, *, samples: int = 50, score: Score = scores.logit
+    model: keras.Model,
+    baselines: Any,
+    *,
+    samples: int = 50,
+    tolerance: float | None = None,
+    max_samples: int = 1000,
+    resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Explainer:
     r"""Explain by integrated gradients in expectation over baselines and positions.
 
@@ -134,11 +141,14 @@ def expected_gradients(
         baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
             model with several inputs a structure like theirs.
         samples: draws of (x', alpha).
+        tolerance: as in `smoothgrad`.
+        max_samples: as in `smoothgrad`.
+        resolution: as in `smoothgrad`.
         score: what is explained, (outputs, targets) -> ``[B]``.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score; in the mean
-        they sum to f(x) - E f(x'). `explain` reports ``standard_error`` and ``map_error``.
+        they sum to f(x) - E f(x'). It reports as `smoothgrad`.
 
     Raises:
         ValueError: `baselines` is empty, not finite or not of the inputs' shape.
@@ -153,7 +163,7 @@ def expected_gradients(
         >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """
-    checks.positive_integer("samples", samples)
+    effort = budget(samples, tolerance, max_samples, resolution)
     arrays = tf.nest.map_structure(np.asarray, baselines)
     for array in tf.nest.flatten(arrays):
         if array.ndim < 2 or len(array) == 0:
@@ -164,10 +174,11 @@ def expected_gradients(
     attribution = gradient_of(scored(checks.model(model), score))
 
     def build(rows: int) -> Measurement:
-        return with_standard_error(attribution, rows, samplers.random_line(references), samples)
+        evaluate = over_inputs(attribution, samplers.random_line(references))
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows)
 
-    method = Method(build, score, random=True, copies=8, evaluations=samples)
-    options = {"baselines": arrays, "samples": samples, "score": score}
+    method = Method(build, score, random=True, copies=12, evaluations=samples)
+    options = {**effort._asdict(), "baselines": arrays, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)
 
 
@@ -185,19 +196,18 @@ def fixed_integral(
     """
     order = np.argsort(nodes)
     sampler = samplers.line(baseline, nodes[order], weights[order])
-    integral = estimate(attribution, sampler, len(nodes), aggregators.path_mean(), rows=rows)
+    evaluate = over_inputs(attribution, sampler)
+    integral = estimate(evaluate, len(nodes), aggregators.path_mean(), rows=rows)
 
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        result = integral(inputs, targets, seed)
-        maps = keras.tree.map_structure_up_to(inputs, lambda r: r.mean, result)
-        squared = keras.tree.map_structure_up_to(inputs, lambda r: r.squared_error, result)
-        error = tf.sqrt(tf.add_n(tf.nest.flatten(squared)))
+        found = integral(inputs, targets, seed)
+        error = tf.sqrt(found.squared_error)
         unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
         numbers = {
-            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(maps)),
+            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(found.mean)),
             "steps": tf.fill(tf.shape(targets), len(nodes)),
         }
-        return Measured(maps, numbers)
+        return Measured(batch.from_rows(found.mean, inputs), numbers)
 
     return measure
 

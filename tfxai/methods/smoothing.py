@@ -1,20 +1,18 @@
-"""SmoothGrad (Smilkov et al. 2017), its square, and VarGrad (Adebayo et al. 2018)."""
+"""SmoothGrad (Smilkov et al. 2017), its square, and VarGrad, with any kernel (paper 002)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfxai import aggregators, batch, checks, kernels, samplers
-from tfxai.estimate import estimate
-from tfxai.explainer import Explainer, as_explainer
-from tfxai.kernels import Kernel
-from tfxai.methods.gradient import gradient, maps_only, without_numbers
-from tfxai.runner import Method
-from tfxai.types import Aggregator, Attribution, Measured, Measurement, Sampler, Tensors
+from tfxai import aggregators, kernels, samplers
+from tfxai.explainer import Explainer
+from tfxai.kernels import Density
+from tfxai.methods.sampled import noise_scale, over_noisy_inputs
+from tfxai.samplers import Scale
+from tfxai.sampling import Budget, budget
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -23,29 +21,51 @@ def smoothgrad(
     *,
     samples: int = 50,
     noise_level: float = 0.15,
-    kernel: Kernel = kernels.gaussian,
+    kernel: Density = kernels.gaussian,
+    epsilon: float | None = None,
+    r: float | None = None,
+    confidence: float = 0.95,
+    proposal: Density | None = None,
+    tolerance: float | None = None,
+    max_samples: int = 1000,
+    resolution: int = 28,
 ) -> Explainer:
     """Explain by the mean of another explanation over noisy copies of the input.
 
-    M(x) = 1/N sum_k G(x + epsilon t_k),  epsilon = noise_level (max x - min x)
+    M(x) = 1/N sum_k G(x + eps t_k),  t ~ phi
 
     Args:
         of: a Keras model, whose gradient is smoothed, or any explainer.
         samples: N.
-        noise_level: noise over the range of the example; 0 gives `of` itself.
-        kernel: the distribution of t.
+        noise_level: eps / (max x - min x), of each example; 0 gives `of` itself. For the Gaussian
+            eps is the standard deviation; others have eps times .907 (hyperbolic), 1.81
+            (sigmoid), .577 (rect), and the Poisson kernel has none.
+        kernel: phi, one of `tfxai.kernels` or any object with ``pdf`` and ``inverse_cdf``.
+        epsilon: instead of `noise_level`: eps, in units of the input.
+        r: instead of `noise_level`: the noise lies within [-r, r] with probability `confidence`.
+            Paper 002 takes the data's max x - mean x.
+        confidence: alpha in (0, 1), used with `r`.
+        proposal: draw t from this density and weigh each sample by phi(t) / p(t), a product over
+            all features: for few features.
+        tolerance: instead of `samples`: sample each example until its ``pooled_error`` is not
+            above this number.
+        max_samples: where `tolerance` gives up.
+        resolution: of the pooled map.
 
     Returns:
         An Explainer with attributions like those of `of`. `explain` reports ``standard_error``
-        of each attribution and ``map_error``, its L2 norm relative to the map's. At 50 samples
-        that is often about 1 for single pixels; a coarser picture has converged long before.
+        of each attribution; ``map_error``, its L2 norm relative to the map's, at 50 samples often
+        about 1; ``pooled_error``, that of the picture (`tfxai.sampling`); ``samples``; and
+        ``dropped``, how many of them were left out because they were not finite.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range.
 
     Reference:
-        Smilkov et al. 2017, section 3; sigma is relative to each image's range (METHODS 1.7).
-        The examples of a batch share the draws, so that a map depends on its input and seed alone.
+        Smilkov et al. 2017, section 3; paper 002, eq. 17. Sigma is relative to each image's range
+        (METHODS 1.7). The examples of a batch share the draws, so that a map depends on its input
+        and seed alone. Of integrated gradients it is SmoothGrad-IG as paper 000's appendix has
+        it: the noisy input is scaled, not noise added to the scaled input.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -53,14 +73,15 @@ def smoothgrad(
         >>> smoothgrad(model, samples=4)(tf.constant([[1.0, 2.0]]), seed=7).numpy()
         array([[2., 3.]], dtype=float32)
     """
-    sampler = _noise(samples, noise_level, kernel)
-    options = {"samples": samples, "noise_level": noise_level, "kernel": kernel}
-    base = as_explainer(of, gradient)
-
-    def build(rows: int) -> Measurement:
-        return with_standard_error(*_inner(base, rows), sampler, samples)
-
-    return _smoothed(of, base, build, smoothgrad, options)
+    plan = _plan(
+        (samples, tolerance, max_samples, resolution), (noise_level, epsilon, r, confidence), kernel
+    )
+    if proposal is not None:
+        _check_proposal(kernel, proposal)
+    sampler = samplers.noise(kernel, plan.scale, proposal=proposal)
+    options = {**plan.options, "proposal": proposal}
+    mean = aggregators.mean()
+    return over_noisy_inputs(of, sampler, mean, plan.budget, smoothgrad, options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -69,14 +90,20 @@ def smoothgrad_squared(
     *,
     samples: int = 50,
     noise_level: float = 0.15,
-    kernel: Kernel = kernels.gaussian,
+    kernel: Density = kernels.gaussian,
+    epsilon: float | None = None,
+    r: float | None = None,
+    confidence: float = 0.95,
+    tolerance: float | None = None,
+    max_samples: int = 1000,
+    resolution: int = 28,
 ) -> Explainer:
     """Explain by the mean square of another explanation over noisy copies of the input.
 
     Args, Raises: as `smoothgrad`.
 
     Returns:
-        An Explainer with attributions that are never negative.
+        An Explainer with attributions that are never negative; it reports as `smoothgrad`.
 
     Reference:
         Hooker et al. 2019, section 3: E[g^2].
@@ -87,14 +114,11 @@ def smoothgrad_squared(
         >>> smoothgrad_squared(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy()
         array([[4., 9.]], dtype=float32)
     """
-    sampler = _noise(samples, noise_level, kernel)
-    options = {"samples": samples, "noise_level": noise_level, "kernel": kernel}
-    base = as_explainer(of, gradient)
-
-    def build(rows: int) -> Measurement:
-        return with_standard_error(*_inner(base, rows), sampler, samples, square=True)
-
-    return _smoothed(of, base, build, smoothgrad_squared, options)
+    plan = _plan(
+        (samples, tolerance, max_samples, resolution), (noise_level, epsilon, r, confidence), kernel
+    )
+    sampler, square = samplers.noise(kernel, plan.scale), aggregators.mean_square()
+    return over_noisy_inputs(of, sampler, square, plan.budget, smoothgrad_squared, plan.options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -103,14 +127,21 @@ def vargrad(
     *,
     samples: int = 50,
     noise_level: float = 0.15,
-    kernel: Kernel = kernels.gaussian,
+    kernel: Density = kernels.gaussian,
+    epsilon: float | None = None,
+    r: float | None = None,
+    confidence: float = 0.95,
+    tolerance: float | None = None,
+    max_samples: int = 1000,
+    resolution: int = 28,
 ) -> Explainer:
     """Explain by the variance of another explanation over noisy copies of the input.
 
-    Args, Raises: as `smoothgrad`.
+    Args, Raises: as `smoothgrad`; `samples` is at least 2.
 
     Returns:
-        An Explainer with attributions that are never negative; zero for a linear model.
+        An Explainer with attributions that are never negative; zero for a linear model. It
+        reports as `smoothgrad`.
 
     Reference:
         Adebayo et al. 2018: E[g^2] - E[g]^2, biased (1/n, METHODS 1.7), by Welford's recurrence.
@@ -120,68 +151,40 @@ def vargrad(
         >>> vargrad(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy()
         array([[0., 0.]], dtype=float32)
     """
-    sampler = _noise(samples, noise_level, kernel)
-    options = {"samples": samples, "noise_level": noise_level, "kernel": kernel}
-    base = as_explainer(of, gradient)
-
-    def build(rows: int) -> Measurement:
-        attribution, chunk = _inner(base, rows)
-        variance = aggregators.variance()
-        return without_numbers(estimate(attribution, sampler, samples, variance, rows=chunk))
-
-    return _smoothed(of, base, build, vargrad, options)
-
-
-def with_standard_error(
-    attribution: Attribution, rows: int, sampler: Sampler, samples: int, *, square: bool = False
-) -> Measurement:
-    """Average an attribution over samples, and report the standard error of the mean.
-
-    The numbers are ``standard_error``, like the map, and ``map_error`` ``[B]``, the ratio of
-    their L2 norms; both NaN for one sample.
-    """
-    moments: Aggregator = aggregators.mean_with_error()
-    moments = aggregators.squared(moments) if square else moments
-    mean = estimate(attribution, sampler, samples, moments, rows=rows)
-
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        result = mean(inputs, targets, seed)
-        maps = keras.tree.map_structure_up_to(inputs, lambda r: r.mean, result)
-        error = keras.tree.map_structure_up_to(inputs, lambda r: r.standard_error, result)
-        relative = batch.ratio(batch.norm(error), batch.norm(maps))
-        return Measured(maps, {"standard_error": error, "map_error": relative})
-
-    return measure
-
-
-def _smoothed(
-    of: keras.Model,
-    base: Explainer,
-    build: Callable[[int], Measurement],
-    builder: Callable[..., Explainer],
-    options: dict[str, Any],
-) -> Explainer:
-    method = Method(
-        build,
-        base.method.score,
-        random=True,
-        copies=base.method.copies + 6,
-        evaluations=base.method.evaluations * options["samples"],
+    plan = _plan(
+        (samples, tolerance, max_samples, resolution),
+        (noise_level, epsilon, r, confidence),
+        kernel,
+        least=2,
     )
-    return Explainer(of, method, builder=builder, options=options)
+    sampler, variance = samplers.noise(kernel, plan.scale), aggregators.variance()
+    return over_noisy_inputs(of, sampler, variance, plan.budget, vargrad, plan.options)
 
 
-def _inner(base: Explainer, rows: int) -> tuple[Attribution, int]:
-    """Give what is smoothed, and how many rows of it one chunk may hold (see `estimate`)."""
-    chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations)
-    return maps_only(base.method.build(rows)), chunk
+class _Plan(NamedTuple):
+    scale: Scale
+    budget: Budget
+    options: dict[str, Any]
 
 
-def _noise(samples: int, noise_level: float, kernel: Kernel) -> Sampler:
-    checks.positive_integer("samples", samples)
-    checks.real("noise_level", noise_level, least=0)
-    if not callable(getattr(kernel, "inverse_cdf", None)):
-        raise TypeError(
-            f"kernel={kernel!r}: expected a tfxai.kernels.Kernel, such as kernels.gaussian"
+def _plan(effort: tuple, noise: tuple, kernel: Density, *, least: int = 1) -> _Plan:
+    """Check what the three methods have in common, and name it for saving."""
+    names = ("samples", "tolerance", "max_samples", "resolution")
+    noise_names = ("noise_level", "epsilon", "r", "confidence")
+    options = dict(zip((*names, *noise_names), (*effort, *noise), strict=True))
+    return _Plan(
+        noise_scale(kernel, *noise), budget(*effort, least=least), {**options, "kernel": kernel}
+    )
+
+
+def _check_proposal(kernel: Density, proposal: Density) -> None:
+    """Raise a ValueError where the proposal never draws what the kernel needs."""
+    kernels.check("proposal", proposal)
+    points = kernels.quantile(kernel, tf.linspace(tf.constant(0.0, tf.float64), 1.0, 1001))
+    with tf.init_scope():
+        missed = points[(kernel.pdf(points) > 0) & ~(proposal.pdf(points) > 0)]
+    if len(missed):
+        raise ValueError(
+            f"proposal={proposal!r} has the density 0 at {missed[0]:.4g}, where the kernel "
+            f"{kernel!r} has not: take a wider one"
         )
-    return samplers.noise(kernel, noise_level)

@@ -18,7 +18,7 @@ from tensorflow.python.framework.ops import get_gradient_function
 from tfxai.rules.folding import REARRANGING, Folded, Form, following, form_of
 
 Owners = dict[int, tuple]
-"""Variable's handle (its id) -> (layer, variable), as `graph.owners` gives them."""
+"""Variable's handle, or what stands for it (its id) -> (layer, variable), as by `graph.owners`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def _carries_gradients(dtype: tf.DType) -> bool:
 def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
     """Name the kernels after their layers, and the sums; each name is unique."""
     kernels = [(s, s.form) for s in steps if s.form is not None]
-    owned = {id(s): owners.get(id(_handle_of(s.first.inputs[f.kernel]))) for s, f in kernels}
+    owned = {id(s): _owner(s.first.inputs[f.kernel], owners) for s, f in kernels}
     variables = {id(variable): layer for layer, variable in filter(None, owned.values())}
 
     def name(step: Step) -> str:
@@ -147,20 +147,19 @@ def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
     return named
 
 
-def _handle_of(tensor: tf.Tensor) -> tf.Tensor | None:
-    """Give the handle of the variable that a tensor was read from."""
-    operation = tensor.op
-    while operation.type != "ReadVariableOp":
-        if operation.type not in REARRANGING | {"Transpose"}:
+def _owner(tensor: tf.Tensor, owners: Owners) -> tuple | None:
+    """Give the layer and the variable that a tensor was read from."""
+    while id(tensor) not in owners:
+        if hasattr(tensor, "numpy"):
             return None
-        operation = operation.inputs[0].op
-    handle = operation.inputs[0]
-    while not hasattr(handle, "numpy"):
-        outside = [e for e, inside in handle.graph.captures if inside is handle]
+        if tensor.op.type in REARRANGING | {"Transpose", "ReadVariableOp"}:
+            tensor = tensor.op.inputs[0]
+            continue
+        outside = [e for e, inside in tensor.graph.captures if inside is tensor]
         if not outside:
             return None
-        handle = outside[0]
-    return handle
+        tensor = outside[0]
+    return owners[id(tensor)]
 
 
 def again(operation: tf.Operation, inputs: dict[int, tf.Tensor]) -> tf.Operation:

@@ -1,0 +1,96 @@
+"""What the methods that sample share: explainers over noisy inputs, or over noisy weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfxai import aggregators, checks, kernels, samplers
+from tfxai.estimate import Perturb, over_inputs, over_weights
+from tfxai.explainer import Explainer, as_explainer
+from tfxai.kernels import Density
+from tfxai.methods.gradient import gradient, maps_only
+from tfxai.samplers import Scale
+from tfxai.sampling import Budget, sampled
+from tfxai.types import Aggregator, Measurement, Sampler, Tensors
+
+NOISE_LEVEL = 0.15
+KEPT = 10
+"""Arrays of an example's size that the statistics keep."""
+
+
+def over_noisy_inputs(
+    of: keras.Model,
+    sampler: Sampler,
+    aggregator: Aggregator,
+    budget: Budget,
+    builder: Callable[..., Explainer],
+    options: dict[str, Any],
+    *,
+    check: Callable[[Tensors], None] | None = None,
+) -> Explainer:
+    """Aggregate an explainer (of a model: its gradient) at the points of a sampler."""
+    base = as_explainer(of, gradient)
+    together = 1 if base.method.random else budget.samples  # see `estimate.over_inputs`
+
+    def build(rows: int) -> Measurement:
+        evaluate = over_inputs(maps_only(base.method.build(rows)), sampler)
+        chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations)
+        return sampled(evaluate, aggregator, budget, rows=chunk, like=base.method.like)
+
+    method = base.method._replace(
+        build=build,
+        random=True,
+        copies=base.method.copies + KEPT,
+        evaluations=base.method.evaluations * together,
+        check=check or base.method.check,
+    )
+    return Explainer(of, method, builder=builder, options=options)
+
+
+def over_noisy_weights(
+    of: keras.Model,
+    base: Explainer,
+    perturb: Perturb,
+    budget: Budget,
+    builder: Callable[..., Explainer],
+    options: dict[str, Any],
+) -> Explainer:
+    """Average an explainer over perturbed weights of its model."""
+
+    def build(rows: int) -> Measurement:
+        evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
+        return sampled(evaluate, aggregators.mean(), budget, rows=1, like=base.method.like)
+
+    method = base.method._replace(build=build, random=True, copies=base.method.copies + KEPT)
+    return Explainer(of, method, builder=builder, options=options)
+
+
+def noise_scale(
+    kernel: Density,
+    noise_level: float,
+    epsilon: float | None,
+    r: float | None,
+    confidence: float,
+) -> Scale:
+    """Give eps by one of the three ways to say it.
+
+    Raises:
+        TypeError, ValueError: out of range, or said in two ways.
+    """
+    kernels.check("kernel", kernel)
+    checks.real("noise_level", noise_level, least=0)
+    checks.real("confidence", confidence, above=0, below=1)
+    given = {"epsilon": epsilon, "r": r}
+    if noise_level != NOISE_LEVEL:
+        given["noise_level"] = noise_level
+    said = [f"{name}={value}" for name, value in given.items() if value is not None]
+    if len(said) > 1:
+        raise ValueError(f"{' and '.join(said)}: give one of them")
+    if epsilon is not None:
+        return samplers.absolute(checks.real("epsilon", epsilon, least=0))
+    if r is not None:
+        return samplers.absolute(kernels.epsilon(kernel, r, confidence))
+    return samplers.relative(noise_level)

@@ -1,0 +1,65 @@
+"""Noise on a model's weights (NoiseGrad): which of them, and how it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tfxai import graph
+from tfxai.estimate import Perturb
+from tfxai.kernels import Density
+from tfxai.samplers import draw
+
+ADDED = ("bias", "beta")
+"""What Keras calls the weights that are added."""
+
+
+def selected(
+    model: keras.Model, *, biases: bool, statistics: bool, exclude: Sequence[str]
+) -> list[keras.Variable]:
+    """Choose the weights that get noise.
+
+    Args:
+        model: any Keras model.
+        biases: whether the weights that are added do (the beta of a normalisation is one).
+        statistics: whether moving means and variances do.
+        exclude: names of layers whose weights do not, with all that is inside them.
+
+    Raises:
+        ValueError: a layer that does not exist, or no weights are left.
+    """
+    kept = {id(v) for name in exclude for v in graph.layer_variables(model, name)}
+    chosen = [
+        variable
+        for _, variable, statistic in graph.parameters(model)
+        if id(variable) not in kept
+        and (statistics or not statistic)
+        and (biases or variable.name not in ADDED)
+    ]
+    if not chosen:
+        raise ValueError(
+            f"{model.name} has no floating-point weights to perturb (exclude={list(exclude)}); "
+            "weights that a layer makes without add_weight are not seen"
+        )
+    return chosen
+
+
+def noisy(
+    variables: Sequence[keras.Variable], kernel: Density, epsilon: float, *, multiply: bool
+) -> Perturb:
+    """Give theta (1 + eps t), or theta + eps t, for a seed; t is drawn from the kernel."""
+
+    def one(theta: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        t = epsilon * draw(kernel, theta.shape, seed, theta.dtype)
+        return theta * (1 + t) if multiply else theta + t
+
+    def perturb(seed: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
+        seeds = tf.unstack(tf.random.split(seed, len(variables)), len(variables))
+        return [
+            (v, one(tf.convert_to_tensor(v.value), s))
+            for v, s in zip(variables, seeds, strict=True)
+        ]
+
+    return perturb
