@@ -25,6 +25,8 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/path_rules.py
 	$(BIN)/python examples/benchmarks/peak_memory.py
 	$(BIN)/python examples/benchmarks/pattern_fit.py
+	$(BIN)/python examples/benchmarks/sampling_error.py
+	$(BIN)/python examples/benchmarks/noise_on_weights.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

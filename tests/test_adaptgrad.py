@@ -174,6 +174,7 @@ def test_no_noise_falls_nowhere():
     [
         ({"bounds": (1, 0)}, ValueError, r"bounds=\(1, 0\): expected the smallest"),
         ({"bounds": ([0, 0, 2], [1, 1, 1])}, ValueError, "bounds=.*smallest"),
+        ({"bounds": ([0, 0, 2], 1)}, ValueError, "bounds=.*smallest"),
         ({"bounds": (0, 0)}, ValueError, "bounds="),
         ({"bounds": (0, np.nan)}, ValueError, "bounds="),
         ({"bounds": 1}, TypeError, "bounds=1: expected a pair"),

@@ -110,7 +110,10 @@ def test_the_record_is_what_the_library_gives(name, low, high, models, here, run
 def test_every_method_can_be_chosen(method, models, here, run):
     options = {
         "integrated_gradients": ["steps=3", "quadrature=gauss_legendre", "baseline=white"],
-        "smoothgrad": ["samples=3", "kernel=gaussian", "noise_level=0.1"],
+        "smoothgrad": ["samples=3", "kernel=poisson", "noise_level=0.1"],
+        "adaptgrad": ["samples=3", "confidence=0.9"],
+        "noisegrad": ["samples=2", "epsilon=0.2", "exclude=['dense']"],
+        "fusiongrad": ["samples=(2, 2)", "kernel=rect"],
         "smoothgrad_squared": ["samples=3"],
         "vargrad": ["samples=3"],
         "excitation_backprop": ["layer=conv2d", "upsample=nearest"],

@@ -155,6 +155,7 @@ def test_a_map_does_not_depend_on_the_memory_budget(method, budget, cnn, images,
     [
         *("gradient", "integrated_gradients", "gauss_legendre", "smoothgrad", "vargrad"),
         *("guided_backprop", "excitation_backprop", "pattern_attribution", "guided_grad_cam"),
+        *("adaptgrad", "noisegrad"),
     ],
 )
 def test_precision(name, policy, cnn, images):

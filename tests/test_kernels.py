@@ -143,13 +143,13 @@ def test_importance_sampling_is_equation_17():
 )
 def test_importance_sampling_has_the_kernel_s_expectation(kernel, proposal):
     x = np.array([[0.5, -1.0]])
-    options = {"samples": 40_000, "epsilon": 0.4, "kernel": kernel}
+    options = {"samples": 8_000, "epsilon": 0.4, "kernel": kernel}
     record = tfxai.smoothgrad(cube(), **options, proposal=proposal).explain(x, verbose=0)
     t = np.linspace(-30, 30, 100_001)
     variance = np.trapezoid(kernel.pdf(tf.constant(t)).numpy() * t**2, t) * 0.4**2
     expected = 3 * (x**2 + variance)
     assert (np.abs(record.attributions - expected) < 5 * record.numbers["standard_error"]).all()
-    np.testing.assert_allclose(record.attributions, expected, rtol=0.1)
+    np.testing.assert_allclose(record.attributions, expected, rtol=0.2)
 
 
 def test_a_proposal_that_misses_a_part_of_the_kernel_is_refused():

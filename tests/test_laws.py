@@ -165,14 +165,14 @@ def test_moments_on_a_quadratic_have_their_closed_form(kernel, deviation):
     matrix = np.array([[2.0, 1.0], [1.0, -1.0]])
     model, x, level = quadratic(matrix), np.array([[1.0, 3.0]]), 0.1
     sigma = level * 2.0 * deviation
-    options = {"samples": 20_000, "noise_level": level, "kernel": kernel}
+    options = {"samples": 4_000, "noise_level": level, "kernel": kernel}
     np.testing.assert_allclose(
-        tfxai.smoothgrad(model, **options)(x)[0], matrix @ x[0], atol=5 * sigma * 2.3 / 141
+        tfxai.smoothgrad(model, **options)(x)[0], matrix @ x[0], atol=5 * sigma * 2.3 / 63
     )
     variances = sigma**2 * (matrix**2).sum(1)
-    np.testing.assert_allclose(tfxai.vargrad(model, **options)(x)[0], variances, rtol=0.05)
+    np.testing.assert_allclose(tfxai.vargrad(model, **options)(x)[0], variances, rtol=0.12)
     squares = variances + (matrix @ x[0]) ** 2
-    np.testing.assert_allclose(tfxai.smoothgrad_squared(model, **options)(x)[0], squares, rtol=0.02)
+    np.testing.assert_allclose(tfxai.smoothgrad_squared(model, **options)(x)[0], squares, rtol=0.04)
 
 
 def test_integrated_gradients_of_a_quadratic_are_half_the_product():

@@ -28,8 +28,7 @@ def really_noisy(
 ):
     """Copies of a model with the weights that NoiseGrad draws, and the seeds of what is inside."""
     chosen = {"biases": True, "statistics": False, "exclude": (), **chosen}
-    variables = selected(model, **chosen)
-    perturb = noisy(variables, kernel, epsilon, multiply=multiply)
+    perturb = noisy(lambda: selected(model, **chosen), kernel, epsilon, multiply=multiply)
     for k in range(samples):
         drawn, inner = seeds_of(seed, k)
         values = {id(v): t.numpy() for v, t in perturb(drawn)}
@@ -124,12 +123,12 @@ def linear(weights):
 @pytest.mark.parametrize("noise", ["multiplicative", "additive"])
 def test_the_spread_of_a_linear_model_s_weights_has_its_closed_form(noise):
     theta = np.array([2.0, -1.0, 0.5])
-    explainer = tfxai.noisegrad(linear(theta), samples=4000, epsilon=0.2, noise=noise)
+    explainer = tfxai.noisegrad(linear(theta), samples=2000, epsilon=0.2, noise=noise)
     record = explainer.explain(np.ones((1, 3)), verbose=0)
     sigma = 0.2 * (np.abs(theta) if noise == "multiplicative" else np.ones(3))
-    error = record.numbers["standard_error"][0] * np.sqrt(4000)
-    np.testing.assert_allclose(error, sigma, rtol=0.05)
-    np.testing.assert_allclose(record.attributions[0], theta, atol=5 * 0.4 / np.sqrt(4000))
+    error = record.numbers["standard_error"][0] * np.sqrt(2000)
+    np.testing.assert_allclose(error, sigma, rtol=0.08)
+    np.testing.assert_allclose(record.attributions[0], theta, atol=5 * 0.4 / np.sqrt(2000))
 
 
 def test_the_default_scale_is_that_of_paper_002(net):
@@ -191,7 +190,7 @@ def test_a_shared_layer_has_one_noise():
 def test_nothing_to_perturb_is_an_error():
     model = keras.Sequential([keras.Input((8, 8, 3)), L.Flatten(), L.Dense(2, name="only")])
     with pytest.raises(ValueError, match=r"no floating-point weights.*exclude=\['only'\]"):
-        tfxai.noisegrad(model, exclude=["only"])
+        tfxai.noisegrad(model, exclude=["only"])(X)
     with pytest.raises(ValueError, match=r"layer='onli'.*perhaps only"):
         tfxai.noisegrad(model, exclude=["onli"])
 

@@ -9,7 +9,7 @@ import tfxai
 from tests import reference
 from tests.conftest import as_model, small_cnn
 from tfxai import path, quadrature
-from tfxai.estimate import traced
+from tfxai.tracing import traced
 
 
 def integral(function, **options):

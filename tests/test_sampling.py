@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import as_model, small_cnn
-from tfxai import aggregators, kernels
+from tests.test_laws import noise_of
+from tfxai import aggregators, kernels, samplers
 from tfxai.sampling import map_error, pooled_error
 
 VALUES = np.random.default_rng(0).gamma(2, size=(9, 3, 4)) - 1
@@ -156,6 +157,31 @@ def test_other_methods_take_a_tolerance_too(name, cnn, images):
     numbers = explainer.explain(images, verbose=0).numbers
     assert ((numbers["pooled_error"] <= 0.15) | (numbers["samples"] == 60)).all()
     assert numbers["standard_error"].shape == images.shape
+
+
+def test_antithetic_pairs_are_samples_on_both_sides(cnn, images):
+    explainer = tfxai.smoothgrad(cnn, samples=6, noise_level=0.2, antithetic=True)
+    record = explainer.explain(images, 1, verbose=0, seed=3)
+    sampler = samplers.noise(kernels.gaussian, samplers.relative(0.2))
+    noise = noise_of(sampler, images, 3, seed=3)
+    base = tfxai.gradient(cnn)
+    pairs = [(base(images + t, 1) + base(images - t, 1)) / 2 for t in noise]
+    np.testing.assert_allclose(record.attributions, np.mean(pairs, 0), rtol=1e-3, atol=1e-6)
+    error = np.std(pairs, 0, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(record.numbers["standard_error"], error, rtol=1e-2, atol=1e-6)
+    assert (record.numbers["samples"] == 6).all()
+    with pytest.raises(ValueError, match="samples=5, max_samples=1000: expected even"):
+        tfxai.smoothgrad(cnn, samples=5, antithetic=True)
+
+
+def test_antithetic_pairs_are_exact_on_a_quadratic():
+    model = as_model(lambda x: keras.ops.sum(x**2, -1, keepdims=True), 2)
+    x = np.array([[0.5, -1.0]], "float32")
+    record = tfxai.smoothgrad(model, samples=4, antithetic=True).explain(x, verbose=0)
+    np.testing.assert_allclose(record.attributions, 2 * x, rtol=1e-5)
+    np.testing.assert_allclose(record.numbers["map_error"], [0], atol=1e-6)
+    to_tolerance = tfxai.smoothgrad(model, tolerance=0.1, antithetic=True).explain(x, verbose=0)
+    np.testing.assert_array_equal(to_tolerance.numbers["samples"], [16])
 
 
 def test_smoothing_a_map_of_another_shape(cnn, images):

@@ -8,10 +8,11 @@ from tfxai.graph import split
 from tfxai.heads import logits
 from tfxai.methods.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
 from tfxai.methods.excitation_backprop import excitation_backprop
+from tfxai.methods.expected_gradients import expected_gradients
 from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
 from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
 from tfxai.methods.guided_backprop import deconvnet, guided_backprop
-from tfxai.methods.integrated_gradients import expected_gradients, integrated_gradients
+from tfxai.methods.integrated_gradients import integrated_gradients
 from tfxai.methods.noisegrad import fusiongrad, noisegrad
 from tfxai.methods.pattern import (
     pattern_attribution,

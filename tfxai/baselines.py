@@ -35,8 +35,7 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
         raise ValueError("baseline=None: expected a number, an array, or one of " + _listed())
     if isinstance(value, str):
         return _named(value, bounds)
-    numbers = isinstance(value, list | tuple) and all(isinstance(v, Real) for v in value)
-    parts = [np.asarray(v) for v in ([value] if numbers else tf.nest.flatten(value))]
+    parts = arrays(value)
     for part in parts:
         if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
             raise ValueError(f"baseline must be finite numbers, got {part.dtype} {_short(part)}")
@@ -50,6 +49,12 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
         return tf.nest.pack_sequence_as(inputs, references)
 
     return constant
+
+
+def arrays(value: Any) -> list[np.ndarray]:
+    """Give the arrays of a structure; a list of numbers is one array."""
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, Real) for v in value)
+    return [np.asarray(v) for v in ([value] if numbers else tf.nest.flatten(value))]
 
 
 def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:

@@ -24,6 +24,9 @@ METHODS = {
         tfxai.smoothgrad,
         tfxai.smoothgrad_squared,
         tfxai.vargrad,
+        tfxai.adaptgrad,
+        tfxai.noisegrad,
+        tfxai.fusiongrad,
         tfxai.guided_backprop,
         tfxai.deconvnet,
         tfxai.excitation_backprop,
@@ -140,6 +143,7 @@ def _option(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
         ("quadrature", tfxai.quadrature),
         ("score", tfxai.scores),
         ("kernel", tfxai.kernels),
+        ("proposal", tfxai.kernels),
     ):
         if key == known:
             return key, getattr(module, value, value)

@@ -15,7 +15,13 @@ from tfxai.explanation import Explanation
 
 SKIMAGE_PHOTOS = ("chelsea", "coffee")
 FOOLBOX_PHOTOS = (0, 15)
-_NUMBERS = {"map error": "map_error", "gap": "completeness_gap", "gradients": "steps"}
+_NUMBERS = {
+    "map error": "map_error",
+    "picture error": "pooled_error",
+    "gap": "completeness_gap",
+    "gradients": "steps",
+    "samples": "samples",
+}
 SIGNED = {
     "gradient times input",
     "integrated gradients",
@@ -62,6 +68,9 @@ def explainers(
         "smoothgrad": tfxai.smoothgrad(model),
         "smoothgrad squared": tfxai.smoothgrad_squared(model),
         "vargrad": tfxai.vargrad(model),
+        "adaptgrad": tfxai.adaptgrad(model, bounds=classifier.bounds),
+        "noisegrad": tfxai.noisegrad(model),
+        "fusiongrad": tfxai.fusiongrad(model, samples=(10, 5)),
         "random": tfxai.random_attribution(model),
         "guided backprop": tfxai.guided_backprop(model),
         "deconvnet": tfxai.deconvnet(model),

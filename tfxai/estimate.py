@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfxai import batch, graph
 from tfxai.samplers import split
+from tfxai.tracing import traced
 from tfxai.types import Aggregator, Attribution, Sample, Sampler, ScoredModel, Tensors
 
 Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -41,11 +42,6 @@ def gradient_of(scored: ScoredModel) -> Attribution:
         return tf.nest.pack_sequence_as(inputs, gradients)
 
     return traced(attribute)
-
-
-def traced(function: Callable) -> Any:
-    """Trace a function once and use its graph wherever it is called, for any batch size."""
-    return tf.function(function, autograph=False, reduce_retracing=True)
 
 
 class Until(NamedTuple):
@@ -135,12 +131,16 @@ def estimate(
     return estimated
 
 
-def over_inputs(attribution: Attribution, sampler: Sampler) -> Evaluate:
+def over_inputs(
+    attribution: Attribution, sampler: Sampler, *, antithetic: bool = False
+) -> Evaluate:
     """Evaluate scale_k * attribution(point_k).
 
     Each sample has a seed of its own, folded from its number. An attribution that draws random
     numbers itself needs chunks of one sample (``rows=1``): those of a chunk share the seed that
     it gets.
+
+    Antithetic samples are means over two points, x + t and x - t.
     """
 
     def evaluate(
@@ -151,14 +151,19 @@ def over_inputs(attribution: Attribution, sampler: Sampler) -> Evaluate:
             ks,
             fn_output_signature=_sample_signature(inputs),
         )
+        points = samples.point
+        if antithetic:
+            points = tf.nest.map_structure(lambda p, x: tf.stack([p, 2 * x - p], 1), points, inputs)
+            points = tf.nest.map_structure(_fold, points)
+        count = tf.shape(tf.nest.flatten(points)[0])[0]
         inner = split(tf.random.fold_in(seed, ks[0]))[1]
-        count = tf.shape(ks)[0]
-        points = tf.nest.map_structure(_fold, samples.point)
-        values = attribution(points, tf.tile(targets, [count]), inner)
-        scaled = tf.nest.map_structure(
-            lambda v, s: _fold(_unfold(v, count) * s), values, samples.scale
-        )
-        return _unfold(batch.rows(scaled), count), samples.weight
+        folded = tf.nest.map_structure(_fold, points)
+        values = attribution(folded, tf.tile(targets, [count]), inner)
+        values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
+        if antithetic:
+            values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
+        scaled = tf.nest.map_structure(lambda v, s: _fold(v * s), values, samples.scale)
+        return _unfold(batch.rows(scaled), tf.size(ks)), samples.weight
 
     return evaluate
 
@@ -184,47 +189,6 @@ def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
         return values[None], tf.ones([1], values.dtype)
 
     return evaluate
-
-
-def in_batches(function: Callable, size: int) -> Callable:
-    """Evaluate a function of (inputs, targets, seed) on at most `size` examples at a time.
-
-    Works on attributions and measurements alike: every tensor that the function returns is
-    joined again along the batch axis.
-    """
-
-    def batched(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-        specs = tf.nest.map_structure(
-            lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), (inputs, targets)
-        )
-        once = traced(function).get_concrete_function(*specs, tf.TensorSpec([2], seed.dtype))
-        total = tf.shape(targets)[0]
-        outputs = tf.nest.flatten(once.structured_outputs)
-        collected = [
-            tf.TensorArray(
-                o.dtype, 0, dynamic_size=True, infer_shape=False, element_shape=[None, *o.shape[1:]]
-            )
-            for o in outputs
-        ]
-
-        def step(start: tf.Tensor, collected: list) -> tuple[tf.Tensor, list]:
-            part = tf.nest.map_structure(lambda x: x[start : start + size], (inputs, targets))
-            values = tf.nest.flatten(once(*part, seed))
-            index = collected[0].size()
-            return start + size, [c.write(index, v) for c, v in zip(collected, values, strict=True)]
-
-        _, collected = tf.while_loop(
-            lambda start, collected: (start < total) | tf.equal(start, 0),
-            step,
-            (0, collected),
-            parallel_iterations=1,
-        )
-        joined = [
-            tf.ensure_shape(c.concat(), o.shape) for c, o in zip(collected, outputs, strict=True)
-        ]
-        return tf.nest.pack_sequence_as(once.structured_outputs, joined)
-
-    return batched
 
 
 def _sample_signature(inputs: Tensors) -> Sample:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai import batch, quadrature
-from tfxai.estimate import in_batches
+from tfxai.tracing import in_batches
 from tfxai.types import Attribution, Measured, Measurement, Tensors
 
 FIRST_NODES = 9

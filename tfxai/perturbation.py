@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -47,15 +47,23 @@ def selected(
 
 
 def noisy(
-    variables: Sequence[keras.Variable], kernel: Density, epsilon: float, *, multiply: bool
+    chosen: Callable[[], Sequence[keras.Variable]],
+    kernel: Density,
+    epsilon: float,
+    *,
+    multiply: bool,
 ) -> Perturb:
-    """Give theta (1 + eps t), or theta + eps t, for a seed; t is drawn from the kernel."""
+    """Give theta (1 + eps t), or theta + eps t, for a seed; t is drawn from the kernel.
+
+    The variables are chosen when it is used: a subclassed model has none before it is called.
+    """
 
     def one(theta: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         t = epsilon * draw(kernel, theta.shape, seed, theta.dtype)
         return theta * (1 + t) if multiply else theta + t
 
     def perturb(seed: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
+        variables = chosen()
         seeds = tf.unstack(tf.random.split(seed, len(variables)), len(variables))
         return [
             (v, one(tf.convert_to_tensor(v.value), s))

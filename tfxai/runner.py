@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
-from tfxai.estimate import in_batches, traced
 from tfxai.rules.backward import Report
 from tfxai.scores import as_rows
+from tfxai.tracing import in_batches, traced
 from tfxai.types import Measured, Measurement, Score, Tensors
 
 MEMORY_BUDGET = 2**30

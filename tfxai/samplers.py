@@ -115,8 +115,10 @@ def adaptive(low: Baseline, high: Baseline, divisor: float) -> Scale:
 
 
 def draw(kernel: Density, shape: tf.Tensor, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draw independently from a kernel, by its inverse cdf."""
-    return quantile(kernel, tf.random.stateless_uniform(shape, seed, dtype=dtype))
+    """Draw independently from a kernel, by its inverse cdf; in float32 at least."""
+    wide = tf.float32 if dtype.size < 4 else dtype
+    u = tf.random.stateless_uniform(shape, seed, dtype=wide)
+    return tf.cast(quantile(kernel, u), dtype)
 
 
 def spread(x: tf.Tensor) -> tf.Tensor:

@@ -67,6 +67,7 @@ def sampled(
     budget: Budget,
     *,
     rows: int,
+    each: int = 1,
     like: Callable[[Tensors], Tensors] | None = None,
 ) -> Measurement:
     """Aggregate samples, without those that are not finite, and report the error.
@@ -76,6 +77,7 @@ def sampled(
         aggregator: as in `estimate`.
         budget: how many samples.
         rows: as in `estimate`.
+        each: how many samples of the budget one of `evaluate` stands for.
         like: inputs -> arrays of the maps' shapes; None for the inputs themselves.
 
     Returns:
@@ -92,17 +94,18 @@ def sampled(
             "standard_error": batch.from_rows(found.standard_error, maps),
             "map_error": map_error(found),
             "pooled_error": pooled_error(found, maps, budget.resolution),
-            "samples": tf.cast(found.samples[:, 0], tf.int32),
-            "dropped": tf.cast(dropped[:, 0], tf.int32),
+            "samples": each * tf.cast(found.samples[:, 0], tf.int32),
+            "dropped": each * tf.cast(dropped[:, 0], tf.int32),
         }
         return Measured(batch.from_rows(found.value, maps), numbers)
 
     def enough(found: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
         return pooled_error(found[0], shaped(inputs), budget.resolution) <= budget.tolerance
 
-    until = None if budget.tolerance is None else Until(_counts(budget.most), enough)
+    counts = [count // each for count in _counts(budget.most)]
+    until = None if budget.tolerance is None else Until(counts, enough)
     kept = aggregators.finite(aggregator)
-    estimation = estimate(evaluate, budget.most, kept, rows=rows, like=shaped, until=until)
+    estimation = estimate(evaluate, budget.most // each, kept, rows=rows, like=shaped, until=until)
     return measure
 
 

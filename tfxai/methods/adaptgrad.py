@@ -8,9 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import aggregators, checks, kernels, samplers
+from tfxai import aggregators, baselines, checks, kernels, samplers
 from tfxai.baselines import Baseline
-from tfxai.baselines import baseline as as_baseline
 from tfxai.explainer import Explainer
 from tfxai.kernels import Density, Kernel
 from tfxai.methods.sampled import over_noisy_inputs
@@ -181,7 +180,7 @@ def inherent_noise(
     inputs = tf.nest.map_structure(_floating, inputs)
     ends = low(inputs), high(inputs)
     tf.nest.map_structure(_inside, inputs, *ends)
-    scales = as_baseline(epsilon)(inputs)
+    scales = baselines.baseline(epsilon)(inputs)
     sampler = samplers.noise(kernel, lambda x: tf.nest.map_structure(lambda e: e[0], scales))
     analytic = tf.nest.map_structure(
         lambda x, e, a, b: _outside_mass(kernel, x, e[0], a[0], b[0]), inputs, scales, *ends
@@ -202,10 +201,12 @@ def _ends(bounds: tuple[Any, Any]) -> tuple[Baseline, Baseline]:
     """Give the bounds as functions of the inputs, and raise if they are reversed."""
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         raise TypeError(f"bounds={bounds!r}: expected a pair (smallest, largest)")
-    for low, high in zip(tf.nest.flatten(bounds[0]), tf.nest.flatten(bounds[1]), strict=True):
-        if not (np.asarray(low) < np.asarray(high)).all():
-            raise ValueError(f"bounds={bounds!r}: expected the smallest input before the largest")
-    return as_baseline(bounds[0]), as_baseline(bounds[1])
+    low, high = (baselines.arrays(end) for end in bounds)
+    wide = max(len(low), len(high))
+    pairs = zip(low * (wide // len(low)), high * (wide // len(high)), strict=True)
+    if not all((a < b).all() for a, b in pairs):
+        raise ValueError(f"bounds={bounds!r}: expected the smallest input before the largest")
+    return baselines.baseline(bounds[0]), baselines.baseline(bounds[1])
 
 
 def _scale(

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from tfxai import checks, graph, scores
-from tfxai.estimate import traced
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
 from tfxai.methods.gradient import shaped_by, without_numbers
@@ -16,6 +15,7 @@ from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under, report
 from tfxai.rules.steps import steps_between
 from tfxai.runner import Method
+from tfxai.tracing import traced
 from tfxai.types import Attribution, Score, Tensors
 from tfxai.upsampling import UPSAMPLINGS, upsampled
 

@@ -1,4 +1,4 @@
-"""Integrated gradients (Sundararajan et al. 2017) and expected gradients (Erion et al. 2021)."""
+"""Integrated gradients (Sundararajan et al. 2017)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from tfxai.heads import scored
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
 from tfxai.runner import Method
-from tfxai.sampling import budget, sampled
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
 WAVE = 8
@@ -119,67 +118,6 @@ def integrated_gradients(
         "score": score,
     }
     return Explainer(model, method, builder=integrated_gradients, options=options)
-
-
-@keras.saving.register_keras_serializable("tfxai")
-def expected_gradients(
-    model: keras.Model,
-    baselines: Any,
-    *,
-    samples: int = 50,
-    tolerance: float | None = None,
-    max_samples: int = 1000,
-    resolution: int = 28,
-    score: Score = scores.logit,
-) -> Explainer:
-    r"""Explain by integrated gradients in expectation over baselines and positions.
-
-    phi_i = E[ (x_i - x'_i) d f(x' + alpha (x - x')) / d x_i ],  x' ~ baselines, alpha ~ U(0, 1)
-
-    Args:
-        model: a Keras model with one output.
-        baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
-            model with several inputs a structure like theirs.
-        samples: draws of (x', alpha).
-        tolerance: as in `smoothgrad`.
-        max_samples: as in `smoothgrad`.
-        resolution: as in `smoothgrad`.
-        score: what is explained, (outputs, targets) -> ``[B]``.
-
-    Returns:
-        An Explainer with attributions of the inputs' shape, in units of the score; in the mean
-        they sum to f(x) - E f(x'). It reports as `smoothgrad`.
-
-    Raises:
-        ValueError: `baselines` is empty, not finite or not of the inputs' shape.
-
-    Reference:
-        Erion et al. 2021, equation 3; alpha is drawn anew for each reference (METHODS 1.7). The
-        examples of a batch share the draws, so that a map depends on its input and seed alone.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy()
-        array([[2., 6.]], dtype=float32)
-    """
-    effort = budget(samples, tolerance, max_samples, resolution)
-    arrays = tf.nest.map_structure(np.asarray, baselines)
-    for array in tf.nest.flatten(arrays):
-        if array.ndim < 2 or len(array) == 0:
-            raise ValueError(
-                f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
-            )
-    references = as_baseline(arrays)
-    attribution = gradient_of(scored(checks.model(model), score))
-
-    def build(rows: int) -> Measurement:
-        evaluate = over_inputs(attribution, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows)
-
-    method = Method(build, score, random=True, copies=12, evaluations=samples)
-    options = {**effort._asdict(), "baselines": arrays, "score": score}
-    return Explainer(model, method, builder=expected_gradients, options=options)
 
 
 def fixed_integral(

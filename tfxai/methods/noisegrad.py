@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
 
-from tfxai import checks, kernels
+from tfxai import checks, graph, kernels
 from tfxai.estimate import Perturb
 from tfxai.explainer import Explainer, as_explainer
 from tfxai.kernels import Density
@@ -207,5 +208,6 @@ def _perturbation(
     if epsilon is not None:
         scale = checks.real("epsilon", epsilon, least=0)
     model = of.model if isinstance(of, Explainer) else of
-    variables = selected(model, biases=biases, statistics=statistics, exclude=exclude)
-    return noisy(variables, kernel, scale, multiply=noise == "multiplicative")
+    graph.check_layers(model, exclude)
+    chosen = partial(selected, model, biases=biases, statistics=statistics, exclude=exclude)
+    return noisy(chosen, kernel, scale, multiply=noise == "multiplicative")

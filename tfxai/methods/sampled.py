@@ -29,16 +29,18 @@ def over_noisy_inputs(
     builder: Callable[..., Explainer],
     options: dict[str, Any],
     *,
+    antithetic: bool = False,
     check: Callable[[Tensors], None] | None = None,
 ) -> Explainer:
     """Aggregate an explainer (of a model: its gradient) at the points of a sampler."""
     base = as_explainer(of, gradient)
+    each = 2 if antithetic else 1
     together = 1 if base.method.random else budget.samples  # see `estimate.over_inputs`
 
     def build(rows: int) -> Measurement:
-        evaluate = over_inputs(maps_only(base.method.build(rows)), sampler)
-        chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations)
-        return sampled(evaluate, aggregator, budget, rows=chunk, like=base.method.like)
+        evaluate = over_inputs(maps_only(base.method.build(rows)), sampler, antithetic=antithetic)
+        chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations // each)
+        return sampled(evaluate, aggregator, budget, rows=chunk, each=each, like=base.method.like)
 
     method = base.method._replace(
         build=build,

@@ -26,6 +26,7 @@ def smoothgrad(
     r: float | None = None,
     confidence: float = 0.95,
     proposal: Density | None = None,
+    antithetic: bool = False,
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
@@ -47,6 +48,8 @@ def smoothgrad(
         confidence: alpha in (0, 1), used with `r`.
         proposal: draw t from this density and weigh each sample by phi(t) / p(t), a product over
             all features: for few features.
+        antithetic: draw pairs x + t and x - t, which has 4 % less error on an ImageNet classifier
+            at the same cost (docs/sampling.md), and more on smooth networks.
         tolerance: instead of `samples`: sample each example until its ``pooled_error`` is not
             above this number.
         max_samples: where `tolerance` gives up.
@@ -79,9 +82,21 @@ def smoothgrad(
     if proposal is not None:
         _check_proposal(kernel, proposal)
     sampler = samplers.noise(kernel, plan.scale, proposal=proposal)
-    options = {**plan.options, "proposal": proposal}
-    mean = aggregators.mean()
-    return over_noisy_inputs(of, sampler, mean, plan.budget, smoothgrad, options)
+    if antithetic and (samples % 2 or max_samples % 2):
+        raise ValueError(
+            f"samples={samples}, max_samples={max_samples}: expected even numbers, for "
+            "antithetic pairs"
+        )
+    options = {**plan.options, "proposal": proposal, "antithetic": antithetic}
+    return over_noisy_inputs(
+        of,
+        sampler,
+        aggregators.mean(),
+        plan.budget,
+        smoothgrad,
+        options,
+        antithetic=antithetic,
+    )
 
 
 @keras.saving.register_keras_serializable("tfxai")

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from tfxai import graph
-from tfxai.estimate import traced
 from tfxai.heads import explained
 from tfxai.rules.folding import KERNELS
 from tfxai.rules.steps import Step, steps_between
+from tfxai.tracing import traced
 from tfxai.types import Attribution, Score, Tensors
 
 Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
