@@ -203,6 +203,27 @@ def test_smoothing_an_explainer_is_smoothing_its_attribution(net, x):
     np.testing.assert_allclose(maps, expected, rtol=1e-9, atol=1e-12)
 
 
+def test_the_path_of_an_explainer_is_that_of_its_attribution(net, x):
+    """Paper 001's S-IG (METHODS 2.3): the noise fits each point of the path."""
+    rule = quadrature.midpoint
+    smooth = tfxai.smoothgrad(net, samples=2)
+    maps = tfxai.integrated_gradients(smooth, steps=3, quadrature=rule)(x, TARGET, seed=6)
+    terms = [
+        weight * x * smooth(node * x, TARGET, seed=inner)
+        for node, weight, inner in zip(
+            *rule(3),
+            [samplers.split(tf.random.fold_in([6, 0], k))[1] for k in range(3)],
+            strict=True,
+        )
+    ]
+    np.testing.assert_allclose(maps, np.sum(terms, 0), rtol=1e-9, atol=1e-12)
+    of_model = tfxai.integrated_gradients(net, steps=20)(x, TARGET)
+    of_gradient = tfxai.integrated_gradients(tfxai.gradient(net), steps=20)(x, TARGET)
+    np.testing.assert_array_equal(of_gradient, of_model)
+    with pytest.raises(ValueError, match=r"score=.*give it to smoothgrad"):
+        tfxai.integrated_gradients(smooth, score=tfxai.scores.probability)
+
+
 def test_a_random_explainer_gets_another_seed_for_each_outer_sample(net, x):
     inner = tfxai.expected_gradients(net, x, samples=1)
     outer = tfxai.smoothgrad(inner, samples=40, noise_level=0.0)

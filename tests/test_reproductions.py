@@ -106,17 +106,6 @@ def test_inherent_noise_is_limited_by_the_confidence():
     np.testing.assert_allclose(largest, [0.5, 0.1, 0.05], atol=1e-3)
 
 
-def test_integrated_gradients_from_gradients(classifier, images):
-    """METHODS 2.3: without smoothing they are the ordinary ones."""
-    targets = [1, 3]
-    expected = tfxai.integrated_gradients(
-        classifier, steps=3, quadrature=tfxai.quadrature.gauss_legendre, baseline=1.0
-    )(images, targets)
-    gradient = tfxai.gradient(classifier)
-    found = adaptgrad_example.integrated(gradient, images, targets, 1.0, steps=3)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_saliencies_of_adaptgrad(classifier, images):
     """METHODS 2.3; the gradient in its own place."""
     gradient = tfxai.gradient(classifier)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
@@ -16,12 +15,12 @@ from tfxai.explanation import Explanation
 SKIMAGE_PHOTOS = ("chelsea", "coffee")
 FOOLBOX_PHOTOS = (0, 15)
 _NUMBERS = {
-    "map error": "map_error",
-    "picture error": "pooled_error",
-    "gap": "completeness_gap",
-    "gradients": "steps",
-    "samples": "samples",
+    "map error": ("map_error",),
+    "picture": ("pooled_error",),
+    "gap": ("completeness_gap",),
+    "samples": ("steps", "samples"),
 }
+"""Columns of the table, and the numbers of a record that they show."""
 SIGNED = {
     "gradient times input",
     "integrated gradients",
@@ -36,7 +35,7 @@ def photos(size: tuple[int, int]) -> dict[str, np.ndarray]:
     files = {name: zoo.skimage_photo(name) for name in SKIMAGE_PHOTOS}
     labelled = zoo.foolbox_photos()
     files |= {labelled[i][0].stem: labelled[i][0] for i in FOOLBOX_PHOTOS}
-    return {name: zoo.centre_crop(Image.open(file), size) for name, file in files.items()}
+    return dict(zip(files, zoo.crops(files.values(), size), strict=True))
 
 
 def predictions(classifier: zoo.Classifier, photos: dict[str, np.ndarray]) -> list[tuple[str, str]]:
@@ -89,20 +88,23 @@ def records(
     """Explain the photos by every method; the other labelled photos serve as references."""
     inputs = classifier.preprocess(np.stack(list(photos.values())))
     others = [p for i, (p, _) in enumerate(zoo.foolbox_photos()) if i not in FOOLBOX_PHOTOS]
-    crops = [zoo.centre_crop(Image.open(p), classifier.size) for p in others]
-    methods = explainers(name, classifier, classifier.preprocess(np.stack(crops)))
+    references = classifier.preprocess(zoo.crops(others, classifier.size))
+    methods = explainers(name, classifier, references)
     steps = track(methods.items(), "Explaining", console=console)
     return {method: explainer.explain(inputs, verbose=0) for method, explainer in steps}
 
 
 def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
-    """Tabulate the estimated map error and completeness gap of the methods that know them."""
+    """Tabulate what the methods that know their errors say of them."""
     table = Table(Column("method", no_wrap=True), Column("photo", no_wrap=True), *_NUMBERS)
     for method, record in records.items():
         for i, photo in enumerate(photos):
             if "map_error" in record.numbers:
-                numbers = [record.numbers.get(key) for key in _NUMBERS.values()]
-                table.add_row(method, photo, *("" if v is None else f"{v[i]:.3g}" for v in numbers))
+                cells = (
+                    [f"{record.numbers[key][i]:.3g}" for key in keys if key in record.numbers]
+                    for keys in _NUMBERS.values()
+                )
+                table.add_row(method, photo, *(" ".join(cell) for cell in cells))
     return table
 
 
@@ -112,7 +114,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     labels = [f"{name.split(',')[0]}" for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
     signs = ["signed" if name in SIGNED else "positive" for name in maps]
-    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=8)
+    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=10)
 
 
 def _class_name(classifier: zoo.Classifier, index: int) -> str:

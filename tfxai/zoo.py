@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -86,6 +86,11 @@ def centre_crop(
     left, top = (image.width - crop[0]) // 2, (image.height - crop[1]) // 2
     box = (left, top, left + crop[0], top + crop[1])
     return np.asarray(image.crop(box).resize((width, height), Image.Resampling.BICUBIC), np.float32)
+
+
+def crops(files: Iterable[Path], size: tuple[int, int]) -> np.ndarray:
+    """Read photos and give their middles by `centre_crop`, ``[N, H, W, 3]``."""
+    return np.stack([centre_crop(Image.open(file), size) for file in files])
 
 
 def foolbox_photos() -> list[tuple[Path, int]]:

@@ -7,7 +7,6 @@ Prints a Markdown table: mean relative L2 error of the map / mean completeness g
 
 import keras
 import numpy as np
-from PIL import Image
 from sklearn.datasets import load_breast_cancer, load_digits
 
 import tfxai
@@ -27,8 +26,7 @@ RULES = {
 def lite0():
     classifier = zoo.load("efficientnet-lite0")
     files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
-    crops = np.stack([zoo.centre_crop(Image.open(f), classifier.size) for f in files])
-    return classifier.model, classifier.preprocess(crops)
+    return classifier.model, classifier.preprocess(zoo.crops(files, classifier.size))
 
 
 def digits(activation):

@@ -8,7 +8,6 @@ Markdown tables. The default, 2 photos and 128 groups, needs about six minutes.
 import argparse
 
 import numpy as np
-from PIL import Image
 
 import tfxai
 from tfxai import zoo
@@ -21,8 +20,7 @@ RESOLUTION = 28
 
 def photos(classifier, which):
     files = [zoo.foolbox_photos()[i][0] for i in which]
-    crops = [zoo.centre_crop(Image.open(f), classifier.size) for f in files]
-    return classifier.preprocess(np.stack(crops))
+    return classifier.preprocess(zoo.crops(files, classifier.size))
 
 
 def groups(explainer, x, targets, count, first_seed):

@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 import tfxai
 from tfxai import plot, quadrature, zoo
@@ -94,7 +93,7 @@ def draw_inherent_noise(path):
 def photos(count, size):
     """Give a cat and up to 20 ImageNet photos, ``[count, H, W, 3]`` in 0..255."""
     files = [zoo.skimage_photo("chelsea"), *(file for file, _ in zoo.foolbox_photos())]
-    return np.stack([zoo.centre_crop(Image.open(file), size) for file in files[:count]])
+    return zoo.crops(files[:count], size)
 
 
 def gradients(model, bounds, samples):
@@ -107,23 +106,11 @@ def gradients(model, bounds, samples):
     }
 
 
-def integrated(explainer, x, targets, baseline, steps):
-    """Give x - x' times the mean of an explainer on the path from the baseline x' to x.
-
-    So the noise fits each point of the path. tfxai.smoothgrad of integrated gradients would add
-    noise at the path's end alone, and multiply by the noisy x - x'.
-    """
-    mean = 0
-    for k, (node, weight) in enumerate(zip(*quadrature.gauss_legendre(steps), strict=True)):
-        point = baseline + np.float32(node) * (x - baseline)
-        # Another seed for each point, so that the noise of the points averages out.
-        record = explainer.explain(point, targets, seed=k, verbose=0)
-        mean = mean + weight * record.attributions
-    return (x - baseline) * mean
-
-
 def saliencies(explainer, cheaper, x, targets, bounds, *, few, steps):
     """Give column -> maps, summed over channels with their signs as the authors do.
+
+    IG of an explainer puts it in the gradient's place, so that the noise fits each point of the
+    path; tfxai.smoothgrad of IG would add noise at the path's end alone.
 
     Args:
         explainer: stands in the gradient's place.
@@ -137,7 +124,10 @@ def saliencies(explainer, cheaper, x, targets, bounds, *, few, steps):
     gradient = explainer.explain(x, targets, verbose=0).attributions
     found = {"gradient": gradient, "GI": x * gradient}
     for name, baseline in zip(("IG (black)", "IG (white)"), bounds, strict=True):
-        found[name] = integrated(cheaper, x, targets, baseline, steps)
+        ig = tfxai.integrated_gradients(
+            cheaper, baseline=baseline, steps=steps, quadrature=quadrature.gauss_legendre
+        )
+        found[name] = ig.explain(x, targets, verbose=0).attributions
     noisy = tfxai.noisegrad(cheaper, samples=few, epsilon=WEIGHTS_EPSILON)
     found["NG"] = noisy.explain(x, targets, verbose=0).attributions
     return {column: maps.sum(-1, keepdims=True) for column, maps in found.items()}

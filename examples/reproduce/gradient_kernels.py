@@ -23,7 +23,6 @@ from pathlib import Path
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 import tfxai
 from tfxai import kernels, plot, zoo
@@ -84,7 +83,7 @@ def one_dimension(kernel, *, samples, confidence=0.95, x=X):
 def photos(count, size):
     """Give a cat and up to 20 ImageNet photos, ``[count, H, W, 3]`` in 0..255."""
     files = [zoo.skimage_photo("chelsea"), *(file for file, _ in zoo.foolbox_photos())]
-    return np.stack([zoo.centre_crop(Image.open(file), size) for file in files[:count]])
+    return zoo.crops(files[:count], size)
 
 
 def explainers(model, *, r, confidence, samples, fusion):

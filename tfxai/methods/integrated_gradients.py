@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,12 +13,12 @@ import tensorflow as tf
 from tfxai import aggregators, batch, checks, samplers, scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
-from tfxai.estimate import estimate, gradient_of, over_inputs
-from tfxai.explainer import Explainer
+from tfxai.estimate import estimate, over_inputs
+from tfxai.explainer import Explainer, as_explainer
 from tfxai.heads import scored
+from tfxai.methods.gradient import gradient, maps_only
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
-from tfxai.runner import Method
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 
 WAVE = 8
@@ -28,7 +29,7 @@ USUAL_STEPS = 128
 
 @keras.saving.register_keras_serializable("tfxai")
 def integrated_gradients(
-    model: keras.Model,
+    of: keras.Model,
     *,
     baseline: Any = 0.0,
     steps: int = 64,
@@ -43,7 +44,7 @@ def integrated_gradients(
     phi_i = (x_i - x'_i) \int_0^1 d f(x' + alpha (x - x')) / d x_i  d alpha
 
     Args:
-        model: a Keras model with one output.
+        of: a Keras model with one output; or an explainer, which takes the gradient's place.
         baseline: x': a number, an array of one example's shape, "black", "white" or "blur", or a
             batch of references ``[R, ...]``, over which the attributions are averaged.
         steps: gradients for each example (and reference), at least 1; fewer where they are all
@@ -55,20 +56,23 @@ def integrated_gradients(
         max_steps: where `tolerance` gives up.
         bounds: (smallest, largest) input after preprocessing, scalars or per channel; what
             "black" and "white" mean.
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        score: what is explained, (outputs, targets) -> ``[B]``; an explainer has its own.
 
     Returns:
-        An Explainer with attributions of the inputs' shape, in units of the score; they sum to
-        f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``, the estimated
-        relative L2 error of the map; ``completeness_gap``, \|sum phi - (f(x) - f(x'))\| relative
-        to \|f(x) - f(x')\|; and ``steps``. The gap can be small on a map that is not.
+        An Explainer with attributions of the inputs' shape, in units of the score; those of a
+        model sum to f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``,
+        the estimated relative L2 error of the map; ``completeness_gap``,
+        \|sum phi - (f(x) - f(x'))\| relative to \|f(x) - f(x')\|; and ``steps``. The gap can be
+        small on a map that is not.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range.
 
     Reference:
         Sundararajan, Taly and Yan 2017, equation 1; the Riemann sum of their equation 3 is
-        ``quadrature.right_riemann``.
+        ``quadrature.right_riemann``. Of `smoothgrad` or `adaptgrad` it is paper 001's S-IG and
+        A-IG, whose noise fits each point of the path (METHODS 2.3), without the authors' extra
+        gradient at x.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -76,7 +80,9 @@ def integrated_gradients(
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """
-    checks.model(model)
+    base = as_explainer(of, partial(gradient, score=score))
+    if isinstance(of, Explainer) and score is not scores.logit:
+        raise ValueError(f"score={score!r}: give it to {of.name}, which takes the gradient's place")
     checks.positive_integer("steps", steps)
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
@@ -91,10 +97,12 @@ def integrated_gradients(
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
     reference = as_baseline(baseline, bounds)
-    scored_model = scored(model, score)
-    attribution = gradient_of(scored_model)
+    scored_model = scored(base.model, base.method.score)
 
     def build(rows: int) -> Measurement:
+        attribution = maps_only(base.method.build(rows))
+        rows = 1 if base.method.random else max(1, rows // base.method.evaluations)
+
         def from_one(x0: Tensors) -> Measurement:
             if rule is not None:
                 return fixed_integral(attribution, x0, *rule(most), rows=rows)
@@ -104,10 +112,12 @@ def integrated_gradients(
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    if rule is None:
-        method = Method(build, score, copies=2 * min(most, USUAL_STEPS) + 4, evaluations=WAVE)
-    else:
-        method = Method(build, score, copies=8, evaluations=most)
+    copies, at_once = (8, most) if rule else (2 * min(most, USUAL_STEPS) + 4, WAVE)
+    method = base.method._replace(
+        build=build,
+        copies=base.method.copies + copies - 4,
+        evaluations=base.method.evaluations * at_once,
+    )
     options = {
         "baseline": baseline,
         "steps": steps,
@@ -117,7 +127,7 @@ def integrated_gradients(
         "bounds": bounds,
         "score": score,
     }
-    return Explainer(model, method, builder=integrated_gradients, options=options)
+    return Explainer(of, method, builder=integrated_gradients, options=options)
 
 
 def fixed_integral(
