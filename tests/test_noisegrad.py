@@ -133,6 +133,7 @@ def test_the_spread_of_a_linear_model_s_weights_has_its_closed_form(noise):
 
 def test_the_default_scale_is_that_of_paper_002(net):
     default = tfxai.noisegrad(net, samples=2)(X, 1)
+    assert tfxai.NOISEGRAD_SIGMA == 0.2
     np.testing.assert_allclose(
         default, tfxai.noisegrad(net, samples=2, epsilon=0.01 * 0.510213457)(X, 1), rtol=1e-8
     )

@@ -13,7 +13,7 @@ from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
 from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
 from tfxai.methods.guided_backprop import deconvnet, guided_backprop
 from tfxai.methods.integrated_gradients import integrated_gradients
-from tfxai.methods.noisegrad import fusiongrad, noisegrad
+from tfxai.methods.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
 from tfxai.methods.pattern import (
     pattern_attribution,
     pattern_guided_integrated_gradients,
@@ -25,6 +25,7 @@ from tfxai.patterns import Patterns
 __version__ = "0.1.0"
 
 __all__ = [
+    "NOISEGRAD_SIGMA",
     "Explainer",
     "Explanation",
     "Patterns",

@@ -2,7 +2,7 @@
 
 EfficientNet-Lite0 on real photos. The truth is the mean of all samples but those that are judged;
 it is drawn in groups of 25, so that each number of samples is tried many times over. Prints two
-Markdown tables. The default, 2 photos and 128 groups, needs about six minutes.
+Markdown tables. The default, 2 photos and 128 groups, needs about eight minutes.
 """
 
 import argparse

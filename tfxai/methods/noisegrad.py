@@ -19,6 +19,8 @@ from tfxai.perturbation import noisy, selected
 from tfxai.sampling import budget
 
 NOISES = ("multiplicative", "additive")
+NOISEGRAD_SIGMA = 0.2
+"""The NoiseGrad paper's standard deviation, for `epsilon` with the Gaussian kernel."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -47,8 +49,8 @@ def noisegrad(
         samples: N models.
         r: eps t lies within [-r, r] with probability `confidence`.
         confidence: alpha in (0, 1).
-        epsilon: instead of `r`: eps. The NoiseGrad paper has .2 (a standard deviation, with the
-            Gaussian kernel), which is 39 times more than paper 002's r = .01.
+        epsilon: instead of `r`: eps. The NoiseGrad paper has ``tfxai.NOISEGRAD_SIGMA``, .2, 39
+            times more than paper 002's r = .01.
         kernel: phi, as in `smoothgrad`.
         noise: "multiplicative", or "additive" for theta + eps t, in units of the weights.
         biases: whether the weights that are added get noise, too.
