@@ -195,10 +195,10 @@ def _plan(effort: tuple, noise: tuple, kernel: Density, *, least: int = 1) -> _P
 def _check_proposal(kernel: Density, proposal: Density) -> None:
     """Raise a ValueError where the proposal never draws what the kernel needs."""
     kernels.check("proposal", proposal)
-    points = kernels.quantile(kernel, tf.linspace(tf.constant(0.0, tf.float64), 1.0, 1001))
     with tf.init_scope():
-        missed = points[(kernel.pdf(points) > 0) & ~(proposal.pdf(points) > 0)]
-    if len(missed):
+        points = kernels.quantile(kernel, tf.linspace(tf.constant(0.0, tf.float64), 1.0, 1001))
+        missed = points[(kernel.pdf(points) > 0) & ~(proposal.pdf(points) > 0)].numpy()
+    if missed.size:
         raise ValueError(
             f"proposal={proposal!r} has the density 0 at {missed[0]:.4g}, where the kernel "
             f"{kernel!r} has not: take a wider one"
