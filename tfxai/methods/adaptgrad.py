@@ -85,20 +85,20 @@ def adaptgrad(
     effort = budget(samples, tolerance, max_samples, resolution)
     low, high = _ends(bounds)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
-    if with_clean:
-        sampler, effort = samplers.with_clean(sampler), effort._replace(samples=samples + 1)
 
     def check(inputs: Tensors) -> None:
         tf.nest.map_structure(_inside, inputs, low(inputs), high(inputs))
 
     options = {
-        **budget(samples, tolerance, max_samples, resolution)._asdict(),
+        **effort._asdict(),
         "bounds": bounds,
         "confidence": confidence,
         "kernel": kernel,
         "printed_eq13": printed_eq13,
         "with_clean": with_clean,
     }
+    if with_clean:
+        sampler, effort = samplers.with_clean(sampler), effort._replace(samples=samples + 1)
     mean = aggregators.mean()
     return over_noisy_inputs(of, sampler, mean, effort, adaptgrad, options, check=check)
 

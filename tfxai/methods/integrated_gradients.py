@@ -29,7 +29,7 @@ USUAL_STEPS = 128
 
 @keras.saving.register_keras_serializable("tfxai")
 def integrated_gradients(
-    of: keras.Model,
+    model: keras.Model,
     *,
     baseline: Any = 0.0,
     steps: int = 64,
@@ -44,7 +44,7 @@ def integrated_gradients(
     phi_i = (x_i - x'_i) \int_0^1 d f(x' + alpha (x - x')) / d x_i  d alpha
 
     Args:
-        of: a Keras model with one output; or an explainer, which takes the gradient's place.
+        model: a Keras model with one output; or an explainer, which takes the gradient's place.
         baseline: x': a number, an array of one example's shape, "black", "white" or "blur", or a
             batch of references ``[R, ...]``, over which the attributions are averaged.
         steps: gradients for each example (and reference), at least 1; fewer where they are all
@@ -80,9 +80,11 @@ def integrated_gradients(
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """
-    base = as_explainer(of, partial(gradient, score=score))
-    if isinstance(of, Explainer) and score is not scores.logit:
-        raise ValueError(f"score={score!r}: give it to {of.name}, which takes the gradient's place")
+    base = as_explainer(model, partial(gradient, score=score))
+    if base is model and score is not scores.logit:
+        raise ValueError(
+            f"score={score!r}: give it to {model.name}, which takes the gradient's place"
+        )
     checks.positive_integer("steps", steps)
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
@@ -127,7 +129,7 @@ def integrated_gradients(
         "bounds": bounds,
         "score": score,
     }
-    return Explainer(of, method, builder=integrated_gradients, options=options)
+    return Explainer(model, method, builder=integrated_gradients, options=options)
 
 
 def fixed_integral(
