@@ -174,13 +174,13 @@ def owners(model: keras.Model) -> dict[int, tuple[keras.layers.Layer, keras.Vari
     return found
 
 
-def parameters(model: keras.Model) -> list[tuple[keras.layers.Layer, keras.Variable, bool]]:
-    """Give a model's floating-point weights, each with its layer, and whether it is a statistic.
+def parameters(model: keras.Model) -> list[tuple[keras.Variable, bool]]:
+    """Give a model's floating-point weights, each with whether it is a statistic.
 
     Statistics are what training gathers but does not learn, such as moving means. Weights that are
     frozen at the moment are none.
     """
-    found: dict[int, tuple[keras.layers.Layer, keras.Variable, bool]] = {}
+    found: dict[int, tuple[keras.Variable, bool]] = {}
     for layer in (model, *model._flatten_layers(include_self=False)):
         for variables, statistic in (
             (layer._trainable_variables, False),
@@ -188,7 +188,7 @@ def parameters(model: keras.Model) -> list[tuple[keras.layers.Layer, keras.Varia
         ):
             for variable in variables:
                 if tf.as_dtype(variable.dtype).is_floating:
-                    found.setdefault(id(variable), (layer, variable, statistic))
+                    found.setdefault(id(variable), (variable, statistic))
     return list(found.values())
 
 

@@ -33,7 +33,7 @@ def selected(
     kept = {id(v) for name in exclude for v in graph.layer_variables(model, name)}
     chosen = [
         variable
-        for _, variable, statistic in graph.parameters(model)
+        for variable, statistic in graph.parameters(model)
         if id(variable) not in kept
         and (statistics or not statistic)
         and (biases or variable.name not in ADDED)
