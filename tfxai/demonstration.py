@@ -18,7 +18,7 @@ _NUMBERS = {
     "map error": ("map_error",),
     "picture": ("pooled_error",),
     "gap": ("completeness_gap",),
-    "samples": ("steps", "samples"),
+    "taken": ("steps", "samples"),
 }
 """Columns of the table, and the numbers of a record that they show."""
 SIGNED = {
