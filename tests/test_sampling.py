@@ -205,3 +205,12 @@ def test_half_precision_models_are_sampled_in_float32(images):
         images, verbose=0
     )
     assert record.numbers["standard_error"].dtype == np.float32
+
+
+def test_a_path_of_maps_of_another_shape_is_of_the_inputs_shape(cnn, images):
+    path = tfxai.integrated_gradients(
+        tfxai.grad_cam(cnn), steps=2, quadrature=tfxai.quadrature.midpoint
+    )
+    smooth = tfxai.smoothgrad(path, samples=2, noise_level=0.0)(images, 1)
+    np.testing.assert_allclose(smooth, path(images, 1), rtol=1e-5, atol=1e-7)
+    assert smooth.shape == images.shape

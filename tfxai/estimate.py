@@ -77,8 +77,9 @@ def estimate(
         A function of (inputs, targets, seed); it gives what the aggregator does, of `batch.rows`.
     """
 
-    def advanced(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, wave: Any) -> Any:
-        start, stop, states = wave
+    def advanced(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, start: Any, stop: Any, states: Any
+    ) -> Any:
         chunk = tf.clip_by_value(rows // tf.maximum(tf.shape(targets)[0], 1), 1, n)
 
         def step(start: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
@@ -101,7 +102,7 @@ def estimate(
     def estimated(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
         states = aggregator.init(batch.rows(like(inputs)))
         if until is None:
-            states = advanced(inputs, targets, seed, (0, n, states))
+            states = advanced(inputs, targets, seed, 0, n, states)
             return aggregator.result(states)
         stops = tf.constant([*(c for c in until.counts if c < n), n])
 
@@ -109,7 +110,7 @@ def estimate(
             part, chosen, mine = tf.nest.map_structure(
                 lambda x: tf.gather(x, active), (inputs, targets, states)
             )
-            mine = advanced(part, chosen, seed, (start, stops[i], mine))
+            mine = advanced(part, chosen, seed, start, stops[i], mine)
             states = tf.nest.map_structure(
                 lambda s, m: tf.tensor_scatter_nd_update(s, active[:, None], m), states, mine
             )
@@ -153,8 +154,9 @@ def over_inputs(
         )
         points = samples.point
         if antithetic:
-            points = tf.nest.map_structure(lambda p, x: tf.stack([p, 2 * x - p], 1), points, inputs)
-            points = tf.nest.map_structure(_fold, points)
+            points = tf.nest.map_structure(
+                lambda p, x: _fold(tf.stack([p, 2 * x - p], 1)), points, inputs
+            )
         count = tf.shape(tf.nest.flatten(points)[0])[0]
         inner = split(tf.random.fold_in(seed, ks[0]))[1]
         folded = tf.nest.map_structure(_fold, points)
@@ -179,9 +181,8 @@ def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         drawn, inner = split(tf.random.fold_in(seed, ks[0]))
-        here = tf.nest.map_structure(
-            tf.identity, inputs
-        )  # rules look at the graph that they are in
+        # Rules look at the graph that their inputs are in.
+        here = tf.nest.map_structure(tf.identity, inputs)
         # Functions traced elsewhere have read the variables: they are traced anew, as part of this.
         with graph.inlined(), keras.StatelessScope(state_mapping=perturb(drawn)):
             maps = attribution(here, targets, inner)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai import graph
 from tfxai.estimate import Perturb
 from tfxai.kernels import Density
-from tfxai.samplers import draw
+from tfxai.samplers import draw, split
 
 ADDED = ("bias", "beta")
 """What Keras calls the weights that are added."""
@@ -64,7 +64,7 @@ def noisy(
 
     def perturb(seed: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
         variables = chosen()
-        seeds = tf.unstack(tf.random.split(seed, len(variables)), len(variables))
+        seeds = split(seed, len(variables))
         return [
             (v, one(tf.convert_to_tensor(v.value), s))
             for v, s in zip(variables, seeds, strict=True)

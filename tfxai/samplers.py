@@ -63,10 +63,9 @@ def noise(kernel: Density, scale: Scale, *, proposal: Density | None = None) -> 
     def sample(inputs: Tensors, k: tf.Tensor, seed: tf.Tensor) -> Sample:
         del k
         flat = tf.nest.flatten(inputs)
-        seeds = tf.unstack(tf.random.split(seed, len(flat)), len(flat))
         drawn = [
             draw(proposal or kernel, tf.shape(x)[1:], s, x.dtype)
-            for x, s in zip(flat, seeds, strict=True)
+            for x, s in zip(flat, split(seed, len(flat)), strict=True)
         ]
         noises = tf.nest.pack_sequence_as(inputs, drawn)
         points = tf.nest.map_structure(lambda x, e, t: x + e * t, inputs, scale(inputs), noises)
@@ -127,10 +126,9 @@ def spread(x: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(x, axes, keepdims=True) - tf.reduce_min(x, axes, keepdims=True)
 
 
-def split(seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give two independent seeds."""
-    first, second = tf.unstack(tf.random.split(seed, 2))
-    return first, second
+def split(seed: tf.Tensor, count: int = 2) -> list[tf.Tensor]:
+    """Give independent seeds."""
+    return tf.unstack(tf.random.split(seed, count), count)
 
 
 def _density_ratio(kernel: Density, proposal: Density, drawn: list[tf.Tensor]) -> tf.Tensor:

@@ -23,9 +23,7 @@ def in_batches(function: Callable, size: int) -> Callable:
     """
 
     def batched(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-        specs = tf.nest.map_structure(
-            lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), (inputs, targets)
-        )
+        specs = any_batch((inputs, targets))
         once = traced(function).get_concrete_function(*specs, tf.TensorSpec([2], seed.dtype))
         total = tf.shape(targets)[0]
         outputs = tf.nest.flatten(once.structured_outputs)
@@ -54,3 +52,8 @@ def in_batches(function: Callable, size: int) -> Callable:
         return tf.nest.pack_sequence_as(once.structured_outputs, joined)
 
     return batched
+
+
+def any_batch(tensors: Tensors) -> Tensors:
+    """Give the TensorSpecs of tensors, for any number of examples."""
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -85,10 +86,7 @@ def adaptgrad(
     effort = budget(samples, tolerance, max_samples, resolution)
     low, high = _ends(bounds)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
-
-    def check(inputs: Tensors) -> None:
-        tf.nest.map_structure(_inside, inputs, low(inputs), high(inputs))
-
+    check = partial(_check_inside, low=low, high=high)
     options = {
         **effort._asdict(),
         "bounds": bounds,
@@ -132,7 +130,7 @@ def adaptive_epsilon(
     """
     low, high = _ends(bounds)
     inputs = tf.nest.map_structure(_floating, inputs)
-    tf.nest.map_structure(_inside, inputs, low(inputs), high(inputs))
+    _check_inside(inputs, low, high)
     return _scale(low, high, confidence, kernel, printed_eq13)(inputs)
 
 
@@ -178,16 +176,17 @@ def inherent_noise(
     checks.positive_integer("samples", samples)
     low, high = _ends(bounds)
     inputs = tf.nest.map_structure(_floating, inputs)
+    _check_inside(inputs, low, high)
     ends = low(inputs), high(inputs)
-    tf.nest.map_structure(_inside, inputs, *ends)
     scales = baselines.baseline(epsilon)(inputs)
     sampler = samplers.noise(kernel, lambda x: tf.nest.map_structure(lambda e: e[0], scales))
     analytic = tf.nest.map_structure(
         lambda x, e, a, b: _outside_mass(kernel, x, e[0], a[0], b[0]), inputs, scales, *ends
     )
     counted = tf.nest.map_structure(tf.zeros_like, inputs)
+    first = checks.seed(seed)
     for k in range(samples):
-        drawn = sampler(inputs, tf.constant(k), tf.random.fold_in(checks.seed(seed), k)).point
+        drawn = sampler(inputs, tf.constant(k), tf.random.fold_in(first, k)).point
         counted = tf.nest.map_structure(
             lambda c, x, a, b: c + tf.cast((x < a[0]) | (x > b[0]), c.dtype), counted, drawn, *ends
         )
@@ -219,8 +218,12 @@ def _scale(
     return samplers.adaptive(low, high, kernels.half_width(kernel, q))
 
 
-def _inside(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> None:
+def _check_inside(inputs: Tensors, low: Baseline, high: Baseline) -> None:
     """Raise a ValueError if values lie outside the bounds by more than rounding."""
+    tf.nest.map_structure(_check_one, inputs, low(inputs), high(inputs))
+
+
+def _check_one(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> None:
     slack = SLACK * (high[0] - low[0])
     outside = np.asarray((x < low[0] - slack) | (x > high[0] + slack))
     if outside.any():

@@ -12,6 +12,8 @@ from tfxai.estimate import gradient_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
 from tfxai.runner import Method
+from tfxai.samplers import split
+from tfxai.tracing import any_batch
 from tfxai.types import Attribution, Measured, Measurement, Score, Tensors
 
 
@@ -89,7 +91,7 @@ def random_attribution(model: keras.Model) -> Explainer:
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
         del targets
         flat = tf.nest.flatten(inputs)
-        seeds = tf.unstack(tf.random.split(seed, len(flat)), len(flat))
+        seeds = split(seed, len(flat))
         noise = [
             tf.random.stateless_normal(tf.shape(x)[1:], s, dtype=x.dtype)
             for x, s in zip(flat, seeds, strict=True)
@@ -132,12 +134,9 @@ def shaped_by(attribution: Attribution) -> Callable[[Tensors], Tensors]:
     """Give inputs -> arrays of the maps' shapes, found by tracing the attribution."""
 
     def like(inputs: Tensors) -> Tensors:
-        specs = tf.nest.map_structure(
-            lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), inputs
-        )
         integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
         maps = tf.function(lambda *a: attribution(*a), autograph=False).get_concrete_function(
-            specs, *integers
+            any_batch(inputs), *integers
         )
         count = tf.shape(tf.nest.flatten(inputs)[0])[0]
         return tf.nest.map_structure(

@@ -119,6 +119,7 @@ def integrated_gradients(
         build=build,
         copies=base.method.copies + copies - 4,
         evaluations=base.method.evaluations * at_once,
+        like=None,
     )
     options = {
         "baseline": baseline,

@@ -8,15 +8,16 @@ from typing import Any
 
 import keras
 
-from tfxai import checks, graph, kernels
-from tfxai.estimate import Perturb
+from tfxai import aggregators, checks, graph, kernels
+from tfxai.estimate import Perturb, over_weights
 from tfxai.explainer import Explainer, as_explainer
 from tfxai.kernels import Density
-from tfxai.methods.gradient import gradient
-from tfxai.methods.sampled import over_noisy_weights
+from tfxai.methods.gradient import gradient, maps_only
+from tfxai.methods.sampled import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing import smoothgrad
 from tfxai.perturbation import noisy, selected
-from tfxai.sampling import budget
+from tfxai.sampling import budget, sampled
+from tfxai.types import Measurement
 
 NOISES = ("multiplicative", "additive")
 NOISEGRAD_SIGMA = 0.2
@@ -89,11 +90,17 @@ def noisegrad(
         "statistics": statistics,
         "exclude": checks.names("exclude", exclude),
     }
-    perturb = _perturbation(of, **weights)
-    effort = budget(samples, tolerance, max_samples, resolution)
-    options = {**effort._asdict(), **weights}
     base = as_explainer(of, gradient)
-    return over_noisy_weights(of, base, perturb, effort, noisegrad, options)
+    perturb = _perturbation(base.model, **weights)
+    effort = budget(samples, tolerance, max_samples, resolution)
+
+    def build(rows: int) -> Measurement:
+        evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
+        return sampled(evaluate, aggregators.mean(), effort, rows=1, like=base.method.like)
+
+    method = base.method._replace(build=build, random=True, copies=base.method.copies + KEPT)
+    options = {**effort._asdict(), **weights}
+    return Explainer(of, method, builder=noisegrad, options=options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -101,7 +108,7 @@ def fusiongrad(
     of: keras.Model,
     *,
     samples: tuple[int, int] = (50, 50),
-    noise_level: float = 0.15,
+    noise_level: float = NOISE_LEVEL,
     input_epsilon: float | None = None,
     input_r: float | None = None,
     r: float = 0.01,
@@ -168,8 +175,11 @@ def fusiongrad(
         "statistics": statistics,
         "exclude": checks.names("exclude", exclude),
     }
-    perturb = _perturbation(of, **weights)
-    effort = budget(samples[0], tolerance, max_samples, resolution)
+    effort: dict[str, Any] = {
+        "tolerance": tolerance,
+        "max_samples": max_samples,
+        "resolution": resolution,
+    }
     smoothed = smoothgrad(
         of,
         samples=samples[1],
@@ -179,19 +189,20 @@ def fusiongrad(
         r=input_r,
         confidence=confidence,
     )
+    fused = noisegrad(smoothed, samples=samples[0], **effort, **weights)
     options = {
-        **effort._asdict(),
         "samples": list(samples),
         "noise_level": noise_level,
         "input_epsilon": input_epsilon,
         "input_r": input_r,
+        **effort,
         **weights,
     }
-    return over_noisy_weights(of, smoothed, perturb, effort, fusiongrad, options)
+    return Explainer(of, fused.method, builder=fusiongrad, options=options)
 
 
 def _perturbation(
-    of: Any,
+    model: keras.Model,
     *,
     r: float,
     confidence: float,
@@ -205,11 +216,9 @@ def _perturbation(
     """Check how the weights get noise, and make it."""
     kernels.check("kernel", kernel)
     checks.one_of("noise", noise, NOISES)
-    checks.model(of)
     scale = kernels.epsilon(kernel, r, confidence)
     if epsilon is not None:
         scale = checks.real("epsilon", epsilon, least=0)
-    model = of.model if isinstance(of, Explainer) else of
     graph.check_layers(model, exclude)
     chosen = partial(selected, model, biases=biases, statistics=statistics, exclude=exclude)
     return noisy(chosen, kernel, scale, multiply=noise == "multiplicative")

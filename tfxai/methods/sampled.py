@@ -1,4 +1,4 @@
-"""What the methods that sample share: explainers over noisy inputs, or over noisy weights."""
+"""What the methods with noise on the inputs share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
-from tfxai import aggregators, checks, kernels, samplers
-from tfxai.estimate import Perturb, over_inputs, over_weights
+from tfxai import checks, kernels, samplers
+from tfxai.estimate import over_inputs
 from tfxai.explainer import Explainer, as_explainer
 from tfxai.kernels import Density
 from tfxai.methods.gradient import gradient, maps_only
@@ -49,24 +49,6 @@ def over_noisy_inputs(
         evaluations=base.method.evaluations * together,
         check=check or base.method.check,
     )
-    return Explainer(of, method, builder=builder, options=options)
-
-
-def over_noisy_weights(
-    of: keras.Model,
-    base: Explainer,
-    perturb: Perturb,
-    budget: Budget,
-    builder: Callable[..., Explainer],
-    options: dict[str, Any],
-) -> Explainer:
-    """Average an explainer over perturbed weights of its model."""
-
-    def build(rows: int) -> Measurement:
-        evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
-        return sampled(evaluate, aggregators.mean(), budget, rows=1, like=base.method.like)
-
-    method = base.method._replace(build=build, random=True, copies=base.method.copies + KEPT)
     return Explainer(of, method, builder=builder, options=options)
 
 

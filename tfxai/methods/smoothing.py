@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai import aggregators, kernels, samplers
 from tfxai.explainer import Explainer
 from tfxai.kernels import Density
-from tfxai.methods.sampled import noise_scale, over_noisy_inputs
+from tfxai.methods.sampled import NOISE_LEVEL, noise_scale, over_noisy_inputs
 from tfxai.samplers import Scale
 from tfxai.sampling import Budget, budget
 
@@ -20,7 +20,7 @@ def smoothgrad(
     of: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = 0.15,
+    noise_level: float = NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
@@ -104,7 +104,7 @@ def smoothgrad_squared(
     of: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = 0.15,
+    noise_level: float = NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
@@ -141,7 +141,7 @@ def vargrad(
     of: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = 0.15,
+    noise_level: float = NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
