@@ -1,12 +1,13 @@
 """tfxai explains what Keras models look at, and says how good each explanation is."""
 
-from tfxai import baselines, kernels, metrics, quadrature, scores
+from tfxai import baselines, hessian, kernels, metrics, quadrature, scores
 from tfxai.explainer import Explainer
 from tfxai.explanation import Explanation
 from tfxai.fitting import fit_patterns
 from tfxai.graph import split
 from tfxai.heads import logits
 from tfxai.methods.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
+from tfxai.methods.caso import cafo, caso
 from tfxai.methods.excitation_backprop import excitation_backprop
 from tfxai.methods.expected_gradients import expected_gradients
 from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
@@ -32,6 +33,8 @@ __all__ = [
     "adaptgrad",
     "adaptive_epsilon",
     "baselines",
+    "cafo",
+    "caso",
     "deconvnet",
     "excitation_backprop",
     "expected_gradients",
@@ -42,6 +45,7 @@ __all__ = [
     "gradient_times_input",
     "guided_backprop",
     "guided_grad_cam",
+    "hessian",
     "inherent_noise",
     "integrated_gradients",
     "kernels",

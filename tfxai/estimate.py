@@ -31,17 +31,22 @@ def gradient_of(scored: ScoredModel) -> Attribution:
         flat = tf.nest.flatten(inputs)
         # Not a GradientTape: it knows tensors by their Python objects, and that of the logits
         # behind a softmax layer may be gone. Nor would it see an overridden gradient.
-        gradients = tf.gradients(scored(inputs, targets), flat)
-        for position, (x, g) in enumerate(zip(flat, gradients, strict=True)):
-            if g is None:
-                raise ValueError(
-                    f"The score has no gradient with respect to input {position}, {x.shape}: "
-                    "it is cast to integers, looked up in a table, or not used. Explain the part "
-                    "of the model behind that step, which takes floating-point inputs."
-                )
+        gradients = connected(tf.gradients(scored(inputs, targets), flat), flat)
         return tf.nest.pack_sequence_as(inputs, gradients)
 
     return traced(attribute)
+
+
+def connected(gradients: Sequence[tf.Tensor | None], flat: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Give gradients of a score back, or raise a ValueError if there is none for an input."""
+    for position, (x, g) in enumerate(zip(flat, gradients, strict=True)):
+        if g is None:
+            raise ValueError(
+                f"The score has no gradient with respect to input {position}, {x.shape}: "
+                "it is cast to integers, looked up in a table, or not used. Explain the part "
+                "of the model behind that step, which takes floating-point inputs."
+            )
+    return list(gradients)
 
 
 class Until(NamedTuple):

@@ -15,8 +15,8 @@ import keras
 import tensorflow as tf
 
 from tfxai import graph
-from tfxai.scores import as_rows, wants_logits
-from tfxai.types import Score, ScoredModel, Tensors
+from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
+from tfxai.types import Classifier, Score, ScoredModel, Tensors
 
 _HEADS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
@@ -91,6 +91,21 @@ def explained(
 def scored(model: keras.Model, score: Score) -> ScoredModel:
     """Join a model and a score, with the head bypassed where the score is one on logits."""
     forward = explained(model, score)
+    return lambda inputs, targets: forward(inputs, targets)[1]
+
+
+def classifier(model: keras.Model) -> Classifier:
+    """Give (inputs, targets) -> logits ``[B, C]`` of at least two classes, and the targets there.
+
+    A one-unit head z has the logits (0, z); of a sigmoid head with several units it is the
+    target's unit, as in `explained`.
+    """
+
+    @on_logits
+    def all_classes(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return two_classes(as_rows(logits)), targets
+
+    forward = explained(model, all_classes)
     return lambda inputs, targets: forward(inputs, targets)[1]
 
 

@@ -72,8 +72,18 @@ def probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 @keras.saving.register_keras_serializable("tfxai")
 @on_logits
 def log_probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give the logarithm of `probability`, without underflow."""
-    return _pick(tf.nn.log_softmax(_two_classes(as_rows(outputs))), targets)
+    """Give the logarithm of `probability`, exact for confident predictions too.
+
+    log p_t = -log(1 + sum_{k != t} e^(z_k - z_t)): a softmax would lose 1 - p_t to rounding, and
+    with it the gradient.
+
+    Example:
+        >>> log_probability(tf.constant([[0.0, 40.0]]), tf.constant([1])).numpy()
+        array([-4.248354e-18], dtype=float32)
+    """
+    logits = two_classes(as_rows(outputs))
+    others = tf.reduce_logsumexp(_without(logits, targets), axis=-1)
+    return -tf.nn.softplus(others - _pick(logits, targets))
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -92,10 +102,8 @@ def margin(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         >>> margin(tf.constant([[1.0, 5.0, 4.0]]), tf.constant([1])).numpy()
         array([1.], dtype=float32)
     """
-    logits = _two_classes(as_rows(outputs))
-    is_target = tf.one_hot(targets, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
-    others = tf.where(is_target, logits.dtype.min, logits)
-    return _pick(logits, targets) - tf.reduce_max(others, axis=-1)
+    logits = two_classes(as_rows(outputs))
+    return _pick(logits, targets) - tf.reduce_max(_without(logits, targets), axis=-1)
 
 
 def as_rows(outputs: tf.Tensor) -> tf.Tensor:
@@ -117,9 +125,15 @@ def as_rows(outputs: tf.Tensor) -> tf.Tensor:
     return outputs
 
 
-def _two_classes(logits: tf.Tensor) -> tf.Tensor:
-    """Give the one-unit logit z as the softmax logits (0, z)."""
+def two_classes(logits: tf.Tensor) -> tf.Tensor:
+    """Give a one-unit logit ``[B, 1]`` z as the softmax logits (0, z), and others as they are."""
     return tf.pad(logits, [[0, 0], [1, 0]]) if logits.shape[-1] == 1 else logits
+
+
+def _without(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """Give logits with the target's as low as can be."""
+    is_target = tf.one_hot(targets, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
+    return tf.where(is_target, logits.dtype.min, logits)
 
 
 def _pick(rows: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

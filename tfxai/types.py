@@ -25,6 +25,13 @@ class ScoredModel(Protocol):
         """Map inputs ``[B, ...]`` and targets ``[B]`` to scores ``[B]``."""
 
 
+class Classifier(Protocol):
+    """A model that ends in the logits of classes."""
+
+    def __call__(self, inputs: Tensors, targets: tf.Tensor, /) -> tuple[tf.Tensor, tf.Tensor]:
+        """Map inputs ``[B, ...]`` and targets ``[B]`` to logits ``[B, C]`` and targets ``[B]``."""
+
+
 class Attribution(Protocol):
     """A method: pure, traceable, without Python state."""
 

@@ -11,24 +11,13 @@ import tensorflow as tf
 from tfxai import graph
 from tfxai.heads import explained
 from tfxai.rules.folding import KERNELS
+from tfxai.rules.piecewise import PIECEWISE_LINEAR
 from tfxai.rules.steps import Step, steps_between
 from tfxai.tracing import traced
 from tfxai.types import Attribution, Score, Tensors
 
 Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 """The cotangent of a step's output -> those of its inputs that are data."""
-
-PIECEWISE_LINEAR = {
-    *("Identity", "Cast", "EnsureShape", "PlaceholderWithDefault", "Reshape", "Squeeze"),
-    *("ExpandDims", "Transpose", "Pack", "Unpack", "Split", "SplitV", "Concat", "ConcatV2"),
-    *("Slice", "StridedSlice", "Gather", "GatherV2", "Tile", "BroadcastTo", "ReverseV2", "Roll"),
-    *("Pad", "PadV2", "MirrorPad", "SpaceToBatchND", "BatchToSpaceND", "SpaceToDepth"),
-    *("DepthToSpace", "ResizeBilinear", "ResizeNearestNeighbor", "Mean", "Sum", "Max", "Min"),
-    *("MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D", "Add", "AddV2", "AddN", "Sub", "Neg"),
-    *("BiasAdd", "Mul", "RealDiv", "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum"),
-    *("Select", "SelectV2"),
-}
-"""Operations whose ordinary gradient a rule may leave as it is."""
 
 
 class Replaced(NamedTuple):

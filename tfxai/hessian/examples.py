@@ -1,0 +1,49 @@
+"""Concrete examples of a model, for functions that are called without an explainer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import batch, checks, graph, heads
+from tfxai.types import Tensors
+
+
+class Examples:
+    """Inputs and targets that fit a model, in its floating-point type.
+
+    Args:
+        model: a Keras classifier.
+        inputs: ``[B, ...]``.
+        targets: a class for all, or ``[B]``.
+    """
+
+    def __init__(self, model: keras.Model, inputs: Tensors, targets: Any):
+        specs = graph.declared_inputs(checks.model(model))
+        checks.inputs(inputs, specs)
+        self.dtype = graph.float_type(model)
+        cast = [tf.cast(x, self.dtype) for x in tf.nest.flatten(inputs)]
+        self.inputs = tf.nest.pack_sequence_as(inputs if specs is None else specs, cast)
+        one = tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), cast)
+        anatomy = heads.inspect(model, tf.nest.pack_sequence_as(self.inputs, one))
+        chosen = checks.targets(targets, len(cast[0]), anatomy.units, None)
+        self.targets = tf.constant(chosen)
+        self.classifier = heads.classifier(model)
+
+    def structured(self, rows: tf.Tensor) -> Tensors:
+        """Give rows ``[B, F]`` or ``[B, R, F]`` as arrays like the inputs, with R behind B."""
+        rows = tf.convert_to_tensor(rows)
+        leading = tf.shape(rows)[1:-1]
+        flat = tf.reshape(rows, [-1, rows.shape[-1]])
+        like = tf.nest.map_structure(
+            lambda x: tf.repeat(x, tf.reduce_prod(leading), 0), self.inputs
+        )
+        parts = batch.from_rows(flat, like)
+
+        def unfolded(part: tf.Tensor, x: tf.Tensor) -> np.ndarray:
+            return tf.reshape(part, tf.concat([x.shape[:1], leading, x.shape[1:]], 0)).numpy()
+
+        return tf.nest.map_structure(unfolded, parts, self.inputs)

@@ -1,0 +1,85 @@
+"""The largest eigenvalue by power iteration (METHODS 4.3), to a tolerance."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfxai.hessian.products import Product
+
+
+class Eigenvalue(NamedTuple):
+    """An eigenvalue of each example, found by iteration."""
+
+    value: tf.Tensor
+    """The Rayleigh quotient v . H v, ``[B]``."""
+    vector: tf.Tensor
+    """v, of unit length, ``[B, F]``."""
+    residual: tf.Tensor
+    """\\|H v - value v\\|: an eigenvalue is no further away, ``[B]``."""
+    iterations: tf.Tensor
+    """``[B]``."""
+
+
+def top_eigenvalue(
+    product: Product, start: tf.Tensor, *, tolerance: float, max_iterations: int
+) -> Eigenvalue:
+    """Find the largest eigenvalue of each example's Hessian.
+
+    Where the one of largest size is negative, the search begins again with H less this one.
+
+    Args:
+        product: with the Hessian.
+        start: vectors ``[B, F]`` to begin with.
+        tolerance: of the residual, relative to the eigenvalue.
+        max_iterations: where each search gives up.
+    """
+    largest = _largest_in_size(product, start, tolerance, max_iterations)
+    shift = tf.maximum(-largest.value, 0)[:, None]
+    again = tf.reduce_any(shift > 0)
+
+    def shifted() -> Eigenvalue:
+        found = _largest_in_size(lambda v: product(v) + shift * v, start, tolerance, max_iterations)
+        return found._replace(
+            value=found.value - shift[:, 0], iterations=found.iterations + largest.iterations
+        )
+
+    negative = shift[:, 0] > 0
+    other = tf.cond(again, shifted, lambda: largest)
+    return Eigenvalue(
+        *(
+            tf.where(negative if a.shape.rank == 1 else negative[:, None], b, a)
+            for a, b in zip(largest, other, strict=True)
+        )
+    )
+
+
+def _largest_in_size(
+    product: Product, start: tf.Tensor, tolerance: float, max_iterations: int
+) -> Eigenvalue:
+    def step(k: tf.Tensor, going: tf.Tensor, v: tf.Tensor, found: Eigenvalue) -> tuple:
+        w = product(v)
+        value = tf.reduce_sum(v * w, 1)
+        residual = tf.norm(w - value[:, None] * v, axis=1)
+        now = Eigenvalue(value, v, residual, tf.fill(tf.shape(value), k + 1))
+        found = Eigenvalue(
+            *(
+                tf.where(going if a.shape.rank == 1 else going[:, None], a, b)
+                for a, b in zip(now, found, strict=True)
+            )
+        )
+        unit = tf.math.divide_no_nan(w, tf.norm(w, axis=1, keepdims=True))
+        return k + 1, going & (residual > tolerance * tf.abs(value)), unit, found
+
+    count = tf.shape(start)[0]
+    nothing = tf.zeros([count], start.dtype)
+    begin = start / tf.norm(start, axis=1, keepdims=True)
+    none = Eigenvalue(nothing, begin, nothing, tf.zeros([count], tf.int32))
+    *_, found = tf.while_loop(
+        lambda k, going, v, found: (k < max_iterations) & tf.reduce_any(going),
+        step,
+        (0, tf.ones([count], tf.bool), begin, none),
+        parallel_iterations=1,
+    )
+    return found

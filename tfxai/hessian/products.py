@@ -1,0 +1,193 @@
+"""Products H v of the input Hessian of the cross-entropy with vectors, without H.
+
+Each function looks at the examples once, with forward and backward pass, and gives a function of
+the vectors, which may be called in loops. Vectors and products are rows ``[B, F]`` (`batch.rows`).
+
+The derivatives are taken of logits and losses divided by what the gradient's size is, 1 - p_t, so
+that half precision does not lose those of confident predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfxai import aggregators, batch, graph
+from tfxai.estimate import connected, estimate, over_inputs
+from tfxai.rules.piecewise import curved
+from tfxai.rules.steps import steps_between
+from tfxai.scores import cross_entropy
+from tfxai.tracing import traced
+from tfxai.types import Attribution, Classifier, Sampler, Tensors
+
+Product = Callable[[tf.Tensor], tf.Tensor]
+"""Vectors ``[B, F]`` -> H v, ``[B, F]``."""
+Mean = Callable[[Tensors, tf.Tensor, tf.Tensor], tf.Tensor]
+"""Inputs, targets and seed -> rows ``[B, F]``."""
+_TINY = 1e-30
+
+
+class Local(NamedTuple):
+    """What one forward pass shows of a classifier around inputs."""
+
+    inputs: Tensors
+    """``[B, ...]``, those that the logits were computed from."""
+    logits: tf.Tensor
+    """``[B, C]``."""
+    targets: tf.Tensor
+    """``[B]``."""
+    curved: str | None
+    """An operation on the way that is not piecewise linear, if there is one."""
+
+
+def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
+    """Look at a classifier around inputs."""
+    here = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
+    with graph.inlined():
+        logits, classes = classifier(here, targets)
+    steps = steps_between(tf.nest.flatten(here), [logits])
+    return Local(here, logits, classes, curved(steps))
+
+
+def reverse(at: Local) -> Product:
+    """Reverse over reverse: the gradient of (d loss / d x) . v."""
+    flat = tf.nest.flatten(at.inputs)
+    scaled, scale = _scaled_loss(at.logits, at.targets)
+    gradients = differentiate(scaled, flat)
+
+    def product(vectors: tf.Tensor) -> tf.Tensor:
+        parts = tf.nest.flatten(batch.from_rows(vectors, at.inputs))
+        return _rescaled(differentiate(gradients, flat, parts), scale)
+
+    return product
+
+
+def gauss_newton(at: Local) -> Product:
+    """J^T (diag p - p p^T) J v, with J = dz / dx: H of a piecewise-linear net (METHODS 4.2).
+
+    Of other nets it lacks the curvature of the logits themselves.
+    """
+    flat = tf.nest.flatten(at.inputs)
+    p = tf.nn.softmax(at.logits)
+
+    def product(vectors: tf.Tensor) -> tf.Tensor:
+        parts = tf.nest.flatten(batch.from_rows(vectors, at.inputs))
+        anything = tf.zeros_like(p)  # J^T c is linear in c, and its derivative is J
+        (slopes,) = differentiate(differentiate(at.logits, flat, anything), [anything], parts)
+        # A has the constants as its null space: without the target's slope, nothing is lost
+        # where p_t is near 1.
+        slopes -= tf.gather(slopes, at.targets, axis=1, batch_dims=1)[:, None]
+        cotangents = p * (slopes - tf.reduce_sum(p * slopes, 1, keepdims=True))
+        return pulled_back(at.logits, flat, cotangents)
+
+    return product
+
+
+def exact(at: Local) -> Product:
+    """Gauss-Newton products of piecewise-linear nets, reverse-over-reverse ones of others."""
+    return gauss_newton(at) if at.curved is None else reverse(at)
+
+
+def forward(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Product:
+    """Forward over reverse: the derivative of d loss / d x along v."""
+    flat = tf.nest.flatten(inputs)
+    # A tape knows tensors by their Python objects, which are gone where the head is bypassed.
+    losses = traced(lambda *given: _scaled_loss(*classifier(*given)))
+
+    def product(vectors: tf.Tensor) -> tf.Tensor:
+        parts = tf.nest.flatten(batch.from_rows(vectors, inputs))
+        with tf.autodiff.ForwardAccumulator(flat, parts) as along:
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(flat)
+                scaled, scale = losses(tf.nest.pack_sequence_as(inputs, flat), targets)
+            gradients = tape.gradient(scaled, flat, unconnected_gradients="zero")
+        return _rescaled(along.jvp(gradients, unconnected_gradients="zero"), scale)
+
+    return product
+
+
+def averaged(
+    classifier: Classifier, sampler: Sampler, samples: int, rows: int
+) -> tuple[Mean, Callable[..., Product]]:
+    """Give (inputs, targets, seed) -> the mean gradient, and the mean H, over a sampler's points.
+
+    Args:
+        classifier: gives the logits.
+        sampler: of the points.
+        samples: how many.
+        rows: how many points may be differentiated at once.
+    """
+
+    def mean_of(attribute: Attribution) -> Mean:
+        evaluate = over_inputs(attribute, sampler)
+        mean = estimate(evaluate, samples, aggregators.mean(), rows=rows)
+        return lambda inputs, targets, seed: mean(inputs, targets, seed).value
+
+    def gradients(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+        del seed
+        return batch.from_rows(gradient(local(classifier, points, targets)), points)
+
+    def hessian(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Product:
+        def product(vectors: tf.Tensor) -> tf.Tensor:
+            def products(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+                del seed
+                copies = tf.shape(targets)[0] // tf.shape(vectors)[0]
+                there = exact(local(classifier, points, targets))
+                return batch.from_rows(there(tf.tile(vectors, [copies, 1])), points)
+
+            return mean_of(products)(inputs, targets, seed)
+
+        return product
+
+    return mean_of(gradients), hessian
+
+
+def gradient(at: Local) -> tf.Tensor:
+    """Give d loss / d x, ``[B, F]``, exact for confident predictions and in half precision.
+
+    Raises:
+        ValueError: the logits do not depend differentiably on one of the inputs.
+    """
+    flat = tf.nest.flatten(at.inputs)
+    scaled, scale = _scaled_loss(at.logits, at.targets)
+    return _rescaled(connected(tf.gradients(scaled, flat), flat), scale)
+
+
+def pulled_back(logits: tf.Tensor, flat: Sequence[tf.Tensor], cotangents: tf.Tensor) -> tf.Tensor:
+    """Give J^T c as rows; c is scaled to size 1 on its way back."""
+    size = tf.reduce_max(tf.abs(cotangents), 1)
+    size = tf.where(size > 0, size, tf.ones_like(size))
+    return _rescaled(differentiate(logits, flat, cotangents / size[:, None]), size)
+
+
+def differentiate(
+    ys: tf.Tensor | Sequence[tf.Tensor],
+    xs: Sequence[tf.Tensor],
+    cotangents: tf.Tensor | Sequence[tf.Tensor] | None = None,
+) -> list[tf.Tensor]:
+    """Give sum_i cotangents_i dy_i / dx, zero where y does not depend on x.
+
+    Raises:
+        ValueError: TensorFlow has no gradient for an operation; often, for a gradient itself.
+    """
+    try:
+        return tf.gradients(ys, xs, cotangents, unconnected_gradients="zero")
+    except LookupError as error:
+        raise ValueError(
+            f"TensorFlow cannot differentiate this model twice: {error}. If it is piecewise "
+            "linear, the factor by classes needs no second derivative."
+        ) from error
+
+
+def _scaled_loss(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the cross-entropy divided by 1 - p_t, taken as a constant, and this divisor."""
+    loss = cross_entropy(logits, classes)
+    scale = tf.maximum(tf.stop_gradient(-tf.math.expm1(-loss)), _TINY)
+    return loss / scale, scale
+
+
+def _rescaled(parts: Sequence[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:
+    rows = batch.rows(parts)
+    return rows * tf.cast(scale, rows.dtype)[:, None]

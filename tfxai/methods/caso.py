@@ -1,0 +1,335 @@
+"""CAFO and CASO (paper 003): the small change of the input that raises the loss most.
+
+    D* = argmax g . D + 1/2 D^T H D - lambda1 |D|_1 - lambda2 |D|_2^2     (METHODS 4.1)
+
+g and H are gradient and Hessian of the cross-entropy with respect to the input. CAFO has no H.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfxai import batch, checks, heads, kernels, proximal, samplers, scores
+from tfxai.explainer import Explainer
+from tfxai.hessian import products
+from tfxai.methods.sampled import NOISE_LEVEL
+from tfxai.methods.second_order import (
+    Loss,
+    Refined,
+    Solver,
+    factored,
+    refined,
+    through_network,
+)
+from tfxai.methods.sparsity import HALVINGS, sparse_enough, sparsity
+from tfxai.preprocessing import preprocessed
+from tfxai.proximal import Problem, Solution
+from tfxai.runner import Method
+from tfxai.tracing import traced
+from tfxai.types import Measured, Measurement, Tensors
+
+MARGIN = 10.0
+HESSIANS = ("auto", "classes", "krylov", "products")
+_ALONE = 16
+"""Rows that an example is counted as: of a large network few are explained together, since all
+wait for the one that takes most iterations."""
+_ARRAYS = 10
+"""Of an example's size that the solver keeps for each lambda1."""
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def cafo(
+    model: keras.Model,
+    *,
+    lambda1: float | str = "auto",
+    lambda2: float | None = None,
+    samples: int = 1,
+    noise_level: float = NOISE_LEVEL,
+    preprocess: keras.layers.Layer | Callable | None = None,
+) -> Explainer:
+    """Explain by the group of features whose change raises the loss most, to first order.
+
+    D* = argmax g . D - lambda1 |D|_1 - lambda2 |D|_2^2 = sign(g) max(|g| - lambda1, 0) / 2 lambda2
+
+    Args:
+        model: a Keras classifier, whose softmax or sigmoid head is bypassed. A one-unit head is
+            one of two classes.
+        lambda1: how sparse the map is, in units of g: loss per unit of input. "auto" is the
+            paper's sweep: the smallest of 1e-5, 1e-4, ... that leaves at least .75 of the pixels
+            zero, or else a value between.
+        lambda2: a scale of the map and nothing else; the default is 10 (METHODS 4.1).
+        samples: above 1, g is the mean over as many noisy inputs; the paper takes 50.
+        noise_level: standard deviation of this noise / (max x - min x) of each example.
+        preprocess: a layer or function of tensors in front of the model. The paper's lambda1
+            means inputs in [0, 1], with the normalisation done inside.
+
+    Returns:
+        An Explainer with signed attributions of the inputs' shape: a positive one says that
+        raising the feature raises the loss, which speaks against the class. The paper shows their
+        size, summed over channels. `explain` reports ``lambda1``, ``lambda2``, ``sparsity`` (the
+        share of zero pixels) and ``objective``, all ``[B]``.
+
+    Raises:
+        TypeError, ValueError: an option of the wrong type or out of range; on its use, where the
+            gradient is zero or not finite.
+
+    Reference:
+        Singla et al. 2019 (paper 003), section 3, and METHODS 4.2 for the closed form. Noisy
+        samples keep the clean image's label (METHODS 4.6).
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+        >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.1, -0.1]])
+        >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy()
+        array([[-0.025,  0.   ]], dtype=float32)
+    """
+    options = _checked(lambda1, lambda2, samples, noise_level)
+    model = checks.model(model) if preprocess is None else preprocessed(model, preprocess)
+    scale = MARGIN if lambda2 is None else float(lambda2)
+
+    def build(rows: int) -> Measurement:
+        loss = _loss(model, samples, noise_level, rows)
+
+        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
+            lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
+
+            def solve(lambda1: tf.Tensor) -> tf.Tensor:
+                return proximal.first_order(linear[:, None], lambda1, lambda2)
+
+            chosen = _lambda1(lambda1, solve, linear, inputs)
+            delta = solve(chosen)
+            none = tf.zeros_like(lambda2)
+            problem = Problem(linear[:, None], chosen, lambda2, none, none)
+            value = proximal.objective(problem, delta, tf.zeros_like(delta))
+            return _measured(inputs, delta, problem, value, {})
+
+        return measure
+
+    return _explainer(model, build, samples, HALVINGS * 4, 1, cafo, options)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def caso(
+    model: keras.Model,
+    *,
+    lambda1: float | str = "auto",
+    lambda2: float | None = None,
+    samples: int = 1,
+    noise_level: float = NOISE_LEVEL,
+    preprocess: keras.layers.Layer | Callable | None = None,
+    margin: float = MARGIN,
+    hessian: str = "auto",
+    rank: int = 32,
+    backtracking: bool = False,
+    tolerance: float = 1e-3,
+    max_iterations: int = 1000,
+) -> Explainer:
+    """Explain by the group of features whose change raises the loss most, to second order.
+
+    D* = argmax g . D + 1/2 D^T H D - lambda1 |D|_1 - lambda2 |D|_2^2
+
+    Args:
+        model: as in `cafo`.
+        lambda1: as in `cafo`.
+        lambda2: in the paper's convention (its code minimises lambda' / 2 |D|^2 with lambda' =
+            2 lambda2); above L / 2, where L is the largest eigenvalue of H. The default is
+            L / 2 + `margin`.
+        samples: above 1, g and H are means over as many noisy inputs; the paper takes 50.
+        noise_level: as in `cafo`.
+        preprocess: as in `cafo`.
+        margin: of the default lambda2, the paper's c1.
+        hessian: how H is had. "classes": its exact factor, for piecewise-linear models without
+            noise, a gradient for each class; "krylov": Lanczos from the gradient on, for any
+            model, a pass for each of up to `rank` vectors; "auto": the cheaper one. With a factor,
+            iterations do not pass through the network, but for the correction of what it leaves
+            out. "products": all of them do, for each lambda1; it needs the least memory.
+        rank: the most eigenvectors of the factor.
+        backtracking: search each step's length as published; slower.
+        tolerance: bound of the map's relative L2 error that the iterations stop at.
+        max_iterations: of the solver.
+
+    Returns:
+        An Explainer with attributions as those of `cafo`. `explain` reports as `cafo`, and for
+        each example ``top_eigenvalue``, L; ``residual``, a bound of the map's relative L2 error,
+        from a last pass through the network; ``iterations`` of the solver; ``passes``, vectors
+        sent through the network.
+
+    Raises:
+        TypeError, ValueError: as `cafo`; on its use, `lambda2` that is not above L / 2, or
+            "classes" where they do not fit.
+
+    Reference:
+        Singla et al. 2019 (paper 003), section 3 and appendix A; METHODS 4. With lambda1 = 0 it is
+        the closed form. Otherwise FISTA with the momentum of strongly concave problems and steps
+        of 1 / 2 lambda2, to a tolerance: the published ten iterations leave errors of up to a
+        third where L is large, METHODS 4.4. L is converged, too.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+        >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.1, -0.1]])
+        >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4)
+        array([[-0.025,  0.   ]], dtype=float32)
+    """
+    options = _checked(lambda1, lambda2, samples, noise_level)
+    checks.real("margin", margin, above=0)
+    checks.one_of("hessian", hessian, HESSIANS)
+    checks.positive_integer("rank", rank)
+    checks.real("tolerance", tolerance, above=0)
+    checks.positive_integer("max_iterations", max_iterations)
+    if hessian == "classes" and samples > 1:
+        raise ValueError(
+            f"hessian='classes' and samples={samples}: a mean Hessian has no factor by classes; "
+            "take 'krylov'"
+        )
+    model = checks.model(model) if preprocess is None else preprocessed(model, preprocess)
+    solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
+
+    def build(rows: int) -> Measurement:
+        loss = _loss(model, samples, noise_level, rows)
+
+        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            at = products.local(loss.classifier, inputs, targets)
+            linear = loss.gradient(at, seed)
+            network = traced(loss.hessian(at, seed))
+            given = (loss, at, network, linear, seed)
+            if hessian == "products":
+                curvature = through_network(*given)
+            else:
+                curvature = factored(*given, kind=hessian, rank=rank, margin=margin)
+            top, lowest = curvature.top[:, None], curvature.lowest[:, None]
+            weight = _above_half(top, lambda2, margin)
+
+            def solve(lambda1: tf.Tensor) -> tuple[Problem, Solution]:
+                problem = Problem(linear[:, None], lambda1, weight, top, lowest)
+                count = tf.concat([tf.shape(lambda1), tf.shape(linear)[1:]], 0)
+                start = tf.ensure_shape(
+                    tf.zeros(count, linear.dtype), [None, None, linear.shape[1]]
+                )
+                return problem, solver(curvature, problem, start)
+
+            chosen = _lambda1(lambda1, lambda values: solve(values)[1].delta, linear, inputs)
+            problem, found = solve(chosen)
+            if curvature.factor is None:
+                along = curvature.products(found.delta)
+                best = Refined(found.delta, along, found.residual)
+            else:
+                best = refined(curvature, problem, solver, found.delta, network)
+            numbers = {
+                "top_eigenvalue": curvature.top,
+                "residual": best.residual[:, 0],
+                "iterations": found.iterations[:, 0],
+            }
+            value = proximal.objective(problem, best.delta, best.along)
+            return _measured(inputs, best.delta, problem, value, numbers)
+
+        return measure
+
+    arrays = _ARRAYS * HALVINGS + (0 if hessian == "products" else 2 * rank)
+    together = HALVINGS if hessian == "products" else _ALONE
+    return _explainer(
+        model,
+        build,
+        samples,
+        arrays,
+        together,
+        caso,
+        {
+            **options,
+            "margin": margin,
+            "hessian": hessian,
+            "rank": rank,
+            "backtracking": backtracking,
+            "tolerance": tolerance,
+            "max_iterations": max_iterations,
+        },
+    )
+
+
+def _checked(
+    lambda1: float | str, lambda2: float | None, samples: int, noise_level: float
+) -> dict[str, Any]:
+    """Check the options that both have, and name them for saving."""
+    if lambda1 != "auto":
+        if isinstance(lambda1, str):
+            raise ValueError(f"lambda1={lambda1!r}: expected a number or 'auto'")
+        checks.real("lambda1", lambda1, least=0)
+    if lambda2 is not None:
+        checks.real("lambda2", lambda2, above=0)
+    checks.positive_integer("samples", samples)
+    checks.real("noise_level", noise_level, least=0)
+    names = ("lambda1", "lambda2", "samples", "noise_level")
+    return dict(zip(names, (lambda1, lambda2, samples, noise_level), strict=True))
+
+
+def _loss(model: keras.Model, samples: int, noise_level: float, rows: int) -> Loss:
+    noise = samplers.noise(kernels.gaussian, samplers.relative(noise_level))
+    return Loss(heads.classifier(model), noise if samples > 1 else None, samples, rows)
+
+
+def _lambda1(
+    lambda1: float | str,
+    solve: Callable[[tf.Tensor], tf.Tensor],
+    linear: tf.Tensor,
+    inputs: Tensors,
+) -> tf.Tensor:
+    """Give lambda1 of each example, ``[B, 1]``."""
+    if lambda1 == "auto":
+        return sparse_enough(solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
+    return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
+
+
+def _above_half(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
+    """Give lambda2 ``[B, 1]``; when it runs, refuse one that is not above L / 2."""
+    if lambda2 is None:
+        return top / 2 + margin
+    given = tf.fill(tf.shape(top), tf.constant(lambda2, top.dtype))
+    concave = tf.debugging.Assert(
+        tf.reduce_all(2 * given > top),
+        [
+            f"lambda2={lambda2} is not above L / 2, half the largest eigenvalue of the Hessian, so "
+            "no change raises the loss most; L / 2 is",
+            top[:, 0] / 2,
+        ],
+    )
+    with tf.control_dependencies([concave] if concave is not None else []):
+        return tf.identity(given)
+
+
+def _measured(
+    inputs: Tensors,
+    delta: tf.Tensor,
+    problem: Problem,
+    value: tf.Tensor,
+    numbers: dict[str, tf.Tensor],
+) -> Measured:
+    common = {
+        "lambda1": problem.lambda1[:, 0],
+        "lambda2": problem.lambda2[:, 0],
+        "sparsity": sparsity(delta, inputs)[:, 0],
+        "objective": value[:, 0],
+    }
+    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **numbers})
+
+
+def _explainer(
+    model: keras.Model,
+    build: Callable[[int], Measurement],
+    samples: int,
+    arrays: int,
+    together: int,
+    builder: Callable[..., Explainer],
+    options: dict[str, Any],
+) -> Explainer:
+    method = Method(
+        build,
+        scores.cross_entropy,
+        random=samples > 1,
+        copies=arrays,
+        evaluations=samples * together,
+    )
+    return Explainer(model, method, builder=builder, options=options)
