@@ -171,3 +171,79 @@ def convolution_matrix(kernel, size):
         for j in range(out):
             matrix[i : i + kh, j : j + kw, :, i, j] = kernel
     return matrix.reshape(size * size * channels, out * out * filters)
+
+
+def second_order(w, p, target):
+    """METHODS 4.2: g = W (p - y) and H = W (diag p - p p^T) W^T, W of shape [d, c]."""
+    y = np.eye(len(p))[target]
+    return w @ (p - y), w @ (np.diag(p) - np.outer(p, p)) @ w.T
+
+
+def caso_objective(g, h, delta, lambda1, lambda2):
+    """METHODS 4.1."""
+    smooth = g @ delta + delta @ h @ delta / 2
+    return smooth - lambda1 * np.abs(delta).sum() - lambda2 * delta @ delta
+
+
+def soft_threshold(x, threshold):
+    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+
+
+def cafo(g, lambda1, lambda2):
+    """METHODS 4.2."""
+    return soft_threshold(g, lambda1) / (2 * lambda2)
+
+
+def caso(g, h, lambda1, lambda2, iterations=20000):
+    """METHODS 4.1, by plain proximal gradients; for lambda1 = 0 the closed form."""
+    if lambda1 == 0:
+        return np.linalg.solve(2 * lambda2 * np.eye(len(g)) - h, g)
+    length = 1 / (2 * lambda2 - min(np.linalg.eigvalsh(h)[0], 0))
+    delta = np.zeros_like(g)
+    for _ in range(iterations):
+        before = delta
+        uphill = g + h @ delta - 2 * lambda2 * delta
+        delta = soft_threshold(delta + length * uphill, length * lambda1)
+        if np.abs(delta - before).max() < 1e-15:
+            break
+    return delta
+
+
+def published_fista(g, h, lambda1, weight, iterations=10, lr=0.1):
+    """METHODS 4.4, line by line; `weight` is the code's lambda' = 2 lambda2."""
+
+    def smooth(d):
+        return -g @ d - d @ h @ d / 2 + weight / 2 * d @ d
+
+    before = delta = np.zeros_like(g)
+    for k in range(1, iterations + 1):
+        v = delta + (k - 2) / (k + 1) * (delta - before)
+        slope = weight * v - g - h @ v
+        t = lr
+        while True:
+            after = soft_threshold(v - t * slope, t * lambda1)
+            moved = after - v
+            if smooth(after) <= smooth(v) + slope @ moved + moved @ moved / (2 * t):
+                break
+            t /= 2
+        before, delta = delta, after
+    return delta
+
+
+def sweep(eta):
+    """METHODS 4.5: lambda1 by a function from lambda1 to the share of zeros."""
+    tried, value = [], 1e-5
+    while eta(value) < 1:
+        tried.append(value)
+        value *= 10
+    sparse = [v for v in tried if eta(v) >= 0.75]
+    if sparse:
+        return sparse[0]
+    below = tried[-1] if tried else 0
+    found = []
+    while len(found) < 8:
+        value /= 2
+        if eta(value) < 1:
+            found.append(value)
+    sparse = [v for v in found if eta(v) >= 0.75 and v > below]
+    return sparse[-1] if sparse else found[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -160,6 +162,18 @@ def seed(value: Any) -> tf.Tensor:
     if abs(int(value)) >= 2**31:
         raise ValueError(f"seed={value}: expected an integer of 32 bits")
     return tf.constant([int(value), 0], tf.int32)
+
+
+@contextmanager
+def plain_assertions(name: str) -> Iterator[None]:
+    """Turn an assertion that fails in a graph into a ValueError with its message."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        failed = re.search(r"assertion failed: \[(.*?)\](.*)", str(error))
+        if failed is None:
+            raise
+        raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
 
 
 def _same_structure(values: Tensors, specs: Tensors) -> None:

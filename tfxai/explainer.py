@@ -92,7 +92,8 @@ class Explainer(keras.Model):
             self._runner.attribute(self._runner.cast(inputs))  # Keras would wrap what this raises
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
-        return super().__call__(inputs, targets=targets, seed=seed)
+        with checks.plain_assertions(self.name):
+            return super().__call__(inputs, targets=targets, seed=seed)
 
     def build(self, inputs_shape: Any) -> None:
         """Do nothing: the variables are the model's. `export` serves what is named here."""
@@ -201,7 +202,9 @@ class Explainer(keras.Model):
     def _explain_batch(self, batch: Tensors, targets: np.ndarray | None, seed: int) -> Explanation:
         inputs = self._runner.cast(batch)
         chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
-        measured, scores = self._runner.measure(inputs)(inputs, chosen, checks.seed(seed))
+        measure = self._runner.measure(inputs)
+        with checks.plain_assertions(self.name):
+            measured, scores = measure(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
         if not all(np.isfinite(m).all() for m in tf.nest.flatten(measured.attributions)):
             warnings.warn(

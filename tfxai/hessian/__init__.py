@@ -16,7 +16,6 @@ import tensorflow as tf
 from tfxai import batch, checks
 from tfxai.hessian import factors, power, products
 from tfxai.hessian.examples import Examples
-from tfxai.tracing import traced
 from tfxai.types import Classifier, Tensors
 
 MODES = ("reverse", "forward", "gauss_newton")
@@ -99,7 +98,7 @@ def product(
             fn_output_signature=tf.TensorSpec([None, None], given.dtype),
         )
 
-    rows = traced(multiply)(given.inputs, given.targets, several)
+    rows = given.run(multiply, several)
     found = [given.structured(r) for r in rows]
     if one:
         return found[0]
@@ -155,7 +154,7 @@ def top_eigenvalue(
         start = tf.zeros_like(rows) + start
         return power.top_eigenvalue(by, start, tolerance=tolerance, max_iterations=max_iterations)
 
-    value, vector, residual, iterations = traced(search)(given.inputs, given.targets)
+    value, vector, residual, iterations = given.run(search)
     return TopEigenvalue(
         value.numpy(), given.structured(vector), residual.numpy(), iterations.numpy()
     )
@@ -227,7 +226,7 @@ def factor(
             )
         return found, factors.error_bound(by, found, seed)
 
-    found, error = traced(find)(given.inputs, given.targets)
+    found, error = given.run(find)
     roots = tf.sqrt(tf.abs(found.eigenvalues))[:, :, None]
     return Factor(
         found.eigenvalues.numpy(),

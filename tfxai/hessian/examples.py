@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, graph, heads
+from tfxai.tracing import any_batch, traced
 from tfxai.types import Tensors
 
 
@@ -32,6 +34,12 @@ class Examples:
         chosen = checks.targets(targets, len(cast[0]), anatomy.units, None)
         self.targets = tf.constant(chosen)
         self.classifier = heads.classifier(model)
+
+    def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:
+        """Evaluate a function of (inputs, targets, *more) as a graph for any number of examples."""
+        specs = any_batch((self.inputs, self.targets))
+        graph = traced(function).get_concrete_function(*specs, *any_batch(more))
+        return graph(self.inputs, self.targets, *more)
 
     def structured(self, rows: tf.Tensor) -> Tensors:
         """Give rows ``[B, F]`` or ``[B, R, F]`` as arrays like the inputs, with R behind B."""

@@ -27,7 +27,8 @@ def top_eigenvalue(
 ) -> Eigenvalue:
     """Find the largest eigenvalue of each example's Hessian.
 
-    Where the one of largest size is negative, the search begins again with H less this one.
+    Power iteration finds the eigenvalue of largest size, or none where two of both signs are alike.
+    Where it is negative or none, it begins again with H plus its norm, which has no negative ones.
 
     Args:
         product: with the Hessian.
@@ -36,8 +37,9 @@ def top_eigenvalue(
         max_iterations: where each search gives up.
     """
     largest = _largest_in_size(product, start, tolerance, max_iterations)
-    shift = tf.maximum(-largest.value, 0)[:, None]
-    again = tf.reduce_any(shift > 0)
+    other_sign = (largest.value < 0) | (largest.residual > tolerance * tf.abs(largest.value))
+    norm = tf.sqrt(largest.value**2 + largest.residual**2)  # of H v, for the last v
+    shift = tf.where(other_sign, norm, tf.zeros_like(norm))[:, None]
 
     def shifted() -> Eigenvalue:
         found = _largest_in_size(lambda v: product(v) + shift * v, start, tolerance, max_iterations)
@@ -45,14 +47,8 @@ def top_eigenvalue(
             value=found.value - shift[:, 0], iterations=found.iterations + largest.iterations
         )
 
-    negative = shift[:, 0] > 0
-    other = tf.cond(again, shifted, lambda: largest)
-    return Eigenvalue(
-        *(
-            tf.where(negative if a.shape.rank == 1 else negative[:, None], b, a)
-            for a, b in zip(largest, other, strict=True)
-        )
-    )
+    other = tf.cond(tf.reduce_any(other_sign), shifted, lambda: largest)
+    return _chosen(other_sign, other, largest)
 
 
 def _largest_in_size(
@@ -63,12 +59,7 @@ def _largest_in_size(
         value = tf.reduce_sum(v * w, 1)
         residual = tf.norm(w - value[:, None] * v, axis=1)
         now = Eigenvalue(value, v, residual, tf.fill(tf.shape(value), k + 1))
-        found = Eigenvalue(
-            *(
-                tf.where(going if a.shape.rank == 1 else going[:, None], a, b)
-                for a, b in zip(now, found, strict=True)
-            )
-        )
+        found = _chosen(going, now, found)
         unit = tf.math.divide_no_nan(w, tf.norm(w, axis=1, keepdims=True))
         return k + 1, going & (residual > tolerance * tf.abs(value)), unit, found
 
@@ -83,3 +74,12 @@ def _largest_in_size(
         parallel_iterations=1,
     )
     return found
+
+
+def _chosen(which: tf.Tensor, one: Eigenvalue, other: Eigenvalue) -> Eigenvalue:
+    return Eigenvalue(
+        *(
+            tf.where(which if a.shape.rank == 1 else which[:, None], a, b)
+            for a, b in zip(one, other, strict=True)
+        )
+    )

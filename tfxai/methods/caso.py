@@ -291,8 +291,8 @@ def _above_half(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tens
     concave = tf.debugging.Assert(
         tf.reduce_all(2 * given > top),
         [
-            f"lambda2={lambda2} is not above L / 2, half the largest eigenvalue of the Hessian, so "
-            "no change raises the loss most; L / 2 is",
+            f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
+            "L / 2, or no change raises the loss most; for these examples L / 2 is",
             top[:, 0] / 2,
         ],
     )

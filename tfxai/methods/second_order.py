@@ -51,8 +51,9 @@ class Loss(NamedTuple):
         some = tf.debugging.Assert(
             tf.reduce_all(tf.not_equal(size, 0)),
             [
-                "the gradient of the cross-entropy is zero, so there is no direction to explain: "
-                "no unit is active there, or the prediction is beyond doubt in this precision"
+                "the gradient of the cross-entropy is zero, so there is no change to look for: no "
+                "unit of the model is active there, or the prediction is beyond doubt in its "
+                "precision (float64 may help)"
             ],
         )
         with tf.control_dependencies([c for c in (finite, some) if c is not None]):

@@ -1,0 +1,143 @@
+"""Figures of paper 003 as the example computes them (METHODS 4.2, 4.5, 4.7)."""
+
+import importlib.util
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+PATH = Path(__file__).parents[1] / "examples" / "reproduce" / "caso.py"
+SPEC = importlib.util.spec_from_file_location("caso", PATH)
+example = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(example)
+
+
+def test_rank_one_is_that_of_the_hessian():
+    """METHODS 4.2, with H formed."""
+    W = np.random.default_rng(0).normal(size=[30, 5])
+    p = np.array([0.6, 0.2, 0.1, 0.07, 0.03])
+    H = W @ (np.diag(p) - np.outer(p, p)) @ W.T
+    g = W @ (p - [1, 0, 0, 0, 0])
+    values, vectors = np.linalg.eigh(H)
+    best = H - values[-1] * np.outer(vectors[:, -1], vectors[:, -1])
+    theorem = H - np.outer(g, g) / (1 - p[0])
+    errors = np.linalg.norm([best, theorem], axis=(1, 2)) / np.linalg.norm(H)
+    cosine = abs(g @ vectors[:, -1]) / np.linalg.norm(g)
+    np.testing.assert_allclose(example.rank_one(W.T @ W, p), [*errors, cosine], rtol=1e-10)
+
+
+def test_two_classes_have_rank_one():
+    gram = example.gram(np.random.default_rng(0), 30, 2)
+    for confidence in (0.5, 0.9, 0.999):
+        best, theorem, cosine = example.rank_one(gram, example.probabilities(2, confidence))
+        assert best < 1e-12
+        assert theorem == pytest.approx(1 / confidence - 1)
+        assert cosine == pytest.approx(1)
+
+
+@pytest.mark.parametrize("classes", [3, 10, 100])
+@pytest.mark.parametrize("confidence", [0.4, 0.9, 0.999])
+def test_an_orthonormal_jacobian(classes, confidence):
+    """Theorem 4 has the top eigenvector, with 1 / p_1 of its eigenvalue."""
+    p = example.probabilities(classes, confidence)
+    best, theorem, cosine = example.rank_one(np.eye(classes), p)
+    assert best == pytest.approx(example.orthonormal_error(classes, confidence))
+    assert theorem**2 == pytest.approx(best**2 + (1 / confidence - 1) ** 2 * (1 - best**2))
+    assert cosine == pytest.approx(1)
+
+
+def test_theorem_4_takes_many_classes():
+    """Certainty alone leaves the share of the other eigenvalues, 1 / sqrt(c) at the most."""
+    errors = []
+    for classes in (3, 10, 100, 200):
+        p = example.probabilities(classes, 1 - 1e-7)
+        errors.append(example.rank_one(np.eye(classes), p)[1])
+        limit = np.sqrt((classes - 2) / ((classes - 1) * (classes + 2)))
+        assert errors[-1] == pytest.approx(limit, rel=1e-5)
+    assert errors[0] == pytest.approx(np.sqrt(1 / 10), rel=1e-5)
+    assert errors[-1] < 1 / np.sqrt(200)
+
+
+def test_simulation():
+    means = example.simulation(4, (0.5, 0.9, 0.99), draws=3, features=40)
+    random = np.random.default_rng(0)
+    grams = [example.gram(random, 40, 4) for _ in range(3)]
+    p = example.probabilities(4, 0.9)
+    np.testing.assert_allclose(means[1], np.mean([example.rank_one(g, p) for g in grams], 0))
+
+
+def test_probabilities():
+    np.testing.assert_allclose(example.probabilities(5, 0.6), [0.6, 0.1, 0.1, 0.1, 0.1])
+
+
+def test_difference_knows_directions_alone():
+    first = np.random.default_rng(0).normal(size=[3, 4, 4, 3])
+    second = first * np.array([2.0, -0.5, 1.0])[:, None, None, None]
+    second[2] = 0
+    second[2, 0, 0, 0], first[2, 0, 0, 0] = 7, 0
+    np.testing.assert_allclose(example.difference(first, second), [0, 2, np.sqrt(2)], atol=1e-12)
+
+
+def test_rank_correlation():
+    a = np.array([0.1, 5.0, 2.0, 30.0])
+    assert example.rank_correlation(a, np.exp(-a)) == pytest.approx(-1)
+    assert example.rank_correlation(a, np.array([1.0, 2.0, 3.0, 4.0])) == pytest.approx(0.8)
+
+
+def test_noise_stays_within_the_units_interval():
+    images = np.linspace(0, 1, 300, dtype=np.float32).reshape(1, 10, 10, 3)
+    found = example.noisy(images)
+    assert found.dtype == np.float32
+    assert found.min() == 0
+    assert found.max() == 1
+    assert 0.1 < np.abs(found - images).mean() < 0.2
+
+
+@pytest.fixture
+def rows():
+    zeros = np.zeros([2, 4, 4, 3])
+    first, second = zeros.copy(), zeros.copy()
+    first[:, 0, 0, 0], second[0, 0, 0, 0], second[1, 1, 1, 1] = 2, 3, 4
+    linear = SimpleNamespace(
+        attributions=first,
+        numbers={"top_eigenvalue": np.array([5.0, 50.0])},
+        scores=-np.log([0.8, 0.3]),
+        target_names=["cat", "dog"],
+        targets=np.array([3, 4]),
+    )
+    numbers = {"lambda1": np.ones(2), "sparsity": np.ones(2), "residual": np.zeros(2)}
+    sparse = SimpleNamespace(numbers=numbers)
+    return example.table(linear, SimpleNamespace(attributions=second), sparse)
+
+
+def test_table(rows):
+    clean, noisy = rows
+    assert (clean["photo"], clean["version"], clean["class"]) == (0, "clean", "cat")
+    assert (noisy["photo"], noisy["version"], noisy["class"]) == (0, "noisy", "dog")
+    assert clean["confidence"] == pytest.approx(0.8)
+    assert noisy["difference"] == pytest.approx(np.sqrt(2))
+    assert noisy["L"] == 50
+
+
+def test_spread():
+    np.testing.assert_array_equal(example.spread([0.3, 0.9, 0.2, 0.4, 0.5]), [2, 3, 1])
+    np.testing.assert_array_equal(example.spread([0.3]), [0])
+
+
+def test_figures(rows, tmp_path):
+    example.report_differences(tmp_path, rows)
+    small = {"draws": 1, "features": 20}
+    example.draw_simulation(
+        tmp_path / "simulation.png", ((2, 3), (0.9,)), ((0.5, 0.9), (4,)), **small
+    )
+    images = np.random.default_rng(0).uniform(size=[1, 8, 8, 3])
+    maps = np.zeros_like(images)
+    maps[0, 3, 4] = 1
+    numbers = {"lambda1": np.array([0.01]), "sparsity": np.array([63 / 64])}
+    record = SimpleNamespace(attributions=maps, numbers=numbers)
+    example.draw_sparsity(
+        tmp_path / "sparsity.png", images, ["a $photo"], {0.01: record, "auto": record}
+    )
+    assert all(p.stat().st_size > 100 for p in tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 4

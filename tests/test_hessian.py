@@ -1,0 +1,361 @@
+"""The input Hessian (METHODS 4.2, 4.3): products, largest eigenvalue, factors."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests import reference
+from tests.conftest import small_cnn, two_inputs
+from tfxai import hessian, scores
+from tfxai.hessian import factors, power, products
+
+L = keras.layers
+TARGETS = [0, 1, 2]
+
+
+def rich_net(activation):
+    """Convolution, max pooling, a skip and two dense layers, in float64."""
+    keras.utils.set_random_seed(4)
+    keras.config.set_floatx("float64")
+    inputs = keras.Input((6, 6, 2))
+    x = L.Conv2D(3, 3, padding="same", activation=activation, bias_initializer="normal")(inputs)
+    x = L.MaxPooling2D()(L.Add()([x, L.Conv2D(3, 1)(inputs)]))
+    x = L.Dense(12, activation=activation, bias_initializer="normal")(L.Flatten()(x))
+    model = keras.Model(inputs, L.Dense(5, activation="softmax")(x))
+    keras.config.set_floatx("float32")
+    return model
+
+
+@pytest.fixture(scope="module")
+def net():
+    return rich_net("relu")
+
+
+@pytest.fixture(scope="module")
+def x():
+    return np.random.default_rng(0).normal(size=(3, 6, 6, 2))
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return np.random.default_rng(1).normal(size=(3, 6, 6, 2))
+
+
+def loss_gradient(model, x, targets):
+    """By TensorFlow's own cross-entropy of the model's probabilities."""
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(
+            keras.losses.sparse_categorical_crossentropy(np.array(targets), model(x))
+        )
+    return tape.gradient(loss, x).numpy()
+
+
+def dense(model, x, targets):
+    """The whole Hessian of each example, ``[B, F, F]``."""
+    count, features = len(x), x[0].size
+    units = np.eye(features).reshape(features, 1, *x.shape[1:]).repeat(count, 1)
+    rows = hessian.product(model, x, units, targets)
+    return rows.reshape(features, count, features).transpose(1, 0, 2)
+
+
+def jacobian(model, x):
+    """W of each example, ``[B, F, C]``, and p ``[B, C]``."""
+    x = tf.convert_to_tensor(x)
+    logits = tfxai.logits(model)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        z = logits(x)
+    w = tape.batch_jacobian(z, x).numpy().reshape(len(x), z.shape[1], -1)
+    return w.transpose(0, 2, 1), tf.nn.softmax(z).numpy()
+
+
+@pytest.fixture(scope="module")
+def whole(net, x):
+    return dense(net, x, TARGETS)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "softplus"])
+def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
+    model = rich_net(activation)
+    step = 1e-5
+    expected = (
+        loss_gradient(model, x + step * vectors, TARGETS)
+        - loss_gradient(model, x - step * vectors, TARGETS)
+    ) / (2 * step)
+    for mode in ("reverse", "forward"):
+        found = hessian.product(model, x, vectors, TARGETS, mode=mode)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+    if activation in ("relu", "leaky_relu"):
+        found = hessian.product(model, x, vectors, TARGETS, mode="gauss_newton")
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vectors):
+    model = rich_net("tanh")
+    with pytest.raises(ValueError, match=r"Tanh in '.*' is not piecewise linear"):
+        hessian.product(model, x, vectors, TARGETS, mode="gauss_newton")
+    with pytest.raises(ValueError, match="Tanh"):
+        hessian.factor(model, x, TARGETS, kind="classes")
+    classifier = tfxai.heads.classifier(model)
+
+    def multiply(x, v):
+        at = products.local(classifier, x, tf.constant(TARGETS))
+        return products.gauss_newton(at)(tf.reshape(v, [3, -1]))
+
+    by_gauss_newton = tf.function(multiply)(x, vectors).numpy()
+    exact = hessian.product(model, x, vectors, TARGETS).reshape(3, -1)
+    assert np.linalg.norm(by_gauss_newton - exact) > 0.1 * np.linalg.norm(exact)
+    w, p = jacobian(model, x)
+    for i in range(3):
+        _, h = reference.second_order(w[i], p[i], TARGETS[i])
+        np.testing.assert_allclose(by_gauss_newton[i], h @ vectors[i].ravel(), rtol=1e-8)
+
+
+def test_the_hessian_of_a_relu_net_is_the_closed_form(net, x, whole):
+    w, p = jacobian(net, x)
+    for i in range(3):
+        g, h = reference.second_order(w[i], p[i], TARGETS[i])
+        np.testing.assert_allclose(whole[i], h, atol=1e-12)
+        np.testing.assert_allclose(loss_gradient(net, x, TARGETS)[i].ravel(), g, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["classes", "krylov"])
+def test_factors_have_the_eigenvalues_and_eigenvectors(kind, net, x, whole):
+    options = {"rows": 4} if kind == "classes" else {"tolerance": 1e-10}
+    found = hessian.factor(net, x, TARGETS, kind=kind, mass=1, **options)
+    assert found.kind == kind
+    assert found.eigenvectors.shape[2:] == x.shape[1:]
+    assert (found.error < 1e-12).all()
+    for i in range(3):
+        values, vectors = np.linalg.eigh(whole[i])
+        np.testing.assert_allclose(found.eigenvalues[i][:4], values[::-1][:4], rtol=1e-8)
+        for j in range(4):
+            cosine = found.eigenvectors[i, j].ravel() @ vectors[:, -1 - j]
+            assert abs(cosine) == pytest.approx(1, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("activation", "classes", "kind"),
+    [("relu", 16, "classes"), ("relu", 17, "krylov"), ("gelu", 5, "krylov")],
+)
+def test_the_cheaper_factor_is_chosen(activation, classes, kind):
+    model = keras.Sequential([keras.Input((4,)), L.Dense(3, activation), L.Dense(classes)])
+
+    def look(x):
+        return factors.cheaper(
+            products.local(lambda x, t: (model(x), t), x, tf.zeros([1], "int32"))
+        )
+
+    seen = []
+    tf.function(lambda x: seen.append(look(x))).get_concrete_function(tf.TensorSpec([1, 4]))
+    assert seen == [kind]
+
+
+def test_many_classes_are_added_up_in_bounded_memory():
+    """60 classes by 7 at a time, with room for 10 eigenvectors."""
+    keras.utils.set_random_seed(0)
+    w = np.random.default_rng(0).normal(size=(30, 60)) * np.linspace(2, 0, 60)
+    model = keras.Sequential([keras.Input((30,), dtype="float64"), L.Dense(60, dtype="float64")])
+    model.set_weights([w, np.zeros(60)])
+    x = np.random.default_rng(1).normal(size=(1, 30)) * 0.1
+    found = hessian.factor(model, x, 3, kind="classes", mass=1, rank=10, rows=7)
+    p = np.exp(x[0] @ w) / np.exp(x[0] @ w).sum()
+    h = reference.second_order(w, p, 3)[1]
+    values = np.linalg.eigvalsh(h)[::-1]
+    assert found.eigenvalues.shape == (1, 10)
+    np.testing.assert_allclose(found.eigenvalues[0, :3], values[:3], rtol=0.02)
+    u = found.eigenvectors[0]
+    left = np.linalg.norm(h - (u.T * found.eigenvalues[0]) @ u, 2)
+    assert left < 2 * values[10]
+    assert left < found.error[0] < 15 * left
+
+
+def test_classes_without_mass_are_left_out_and_bounded(net, x, whole):
+    found = hessian.factor(net, x, TARGETS, kind="classes", mass=0.7)
+    assert (found.passes < 5).all()
+    for i in range(3):
+        u = found.eigenvectors[i].reshape(len(found.eigenvectors[i]), -1)
+        left = whole[i] - (u.T * found.eigenvalues[i]) @ u
+        assert np.linalg.eigvalsh(left)[0] > -1e-12  # what is left out is positive, too
+        assert np.linalg.norm(left, 2) < found.error[i]
+
+
+def test_lanczos_finds_both_eigenvectors_of_a_double_eigenvalue():
+    h = np.diag([3.0, 3.0, 1.0, 0.5, 0, 0, 0, 0])
+    start = np.array([[1.0, 0, 1, 1, 0, 0, 0, 0]])
+    found = factors.by_lanczos(
+        lambda v: v @ h, tf.constant(start), rank=8, seed=tf.constant([0, 1]), relative=1e-8
+    )
+    np.testing.assert_allclose(found.eigenvalues[0][:4], [3, 3, 1, 0.5], atol=1e-12)
+    v = np.random.default_rng(0).normal(size=(1, 2, 8))
+    np.testing.assert_allclose(found.product(tf.constant(v)), v @ h, atol=1e-12)
+
+
+def test_lanczos_stops_at_its_tolerance_for_each_example():
+    random = np.random.default_rng(0)
+    q, _ = np.linalg.qr(random.normal(size=(50, 50)))
+    values = np.stack([10 * 0.5 ** np.arange(50), 10 * 0.9 ** np.arange(50)])
+    h = tf.constant(np.einsum("ik,bk,jk->bij", q, values, q))
+    start = tf.constant(random.normal(size=(2, 50)))
+    found = factors.by_lanczos(
+        lambda v: tf.linalg.matvec(h, v), start, rank=40, seed=tf.constant([0, 1]), absolute=0.2
+    )
+    assert found.passes[0] < found.passes[1] < 40
+    np.testing.assert_allclose(found.top, [10, 10], atol=1e-3)
+    left = h - tf.matmul(found.vectors, found.vectors, transpose_a=True)
+    assert (np.linalg.norm(left, 2, (1, 2)) < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "top"),
+    [([5, 4, -1], 5), ([1, 0.5, -3], 1), ([-1, -2, -3], -1), ([2, 2, 2], 2), ([2, -2, 0], 2)],
+)
+def test_the_top_eigenvalue_is_the_largest_not_that_of_largest_size(values, top):
+    q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
+    h = tf.constant((q * values) @ q.T)
+    found = power.top_eigenvalue(
+        lambda v: tf.matmul(v, h),
+        tf.constant([[0.3, -0.2, 0.4]], tf.float64),
+        tolerance=1e-4,
+        max_iterations=1000,
+    )
+    assert found.value[0].numpy() == pytest.approx(top, abs=1e-3)
+    assert found.value[0] + found.residual[0] >= top - 1e-9
+
+
+def test_power_iteration_reaches_the_top_of_a_net(net, x, whole):
+    found = hessian.top_eigenvalue(net, x, TARGETS)
+    top = np.linalg.eigvalsh(whole)[:, -1]
+    np.testing.assert_allclose(found.value, top, rtol=1e-4)
+    assert (found.value + found.residual >= top).all()
+    for i in range(3):
+        v = found.vector[i].ravel()
+        np.testing.assert_allclose(whole[i] @ v, found.value[i] * v, atol=2e-3 * top[i])
+
+
+def test_several_vectors_at_once(net, x, vectors):
+    both = hessian.product(net, x, np.stack([vectors, -2 * vectors]), TARGETS)
+    one = hessian.product(net, x, vectors, TARGETS)
+    np.testing.assert_allclose(both, np.stack([one, -2 * one]), rtol=1e-10)
+    with pytest.raises(ValueError, match=r"vectors have the shapes \[\[6, 6, 2\]\]"):
+        hessian.product(net, x, vectors[0], TARGETS)
+
+
+def test_several_inputs():
+    model = two_inputs()
+    random = np.random.default_rng(0)
+    x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
+    v = {k: random.normal(size=a.shape) for k, a in x.items()}
+    found = {mode: hessian.product(model, x, v, 1, mode=mode) for mode in ("reverse", "forward")}
+    assert {k: a.shape for k, a in found["reverse"].items()} == {k: a.shape for k, a in x.items()}
+    for key in x:
+        np.testing.assert_allclose(found["reverse"][key], found["forward"][key], atol=1e-6)
+    factor = hessian.factor(model, x, 1)
+    assert factor.kind == "krylov"  # tanh
+    assert factor.eigenvectors["row"].shape[2:] == (4,)
+
+
+@pytest.mark.parametrize("head", [None, "sigmoid"])
+def test_a_single_logit_is_one_of_two_classes(head):
+    model = keras.Sequential([keras.Input((2,)), L.Dense(1, activation=head)])
+    model.set_weights([np.array([[2.0], [1.0]]), np.array([0.5])])
+    x, v = np.array([[0.3, -0.4]]), np.array([[1.0, -1.0]])
+    p = 1 / (1 + np.exp(-0.7))
+    expected = p * (1 - p) * np.array([[2.0, 1.0]])
+    for target, mode in ((0, "reverse"), (1, "gauss_newton")):
+        found = hessian.product(model, x, v, target, mode=mode)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_confident_predictions_keep_their_digits():
+    """Logits 40 apart: p_t rounds to 1 in float32, and p - y to noise."""
+    w = np.array([[1.0, -1.0, 0.5], [2.0, 1.0, -1.0]])
+    model = keras.Sequential([keras.Input((2,)), L.Dense(3)])
+    model.set_weights([w, np.array([40.0, 0.0, 1.0])])
+    x, v = np.zeros((1, 2)), np.array([[1.0, 1.0]])
+    p = np.exp([0.0, -40.0, -39.0])
+    p /= p.sum()
+    d = w[:, 1:] - w[:, :1]  # exact: H = sum_k p_k (d_k - g)(d_k - g)^T + p_t g g^T
+    g = d @ p[1:]
+    h = (d - g[:, None]) @ np.diag(p[1:]) @ (d - g[:, None]).T + p[0] * np.outer(g, g)
+    for mode in hessian.MODES:
+        found = hessian.product(model, x, v, 0, mode=mode)
+        np.testing.assert_allclose(found[0], h @ v[0], rtol=1e-5)
+    factor = hessian.factor(model, x, 0)
+    np.testing.assert_allclose(factor.eigenvalues[0, 0], np.linalg.eigvalsh(h)[-1], rtol=1e-5)
+    found = tfxai.gradient(model, score=scores.cross_entropy)(x, 0)
+    np.testing.assert_allclose(found[0], g, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mode", hessian.MODES)
+def test_half_precision(mode, images):
+    full = small_cnn()
+    full.layers[-1].set_weights([8 * w for w in full.layers[-1].get_weights()])
+    half = small_cnn(policy="mixed_float16")
+    half.set_weights(full.get_weights())
+    v = np.random.default_rng(1).normal(size=images.shape)
+    targets = full.predict(images, verbose=0).argmax(1)
+    expected, found = (hessian.product(m, images, v, targets, mode=mode) for m in (full, half))
+    assert found.dtype == np.float32
+    for a, b in zip(expected, found, strict=True):
+        assert np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.97
+
+
+LINEAR = {
+    "relu6": lambda x: tf.nn.relu6(x),
+    "leaky": lambda x: keras.ops.leaky_relu(x),
+    "hard sigmoid": lambda x: keras.ops.hard_sigmoid(x),
+    "absolute": lambda x: keras.ops.abs(x),
+    "masked": lambda x: x * keras.ops.cast(x > 0, "float32"),
+    "where": lambda x: keras.ops.where(x > 1, 2 * x, x / 3),
+    "sorted maximum": lambda x: keras.ops.maximum(x, x[:, ::-1]),
+}
+CURVED = {
+    "Mul": lambda x: x * x,
+    "RealDiv": lambda x: 1 / (x + 10),
+    "Tanh": lambda x: keras.ops.tanh(x),
+    "Softmax": lambda x: keras.ops.softmax(x),
+    "Square": lambda x: keras.ops.square(x),
+    "MatMul": lambda x: keras.ops.matmul(x, keras.ops.transpose(x)),
+}
+
+
+@pytest.mark.parametrize("name", [*LINEAR, *CURVED])
+def test_piecewise_linear_nets_are_known_by_their_graph(name):
+    function = (LINEAR | CURVED)[name]
+
+    def look(x):
+        found.append(products.local(lambda x, t: (function(x), t), x, tf.zeros([3], tf.int32)))
+        return found[-1].logits
+
+    found = []
+    tf.function(look).get_concrete_function(tf.TensorSpec([3, 4]))
+    if name in LINEAR:
+        assert found[0].curved is None
+    else:
+        assert name in found[0].curved
+
+
+def test_second_derivatives_are_not_compiled(images):
+    """XLA misroutes those of max pooling (DESIGN 5)."""
+    explainer = tfxai.caso(small_cnn(), lambda1=0)
+    assert not explainer.supports_jit
+    with pytest.raises((tf.errors.OpError, ValueError)):
+        tf.function(lambda x: explainer(x), jit_compile=True)(images)
+
+
+def test_arguments_are_checked(net, x):
+    with pytest.raises(ValueError, match="mode='fast'"):
+        hessian.product(net, x, x, 0, mode="fast")
+    with pytest.raises(ValueError, match="mass=1"):
+        hessian.factor(net, x, 0, mass=1.5)
+    with pytest.raises(ValueError, match="kind='exact'"):
+        hessian.factor(net, x, 0, kind="exact")
+    with pytest.raises(ValueError, match="targets: 5 is out of range"):
+        hessian.top_eigenvalue(net, x, 5)
+    with pytest.raises(ValueError, match="empty batch"):
+        hessian.product(net, x[:0], x[:0], 0)
