@@ -12,7 +12,7 @@ from tests.test_hessian import L, dense, jacobian, loss_gradient, rich_net
 from tests.test_laws import noise_of
 from tfxai import kernels, proximal, samplers
 from tfxai.hessian.factors import Factor
-from tfxai.methods.sparsity import sparse_enough, sparsity
+from tfxai.methods.sparsity import just_sparse_enough, sparse_enough, sparsity
 from tfxai.proximal import Problem
 
 TARGETS = [0, 1, 2]
@@ -195,6 +195,19 @@ def test_lambda1_is_that_of_the_papers_sweep(scale, power):
         assert found[i] == pytest.approx(expected)
 
 
+def test_bisection_finds_the_smallest_lambda1_that_is_sparse_enough():
+    g = np.random.default_rng(0).random((2, 3072)) * [[1.0], [0.003]]
+    inputs = tf.zeros([2, 32, 32, 3], tf.float64)
+
+    def solve(lambda1):
+        return proximal.soft_threshold(tf.constant(g[:, None]), lambda1[..., None])
+
+    found = just_sparse_enough(solve, tf.constant(g), lambda maps: sparsity(maps, inputs))
+    pixels = np.sort(g.reshape(2, 1024, 3).max(2))
+    expected = pixels[:, 767]  # the 768th of 1024 pixels
+    assert ((found >= expected) & (found < 1.01 * expected)).numpy().all()
+
+
 def test_sparsity_counts_pixels_of_images_and_features_of_rows():
     inputs = {"image": tf.zeros([1, 2, 2, 3]), "row": tf.zeros([1, 4])}
     image = np.zeros((1, 1, 4, 3), "float32")
@@ -277,7 +290,7 @@ def test_options_are_checked(builder):
     model = small_cnn()
     for wrong, error in (
         ({"lambda1": -1}, r"lambda1=-1: expected a finite number at least 0"),
-        ({"lambda1": "best"}, "lambda1='best': expected a number or 'auto'"),
+        ({"lambda1": "best"}, "lambda1='best': expected a number, 'auto' or 'bisect'"),
         ({"lambda2": -0.5}, r"lambda2=-0\.5: expected a finite number above 0"),
         ({"samples": 0}, "samples=0"),
         ({"noise_level": float("nan")}, "noise_level=nan"),
@@ -330,6 +343,14 @@ def test_an_input_without_a_gradient_ends_in_an_error():
     embedding = keras.Sequential([keras.Input((4,)), L.Embedding(5, 2), L.Flatten(), L.Dense(3)])
     with pytest.raises(ValueError, match="no gradient with respect to input 0"):
         tfxai.caso(embedding)(np.ones((1, 4)), 0)
+
+
+def test_an_operation_without_a_second_derivative_is_named():
+    normalised = L.Lambda(tf.nn.local_response_normalization)
+    model = keras.Sequential([keras.Input((4, 4, 3)), normalised, L.Flatten(), L.Dense(3)])
+    with pytest.raises(ValueError, match=r"cannot differentiate this model twice: .*LRNGrad"):
+        tfxai.caso(model)(np.ones((1, 4, 4, 3)), 0)
+    assert tfxai.cafo(model)(np.ones((1, 4, 4, 3)), 0).numpy().any()
 
 
 def test_a_single_logit_is_explained_as_two_classes():

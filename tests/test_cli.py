@@ -112,6 +112,8 @@ def test_every_method_can_be_chosen(method, models, here, run):
         "integrated_gradients": ["steps=3", "quadrature=gauss_legendre", "baseline=white"],
         "smoothgrad": ["samples=3", "kernel=poisson", "noise_level=0.1"],
         "adaptgrad": ["samples=3", "confidence=0.9"],
+        "cafo": ["lambda1=bisect"],
+        "caso": ["lambda1=1e-3", "rank=4"],
         "noisegrad": ["samples=2", "epsilon=0.2", "exclude=['conv2d']"],
         "fusiongrad": ["samples=(2, 2)", "kernel=rect"],
         "smoothgrad_squared": ["samples=3"],

@@ -49,6 +49,8 @@ METHODS = {
         m, tolerance=0.09, max_samples=40, kernel=tfxai.kernels.sigmoid
     ),
     "adaptgrad": lambda m: tfxai.adaptgrad(m, bounds=([-8, -9, -10], 256), samples=5),
+    "cafo": lambda m: tfxai.cafo(m, lambda1=0.005),
+    "caso": tfxai.caso,
     "noisegrad": lambda m: tfxai.noisegrad(m, samples=4, epsilon=0.2),
     "fusiongrad": lambda m: tfxai.fusiongrad(m, samples=(3, 2), kernel=tfxai.kernels.rect),
 }

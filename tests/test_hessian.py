@@ -18,14 +18,13 @@ TARGETS = [0, 1, 2]
 def rich_net(activation):
     """Convolution, max pooling, a skip and two dense layers, in float64."""
     keras.utils.set_random_seed(4)
-    keras.config.set_floatx("float64")
-    inputs = keras.Input((6, 6, 2))
-    x = L.Conv2D(3, 3, padding="same", activation=activation, bias_initializer="normal")(inputs)
-    x = L.MaxPooling2D()(L.Add()([x, L.Conv2D(3, 1)(inputs)]))
-    x = L.Dense(12, activation=activation, bias_initializer="normal")(L.Flatten()(x))
-    model = keras.Model(inputs, L.Dense(5, activation="softmax")(x))
-    keras.config.set_floatx("float32")
-    return model
+    hidden = {"dtype": "float64", "activation": activation, "bias_initializer": "normal"}
+    inputs = keras.Input((6, 6, 2), dtype="float64")
+    x = L.Conv2D(3, 3, padding="same", **hidden)(inputs)
+    x = L.Add(dtype="float64")([x, L.Conv2D(3, 1, dtype="float64")(inputs)])
+    x = L.Flatten(dtype="float64")(L.MaxPooling2D(dtype="float64")(x))
+    x = L.Dense(12, **hidden)(x)
+    return keras.Model(inputs, L.Dense(5, "softmax", dtype="float64")(x))
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ METHODS = {
         tfxai.adaptgrad,
         tfxai.noisegrad,
         tfxai.fusiongrad,
+        tfxai.cafo,
+        tfxai.caso,
         tfxai.guided_backprop,
         tfxai.deconvnet,
         tfxai.excitation_backprop,

@@ -15,10 +15,10 @@ from tfxai.explanation import Explanation
 SKIMAGE_PHOTOS = ("chelsea", "coffee")
 FOOLBOX_PHOTOS = (0, 15)
 _NUMBERS = {
-    "map error": ("map_error",),
+    "map error": ("map_error", "residual"),
     "picture": ("pooled_error",),
     "gap": ("completeness_gap",),
-    "taken": ("steps", "samples"),
+    "taken": ("steps", "samples", "iterations"),
 }
 """Columns of the table, and the numbers of a record that they show."""
 SIGNED = {
@@ -54,7 +54,7 @@ def predictions(classifier: zoo.Classifier, photos: dict[str, np.ndarray]) -> li
 def explainers(
     name: str, classifier: zoo.Classifier, references: np.ndarray
 ) -> dict[str, tfxai.Explainer]:
-    """Give every method, with its defaults; patterns are fitted on the references."""
+    """Give every method, most with their defaults; patterns are fitted on the references."""
     model = classifier.model
     patterns = tfxai.fit_patterns(model, references, verbose=0)
     # Its maps grow with every layer, beyond what float32 holds.
@@ -70,6 +70,8 @@ def explainers(
         "adaptgrad": tfxai.adaptgrad(model, bounds=classifier.bounds),
         "noisegrad": tfxai.noisegrad(model),
         "fusiongrad": tfxai.fusiongrad(model, samples=(10, 5)),
+        "cafo": tfxai.cafo(model, lambda1="bisect"),
+        "caso": tfxai.caso(model, lambda1="bisect"),
         "random": tfxai.random_attribution(model),
         "guided backprop": tfxai.guided_backprop(model),
         "deconvnet": tfxai.deconvnet(model),
@@ -99,7 +101,7 @@ def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
     table = Table(Column("method", no_wrap=True), Column("photo", no_wrap=True), *_NUMBERS)
     for method, record in records.items():
         for i, photo in enumerate(photos):
-            if "map_error" in record.numbers:
+            if {"map_error", "residual"} & set(record.numbers):
                 cells = (
                     [f"{record.numbers[key][i]:.3g}" for key in keys if key in record.numbers]
                     for keys in _NUMBERS.values()
@@ -114,7 +116,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     labels = [f"{name.split(',')[0]}" for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
     signs = ["signed" if name in SIGNED else "positive" for name in maps]
-    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=10)
+    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=11)
 
 
 def _class_name(classifier: zoo.Classifier, index: int) -> str:

@@ -17,7 +17,8 @@ from tfxai.types import Tensors
 def declared_inputs(model: keras.Model) -> Tensors | None:
     """Give the inputs that a model declares as TensorSpecs; None for a subclassed model."""
     if isinstance(model, keras.Sequential):
-        declared = model.inputs[0] if model.built and model.inputs else None
+        inputs = getattr(model, "inputs", None)  # raises where Keras could not trace a layer
+        declared = inputs[0] if inputs else None
     else:
         declared = getattr(model, "_inputs_struct", None)
     if declared is None:

@@ -84,10 +84,13 @@ def without_lambda1(linear: tf.Tensor, lambda2: tf.Tensor, factor: Factor) -> tf
 
 
 def objective(problem: Problem, delta: tf.Tensor, products: tf.Tensor) -> tf.Tensor:
-    """Give what is maximised, ``[B, K]``; `products` is H D."""
-    smooth = tf.reduce_sum(delta * (problem.linear + products / 2), 2)
-    penalty = problem.lambda1 * tf.reduce_sum(tf.abs(delta), 2)
-    return smooth - penalty - problem.lambda2 * tf.reduce_sum(delta**2, 2)
+    """Give what is maximised, ``[B, K]``; `products` is H D.
+
+    It is summed as |D| (sign(D) (c + H D / 2) - lambda1 - lambda2 |D|), whose terms do not cancel.
+    """
+    size = tf.abs(delta)
+    gain = tf.sign(delta) * (problem.linear + products / 2) - problem.lambda1[..., None]
+    return tf.reduce_sum(size * (gain - problem.lambda2[..., None] * size), 2)
 
 
 def step(problem: Problem, delta: tf.Tensor, products: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

@@ -18,22 +18,14 @@ NOISE = 0.2
 """Standard deviation of what makes a photo's class less certain."""
 FEATURES = 3072
 """Rows of the simulated Jacobian."""
-CLASSES = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-SOME_CLASSES = (10, 100, 1000)
-CONFIDENCES = (0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-SOME_CONFIDENCES = (0.5, 0.9, 0.99)
-DRAWS = 2
+BY_CLASSES = ((2, 3, 5, 10, 20, 50, 100, 200, 500, 1000), (0.5, 0.9, 0.99))
+BY_CONFIDENCE = ((0.12, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99), (10, 100, 1000))
+"""What is on the panel's axis, and what each of its lines has."""
 
 
 def probabilities(classes, confidence):
     """Give p, where all classes but the first are as likely as each other."""
     return np.array([confidence, *[(1 - confidence) / (classes - 1)] * (classes - 1)])
-
-
-def gram(random, features, classes):
-    """Give W^T W for a Gaussian W, ``[features, classes]``."""
-    jacobian = random.standard_normal([features, classes])
-    return jacobian.T @ jacobian
 
 
 def rank_one(gram, p):
@@ -58,15 +50,15 @@ def rank_one(gram, p):
 def orthonormal_error(classes, confidence):
     """Give the best error of rank one where the columns of W are orthonormal.
 
-    g is an eigenvector then, of c p_1 / (c - 1) times the 1 - p_1 that the c - 2 others share.
+    g is an eigenvector then; its eigenvalue is c p_1 times that of c - 2 others.
     """
     return np.sqrt((classes - 2) / ((classes * confidence) ** 2 + classes - 2))
 
 
-def simulation(classes, confidences, *, draws=DRAWS, features=FEATURES):
+def simulation(classes, confidences, *, draws=2, features=FEATURES):
     """Give the means of `rank_one` over draws of W, ``[len(confidences), 3]``."""
-    random = np.random.default_rng(0)
-    grams = [gram(random, features, classes) for _ in range(draws)]
+    jacobians = np.random.default_rng(0).standard_normal([draws, features, classes])
+    grams = jacobians.swapaxes(1, 2) @ jacobians
     found = [[rank_one(g, probabilities(classes, c)) for g in grams] for c in confidences]
     return np.mean(found, 1)
 
@@ -91,11 +83,10 @@ def draw_simulation(path, by_classes, by_confidence, **effort):
     for panel in (left, middle):
         panel.set(ylim=(0, 1.05), ylabel="relative Frobenius error")
         panel.set_title("best of rank one (—), Theorem 4 (- -), W orthonormal (···)", size=10)
-    for panel in (middle, right):
-        panel.set(xlabel="confidence p_1", xlim=(0, 1))
-    right.set(yscale="log", ylabel="degrees")
+    middle.set(xlabel="confidence p_1", xlim=(0, 1))
+    right.set(xlabel="confidence p_1", xlim=(0, 1), yscale="log", ylabel="degrees")
     right.set_title("angle of the gradient and the top eigenvector", size=10)
-    for panel in (left, middle, right):
+    for panel in figure.axes:
         panel.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
@@ -118,14 +109,11 @@ def noisy(images):
     return np.clip(images + noise, 0, 1).astype(images.dtype)
 
 
-def unit(maps):
-    """Scale each map to the L2 norm 1."""
-    return maps / np.linalg.norm(maps.reshape(len(maps), -1), axis=1)[:, None, None, None]
-
-
 def difference(first, second):
     """Give the L2 norm of the difference of each two maps, both scaled to 1."""
-    return np.linalg.norm((unit(first) - unit(second)).reshape(len(first), -1), axis=1)
+    first, second = (maps.reshape(len(maps), -1) for maps in (first, second))
+    first, second = (v / np.linalg.norm(v, axis=1, keepdims=True) for v in (first, second))
+    return np.linalg.norm(first - second, axis=1)
 
 
 def rank_correlation(a, b):
@@ -134,18 +122,16 @@ def rank_correlation(a, b):
 
 
 def draw_differences(path, rows):
-    """Draw the difference of CASO and CAFO against the confidence, and against L."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2, sharey=True), ("confidence", "L"), strict=True):
-        for version, colour in (("clean", "C0"), ("noisy", "C1")):
-            shown = [row for row in rows if row["version"] == version]
-            across, up = [r[name] for r in shown], [r["difference"] for r in shown]
-            axes.scatter(across, up, color=colour, label=version)
-        axes.set_xlabel({"L": "L, the Hessian's top eigenvalue"}.get(name, name))
-        axes.set_ylim(bottom=0)
-    axes.set_xscale("log")
+    """Draw the difference of CASO and CAFO against the confidence."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for version, colour in (("clean", "C0"), ("noisy", "C1")):
+        shown = [row for row in rows if row["version"] == version]
+        values = ([row[name] for row in shown] for name in ("confidence", "difference"))
+        axes.scatter(*values, color=colour, label=version)
+    axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="confidence")
+    axes.set_ylabel("|CASO - CAFO|, each of norm 1")
     axes.legend(frameon=False)
-    figure.axes[0].set_ylabel("|CASO - CAFO|, each of norm 1")
     figure.savefig(path, dpi=120)
 
 
@@ -162,7 +148,7 @@ def draw_sparsity(path, images, labels, records):
             value, zero = (record.numbers[n][i] for n in ("lambda1", "sparsity"))
             auto = "auto: " if name == "auto" else ""
             axes.set_title(f"{auto}λ1 = {value:.3g}\n{100 * zero:.2f} % zero", size=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=150)
 
 
 def methods(model, caso, samples, units):
@@ -178,12 +164,9 @@ def methods(model, caso, samples, units):
 
 
 def table(linear, first, sparse):
-    """Give a row for each photo, then for each with noise.
+    """Give a row for each photo, then for each with noise, of three records.
 
-    Args:
-        linear: the record of CASO with lambda1 = 0.
-        first: that of CAFO with lambda1 = 0.
-        sparse: that of CASO with the lambda1 that is found.
+    They are those of CASO and CAFO with lambda1 = 0, and of CASO with the lambda1 that is found.
     """
     count = len(linear.targets) // 2
     columns = {
@@ -196,12 +179,6 @@ def table(linear, first, sparse):
         **{name: sparse.numbers[name] for name in ("lambda1", "sparsity", "residual")},
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def spread(confidences):
-    """Choose the photos of the least, the middle and the largest confidence."""
-    ends = np.linspace(0, len(confidences) - 1, 3).round().astype(int)
-    return np.argsort(confidences)[np.unique(ends)]
 
 
 def report_differences(out, rows):
@@ -228,7 +205,8 @@ def report_photos(out, count, samples):
     rows = table(*(explainer.explain(both, verbose=0) for explainer in three))
     report_differences(out, rows)
 
-    chosen = spread([row["confidence"] for row in rows[:count]])
+    order = np.argsort([row["confidence"] for row in rows[:count]])
+    chosen = order[sorted({0, count // 2, count - 1})]
     labels = [f"{rows[i]['class'].split(',')[0]}, {rows[i]['confidence']:.3f}" for i in chosen]
     images = images[chosen]
     records = {value: caso.explain(images, verbose=0) for value, caso in casos.items()}
@@ -236,7 +214,7 @@ def report_photos(out, count, samples):
     explainers = methods(model, casos["auto"], samples, units)
     maps = {n: list(e.explain(images, verbose=0).attributions) for n, e in explainers.items()}
     figure = plot.panel(images, maps, labels=labels, signs="positive")
-    figure.savefig(out / "caso_methods.png", dpi=100)
+    figure.savefig(out / "caso_methods.png", dpi=120)
     print(f"wrote {out / 'caso_sparsity.png'} and {out / 'caso_methods.png'}")
 
 
@@ -247,9 +225,8 @@ def main():
     parser.add_argument("--samples", type=int, default=8, help="of smooth CASO; the paper's are 50")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    path = given.out / "caso_simulation.png"
-    draw_simulation(path, (CLASSES, SOME_CONFIDENCES), (CONFIDENCES, SOME_CLASSES))
-    print(f"wrote {path}")
+    draw_simulation(given.out / "caso_simulation.png", BY_CLASSES, BY_CONFIDENCE)
+    print(f"wrote {given.out / 'caso_simulation.png'}")
     if given.photos:
         report_photos(given.out, given.photos, given.samples)
 

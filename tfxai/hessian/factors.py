@@ -135,7 +135,7 @@ def by_lanczos(
         rank: the most products to take.
         seed: of the random vectors.
         absolute: stop where the matrix couples the space found to the rest by no more than this,
-            and the largest eigenvector by no more than a twentieth of it.
+            and the largest eigenvector by no more than a twentieth of it and of the norm below.
         relative: the same, as a share of the largest norm of a product so far.
     """
     count, features = tf.shape(start)[0], tf.shape(start)[1]
@@ -167,7 +167,8 @@ def by_lanczos(
         coupling = tf.norm(w, axis=1)
         row, column = known[:, None] == j, known[None, :] == j
         t += tf.where(row & column, diagonal[:, None, None], 0)
-        invariant = (coupling <= limit) & (coupling * _share_of_top(t, j) <= _TOP * limit)
+        of_top = coupling * _share_of_top(t, j)
+        invariant = (coupling <= limit) & (of_top <= _TOP * tf.minimum(limit, size))
         # A random unit vector has the share 1 / sqrt(F) of each eigenvector.
         seen = tf.sqrt(tf.cast(features, w.dtype) * (coupling**2 + diagonal**2))
         on_next = on & ~(fresh & (seen <= _ALL_DIRECTIONS * limit)) & tf.math.is_finite(coupling)

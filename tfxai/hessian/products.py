@@ -176,8 +176,8 @@ def differentiate(
         return tf.gradients(ys, xs, cotangents, unconnected_gradients="zero")
     except LookupError as error:
         raise ValueError(
-            f"TensorFlow cannot differentiate this model twice: {error}. If it is piecewise "
-            "linear, the factor by classes needs no second derivative."
+            f"TensorFlow cannot differentiate this model twice: {error}. Take another operation "
+            "in its place, or tfxai.cafo, which needs no second derivative."
         ) from error
 
 

@@ -25,7 +25,7 @@ from tfxai.methods.second_order import (
     refined,
     through_network,
 )
-from tfxai.methods.sparsity import HALVINGS, sparse_enough, sparsity
+from tfxai.methods.sparsity import HALVINGS, just_sparse_enough, sparse_enough, sparsity
 from tfxai.preprocessing import preprocessed
 from tfxai.proximal import Problem, Solution
 from tfxai.runner import Method
@@ -33,6 +33,7 @@ from tfxai.tracing import traced
 from tfxai.types import Measured, Measurement, Tensors
 
 MARGIN = 10.0
+SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
 HESSIANS = ("auto", "classes", "krylov", "products")
 _ALONE = 16
 """Rows that an example is counted as: of a large network few are explained together, since all
@@ -59,8 +60,9 @@ def cafo(
         model: a Keras classifier, whose softmax or sigmoid head is bypassed. A one-unit head is
             one of two classes.
         lambda1: how sparse the map is, in units of g: loss per unit of input. "auto" is the
-            paper's sweep: the smallest of 1e-5, 1e-4, ... that leaves at least .75 of the pixels
-            zero, or else a value between.
+            paper's sweep: the smallest of 1e-5, 1e-4, ... that makes at least .75 of the pixels
+            zero, or else a value between. Often .99 of them are zero then; "bisect" finds the
+            smallest value that makes .75 of them zero.
         lambda2: a scale of the map and nothing else; the default is 10 (METHODS 4.1).
         samples: above 1, g is the mean over as many noisy inputs; the paper takes 50.
         noise_level: standard deviation of this noise / (max x - min x) of each example.
@@ -126,7 +128,7 @@ def caso(
     hessian: str = "auto",
     rank: int = 32,
     backtracking: bool = False,
-    tolerance: float = 1e-3,
+    tolerance: float = 1e-4,
     max_iterations: int = 1000,
 ) -> Explainer:
     """Explain by the group of features whose change raises the loss most, to second order.
@@ -156,8 +158,7 @@ def caso(
     Returns:
         An Explainer with attributions as those of `cafo`. `explain` reports as `cafo`, and for
         each example ``top_eigenvalue``, L; ``residual``, a bound of the map's relative L2 error,
-        from a last pass through the network; ``iterations`` of the solver; ``passes``, vectors
-        sent through the network.
+        from a last pass through the network; and ``iterations`` of the solver.
 
     Raises:
         TypeError, ValueError: as `cafo`; on its use, `lambda2` that is not above L / 2, or
@@ -254,10 +255,10 @@ def _checked(
     lambda1: float | str, lambda2: float | None, samples: int, noise_level: float
 ) -> dict[str, Any]:
     """Check the options that both have, and name them for saving."""
-    if lambda1 != "auto":
-        if isinstance(lambda1, str):
-            raise ValueError(f"lambda1={lambda1!r}: expected a number or 'auto'")
+    if not isinstance(lambda1, str):
         checks.real("lambda1", lambda1, least=0)
+    elif lambda1 not in SEARCHES:
+        raise ValueError(f"lambda1={lambda1!r}: expected a number, 'auto' or 'bisect'")
     if lambda2 is not None:
         checks.real("lambda2", lambda2, above=0)
     checks.positive_integer("samples", samples)
@@ -278,8 +279,8 @@ def _lambda1(
     inputs: Tensors,
 ) -> tf.Tensor:
     """Give lambda1 of each example, ``[B, 1]``."""
-    if lambda1 == "auto":
-        return sparse_enough(solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
+    if isinstance(lambda1, str):
+        return SEARCHES[lambda1](solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
     return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
 
 

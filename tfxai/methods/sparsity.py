@@ -12,6 +12,7 @@ from tfxai.types import Tensors
 FIRST = 1e-5
 MOST_DECADES = 20
 HALVINGS = 8
+BISECTIONS = 12
 SPARSE = 0.75
 """The least share of zero pixels."""
 
@@ -72,3 +73,33 @@ def sparse_enough(
         return tf.where(sparse, found, tf.gather(values, last, axis=1, batch_dims=1))
 
     return tf.cond(tf.reduce_all(sparse), lambda: found, halved)
+
+
+def just_sparse_enough(
+    solve: Callable[[tf.Tensor], tf.Tensor],
+    linear: tf.Tensor,
+    share: Callable[[tf.Tensor], tf.Tensor],
+) -> tf.Tensor:
+    """Find the smallest lambda1 with eta >= .75 by bisection, to .4 %, ``[B]``.
+
+    It is sought between max |c|, where the map vanishes, and a millionth of it.
+
+    Args:
+        solve: as in `sparse_enough`.
+        linear: as in `sparse_enough`.
+        share: as in `sparse_enough`.
+    """
+    largest = tf.reduce_max(tf.abs(linear), 1)
+
+    def halve(i: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tuple:
+        middle = tf.sqrt(low * high)
+        enough = share(solve(middle[:, None]))[:, 0] >= SPARSE
+        return i + 1, tf.where(enough, low, middle), tf.where(enough, middle, high)
+
+    _, low, high = tf.while_loop(
+        lambda i, low, high: i < BISECTIONS,
+        halve,
+        (0, 1e-6 * largest, largest),
+        parallel_iterations=1,
+    )
+    return tf.where(high < largest, high, low)

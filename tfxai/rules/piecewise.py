@@ -35,4 +35,4 @@ def _is_piecewise_linear(step: Step) -> bool:
         return step.data == (0,)
     if step.first.type in _IN_ONE_ARGUMENT:
         return len(step.data) == 1
-    return step.first.type in PIECEWISE_LINEAR or step.first.type == "Abs"
+    return step.first.type in PIECEWISE_LINEAR | {"Abs", "ResizeBicubic"}
