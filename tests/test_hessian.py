@@ -10,6 +10,7 @@ from tests import reference
 from tests.conftest import small_cnn, two_inputs
 from tfxai import hessian, scores
 from tfxai.hessian import factors, power, products
+from tfxai.hessian.lanczos import by_lanczos
 
 L = keras.layers
 TARGETS = [0, 1, 2]
@@ -186,7 +187,7 @@ def test_classes_without_mass_are_left_out_and_bounded(net, x, whole):
 def test_lanczos_finds_both_eigenvectors_of_a_double_eigenvalue():
     h = np.diag([3.0, 3.0, 1.0, 0.5, 0, 0, 0, 0])
     start = np.array([[1.0, 0, 1, 1, 0, 0, 0, 0]])
-    found = factors.by_lanczos(
+    found = by_lanczos(
         lambda v: v @ h, tf.constant(start), rank=8, seed=tf.constant([0, 1]), relative=1e-8
     )
     np.testing.assert_allclose(found.eigenvalues[0][:4], [3, 3, 1, 0.5], atol=1e-12)
@@ -200,7 +201,7 @@ def test_lanczos_stops_at_its_tolerance_for_each_example():
     values = np.stack([10 * 0.5 ** np.arange(50), 10 * 0.9 ** np.arange(50)])
     h = tf.constant(np.einsum("ik,bk,jk->bij", q, values, q))
     start = tf.constant(random.normal(size=(2, 50)))
-    found = factors.by_lanczos(
+    found = by_lanczos(
         lambda v: tf.linalg.matvec(h, v), start, rank=40, seed=tf.constant([0, 1]), absolute=0.2
     )
     assert found.passes[0] < found.passes[1] < 40

@@ -164,6 +164,16 @@ def seed(value: Any) -> tf.Tensor:
     return tf.constant([int(value), 0], tf.int32)
 
 
+def required(value: tf.Tensor, condition: tf.Tensor, *message: Any) -> tf.Tensor:
+    """Give a tensor whose evaluation fails with a message where a condition does not hold.
+
+    `plain_assertions` turns the failure into a ValueError.
+    """
+    asserted = tf.debugging.Assert(tf.reduce_all(condition), list(message))
+    with tf.control_dependencies([] if asserted is None else [asserted]):
+        return tf.identity(value)
+
+
 @contextmanager
 def plain_assertions(name: str) -> Iterator[None]:
     """Turn an assertion that fails in a graph into a ValueError with its message."""

@@ -15,7 +15,9 @@ import tensorflow as tf
 
 from tfxai import batch, checks
 from tfxai.hessian import factors, power, products
+from tfxai.hessian.classes import by_classes
 from tfxai.hessian.examples import Examples
+from tfxai.hessian.lanczos import by_lanczos
 from tfxai.types import Classifier, Tensors
 
 MODES = ("reverse", "forward", "gauss_newton")
@@ -215,15 +217,13 @@ def factor(
     def find(inputs: Tensors, targets: tf.Tensor) -> Any:
         nonlocal found_kind
         at = products.local(given.classifier, inputs, targets)
-        by = products.exact(at)
+        by = products.finite(products.exact(at))
         if kind == "auto":
             found_kind = factors.cheaper(at)
         if found_kind == "classes":
-            found = factors.by_classes(given.classifier, at, mass=mass, rank=rank, rows=rows)
+            found = by_classes(given.classifier, at, mass=mass, rank=rank, rows=rows)
         else:
-            found = factors.by_lanczos(
-                by, products.gradient(at), rank=rank, seed=seed, relative=tolerance
-            )
+            found = by_lanczos(by, products.gradient(at), rank=rank, seed=seed, relative=tolerance)
         return found, factors.error_bound(by, found, seed)
 
     found, error = given.run(find)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import aggregators, batch, graph
+from tfxai import aggregators, batch, checks, graph
 from tfxai.estimate import connected, estimate, over_inputs
 from tfxai.rules.piecewise import curved
 from tfxai.rules.steps import steps_between
@@ -153,6 +153,20 @@ def gradient(at: Local) -> tf.Tensor:
     flat = tf.nest.flatten(at.inputs)
     scaled, scale = _scaled_loss(at.logits, at.targets)
     return _rescaled(connected(tf.gradients(scaled, flat), flat), scale)
+
+
+def finite(product: Product) -> Product:
+    """Give products that fail where they are not finite, before they end in a loop."""
+
+    def checked(vectors: tf.Tensor) -> tf.Tensor:
+        found = product(vectors)
+        return checks.required(
+            found,
+            tf.math.is_finite(tf.reduce_sum(found, 1)),
+            "the Hessian of the cross-entropy is not finite: are the model's logits?",
+        )
+
+    return checked
 
 
 def pulled_back(logits: tf.Tensor, flat: Sequence[tf.Tensor], cotangents: tf.Tensor) -> tf.Tensor:

@@ -8,32 +8,23 @@ g and H are gradient and Hessian of the cross-entropy with respect to the input.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfxai import batch, checks, heads, kernels, proximal, samplers, scores
+from tfxai import checks, proximal
 from tfxai.explainer import Explainer
 from tfxai.hessian import products
+from tfxai.methods.group_features import checked, explainer_of, lambda1_of, loss_of, measured
 from tfxai.methods.sampled import NOISE_LEVEL
-from tfxai.methods.second_order import (
-    Loss,
-    Refined,
-    Solver,
-    factored,
-    refined,
-    through_network,
-)
-from tfxai.methods.sparsity import HALVINGS, just_sparse_enough, sparse_enough, sparsity
+from tfxai.methods.second_order import Refined, Solver, factored, refined, through_network
+from tfxai.methods.sparsity import HALVINGS
 from tfxai.preprocessing import preprocessed
 from tfxai.proximal import Problem, Solution
-from tfxai.runner import Method
 from tfxai.tracing import traced
 from tfxai.types import Measured, Measurement, Tensors
 
 MARGIN = 10.0
-SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
 HESSIANS = ("auto", "classes", "krylov", "products")
 _ALONE = 16
 """Rows that an example is counted as: of a large network few are explained together, since all
@@ -89,12 +80,12 @@ def cafo(
         >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy()
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = _checked(lambda1, lambda2, samples, noise_level)
+    options = checked(lambda1, lambda2, samples, noise_level)
     model = checks.model(model) if preprocess is None else preprocessed(model, preprocess)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
     def build(rows: int) -> Measurement:
-        loss = _loss(model, samples, noise_level, rows)
+        loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
@@ -103,16 +94,16 @@ def cafo(
             def solve(lambda1: tf.Tensor) -> tf.Tensor:
                 return proximal.first_order(linear[:, None], lambda1, lambda2)
 
-            chosen = _lambda1(lambda1, solve, linear, inputs)
+            chosen = lambda1_of(lambda1, solve, linear, inputs)
             delta = solve(chosen)
             none = tf.zeros_like(lambda2)
             problem = Problem(linear[:, None], chosen, lambda2, none, none)
             value = proximal.objective(problem, delta, tf.zeros_like(delta))
-            return _measured(inputs, delta, problem, value, {})
+            return measured(inputs, delta, problem, value, {})
 
         return measure
 
-    return _explainer(model, build, samples, HALVINGS * 4, 1, cafo, options)
+    return explainer_of(model, build, samples, HALVINGS * 4, 1, cafo, options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -176,7 +167,7 @@ def caso(
         >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4)
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = _checked(lambda1, lambda2, samples, noise_level)
+    options = checked(lambda1, lambda2, samples, noise_level)
     checks.real("margin", margin, above=0)
     checks.one_of("hessian", hessian, HESSIANS)
     checks.positive_integer("rank", rank)
@@ -191,7 +182,7 @@ def caso(
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
     def build(rows: int) -> Measurement:
-        loss = _loss(model, samples, noise_level, rows)
+        loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             at = products.local(loss.classifier, inputs, targets)
@@ -213,7 +204,7 @@ def caso(
                 )
                 return problem, solver(curvature, problem, start)
 
-            chosen = _lambda1(lambda1, lambda values: solve(values)[1].delta, linear, inputs)
+            chosen = lambda1_of(lambda1, lambda values: solve(values)[1].delta, linear, inputs)
             problem, found = solve(chosen)
             if curvature.factor is None:
                 along = curvature.products(found.delta)
@@ -226,13 +217,13 @@ def caso(
                 "iterations": found.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
-            return _measured(inputs, best.delta, problem, value, numbers)
+            return measured(inputs, best.delta, problem, value, numbers)
 
         return measure
 
     arrays = _ARRAYS * HALVINGS + (0 if hessian == "products" else 2 * rank)
     together = HALVINGS if hessian == "products" else _ALONE
-    return _explainer(
+    return explainer_of(
         model,
         build,
         samples,
@@ -251,86 +242,15 @@ def caso(
     )
 
 
-def _checked(
-    lambda1: float | str, lambda2: float | None, samples: int, noise_level: float
-) -> dict[str, Any]:
-    """Check the options that both have, and name them for saving."""
-    if not isinstance(lambda1, str):
-        checks.real("lambda1", lambda1, least=0)
-    elif lambda1 not in SEARCHES:
-        raise ValueError(f"lambda1={lambda1!r}: expected a number, 'auto' or 'bisect'")
-    if lambda2 is not None:
-        checks.real("lambda2", lambda2, above=0)
-    checks.positive_integer("samples", samples)
-    checks.real("noise_level", noise_level, least=0)
-    names = ("lambda1", "lambda2", "samples", "noise_level")
-    return dict(zip(names, (lambda1, lambda2, samples, noise_level), strict=True))
-
-
-def _loss(model: keras.Model, samples: int, noise_level: float, rows: int) -> Loss:
-    noise = samplers.noise(kernels.gaussian, samplers.relative(noise_level))
-    return Loss(heads.classifier(model), noise if samples > 1 else None, samples, rows)
-
-
-def _lambda1(
-    lambda1: float | str,
-    solve: Callable[[tf.Tensor], tf.Tensor],
-    linear: tf.Tensor,
-    inputs: Tensors,
-) -> tf.Tensor:
-    """Give lambda1 of each example, ``[B, 1]``."""
-    if isinstance(lambda1, str):
-        return SEARCHES[lambda1](solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
-    return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
-
-
 def _above_half(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
     """Give lambda2 ``[B, 1]``; when it runs, refuse one that is not above L / 2."""
     if lambda2 is None:
         return top / 2 + margin
     given = tf.fill(tf.shape(top), tf.constant(lambda2, top.dtype))
-    concave = tf.debugging.Assert(
-        tf.reduce_all(2 * given > top),
-        [
-            f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
-            "L / 2, or no change raises the loss most; for these examples L / 2 is",
-            top[:, 0] / 2,
-        ],
+    return checks.required(
+        given,
+        2 * given > top,
+        f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
+        "L / 2, or no change raises the loss most; for these examples L / 2 is",
+        top[:, 0] / 2,
     )
-    with tf.control_dependencies([concave] if concave is not None else []):
-        return tf.identity(given)
-
-
-def _measured(
-    inputs: Tensors,
-    delta: tf.Tensor,
-    problem: Problem,
-    value: tf.Tensor,
-    numbers: dict[str, tf.Tensor],
-) -> Measured:
-    common = {
-        "lambda1": problem.lambda1[:, 0],
-        "lambda2": problem.lambda2[:, 0],
-        "sparsity": sparsity(delta, inputs)[:, 0],
-        "objective": value[:, 0],
-    }
-    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **numbers})
-
-
-def _explainer(
-    model: keras.Model,
-    build: Callable[[int], Measurement],
-    samples: int,
-    arrays: int,
-    together: int,
-    builder: Callable[..., Explainer],
-    options: dict[str, Any],
-) -> Explainer:
-    method = Method(
-        build,
-        scores.cross_entropy,
-        random=samples > 1,
-        copies=arrays,
-        evaluations=samples * together,
-    )
-    return Explainer(model, method, builder=builder, options=options)

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import proximal
+from tfxai import checks, proximal
 from tfxai.hessian import factors, power, products
+from tfxai.hessian.classes import by_classes
 from tfxai.hessian.factors import Factor
+from tfxai.hessian.lanczos import by_lanczos
 from tfxai.hessian.products import Local, Product
 from tfxai.proximal import Problem, Products, Solution
 from tfxai.types import Classifier, Sampler
@@ -44,26 +46,24 @@ class Loss(NamedTuple):
         else:
             found = self._means(self.noise)[0](at.inputs, at.targets, seed)
         size = tf.norm(found, axis=1)
-        finite = tf.debugging.Assert(
-            tf.reduce_all(tf.math.is_finite(size)),
-            ["the gradient of the cross-entropy is not finite: are the model's logits?"],
+        found = checks.required(
+            found,
+            tf.math.is_finite(size),
+            "the gradient of the cross-entropy is not finite: are the model's logits?",
         )
-        some = tf.debugging.Assert(
-            tf.reduce_all(tf.not_equal(size, 0)),
-            [
-                "the gradient of the cross-entropy is zero, so there is no change to look for: no "
-                "unit of the model is active there, or the prediction is beyond doubt in its "
-                "precision (float64 may help)"
-            ],
+        return checks.required(
+            found,
+            tf.not_equal(size, 0),
+            "the gradient of the cross-entropy is zero, so there is no change to look for: no unit "
+            "of the model is active there, or the prediction is beyond doubt in its precision "
+            "(float64 may help)",
         )
-        with tf.control_dependencies([c for c in (finite, some) if c is not None]):
-            return tf.identity(found)
 
     def hessian(self, at: Local, seed: tf.Tensor) -> Product:
         """Give products with H, by passes through the network."""
         if self.noise is None:
-            return products.exact(at)
-        return self._means(self.noise)[1](at.inputs, at.targets, seed)
+            return products.finite(products.exact(at))
+        return products.finite(self._means(self.noise)[1](at.inputs, at.targets, seed))
 
     def _means(self, noise: Sampler) -> tuple:
         return products.averaged(self.classifier, noise, self.samples, self.rows)
@@ -129,10 +129,10 @@ def factored(
     if kind == "auto":
         kind = factors.cheaper(at) if loss.noise is None else "krylov"
     if kind == "classes":
-        found = factors.by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
+        found = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
     else:
         coupling = COUPLING * 2 * margin
-        found = factors.by_lanczos(network, linear, rank=rank, seed=seed, absolute=coupling)
+        found = by_lanczos(network, linear, rank=rank, seed=seed, absolute=coupling)
     return Curvature(found.product, found.top, found.lowest, found)
 
 

@@ -1,0 +1,100 @@
+"""What CAFO and CASO share: their options, lambda1, and what they report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfxai import batch, checks, heads, kernels, samplers, scores
+from tfxai.explainer import Explainer
+from tfxai.methods.second_order import Loss
+from tfxai.methods.sparsity import just_sparse_enough, sparse_enough, sparsity
+from tfxai.proximal import Problem
+from tfxai.runner import Method
+from tfxai.types import Measured, Measurement, Tensors
+
+SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
+
+
+def checked(
+    lambda1: float | str, lambda2: float | None, samples: int, noise_level: float
+) -> dict[str, Any]:
+    """Check the options that both have, and name them for saving."""
+    if not isinstance(lambda1, str):
+        checks.real("lambda1", lambda1, least=0)
+    elif lambda1 not in SEARCHES:
+        raise ValueError(f"lambda1={lambda1!r}: expected a number, 'auto' or 'bisect'")
+    if lambda2 is not None:
+        checks.real("lambda2", lambda2, above=0)
+    checks.positive_integer("samples", samples)
+    checks.real("noise_level", noise_level, least=0)
+    names = ("lambda1", "lambda2", "samples", "noise_level")
+    return dict(zip(names, (lambda1, lambda2, samples, noise_level), strict=True))
+
+
+def loss_of(model: keras.Model, samples: int, noise_level: float, rows: int) -> Loss:
+    """Give the loss of a model, over noisy inputs if there is more than one sample."""
+    noise = samplers.noise(kernels.gaussian, samplers.relative(noise_level))
+    return Loss(heads.classifier(model), noise if samples > 1 else None, samples, rows)
+
+
+def lambda1_of(
+    lambda1: float | str,
+    solve: Callable[[tf.Tensor], tf.Tensor],
+    linear: tf.Tensor,
+    inputs: Tensors,
+) -> tf.Tensor:
+    """Give lambda1 of each example, ``[B, 1]``."""
+    if isinstance(lambda1, str):
+        return SEARCHES[lambda1](solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
+    return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
+
+
+def measured(
+    inputs: Tensors,
+    delta: tf.Tensor,
+    problem: Problem,
+    value: tf.Tensor,
+    numbers: dict[str, tf.Tensor],
+) -> Measured:
+    """Give maps of a problem's solution, with its numbers and the method's own."""
+    common = {
+        "lambda1": problem.lambda1[:, 0],
+        "lambda2": problem.lambda2[:, 0],
+        "sparsity": sparsity(delta, inputs)[:, 0],
+        "objective": value[:, 0],
+    }
+    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **numbers})
+
+
+def explainer_of(
+    model: keras.Model,
+    build: Callable[[int], Measurement],
+    samples: int,
+    arrays: int,
+    together: int,
+    builder: Callable[..., Explainer],
+    options: dict[str, Any],
+) -> Explainer:
+    """Give the explainer of a measurement.
+
+    Args:
+        model: with its preprocessing.
+        build: rows that may be differentiated at once -> the measurement.
+        samples: of the noise.
+        arrays: how many arrays of an example's size it keeps for each.
+        together: how many rows it makes of each noisy example at a time.
+        builder: makes it again.
+        options: of the builder.
+    """
+    method = Method(
+        build,
+        scores.cross_entropy,
+        random=samples > 1,
+        copies=arrays,
+        evaluations=samples * together,
+    )
+    return Explainer(model, method, builder=builder, options=options)
