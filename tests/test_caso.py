@@ -73,8 +73,7 @@ def test_cafo_is_the_soft_threshold(lambda1, relu, x):
     ("hessian", "name", "lambda1"),
     [
         *(("auto", "relu", 0), ("auto", "relu", 0.3), ("krylov", "relu", 0.3)),
-        *(("krylov", "gelu", 0), ("krylov", "gelu", 0.3)),
-        *(("products", "relu", 0.3), ("products", "gelu", 0.3)),
+        *(("krylov", "gelu", 0), ("krylov", "gelu", 0.3), ("products", "gelu", 0.3)),
     ],
 )
 def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
@@ -131,11 +130,24 @@ def test_the_published_iterations(relu, x):
     assert found.iterations.numpy().tolist() == [[10]]
 
 
-def test_backtracking_reaches_the_same_maximum(relu, x):
-    options = {"lambda1": 0.3, "tolerance": 1e-6}
-    plain = tfxai.caso(relu.model, **options)(x, TARGETS).numpy()
-    tried = tfxai.caso(relu.model, backtracking=True, **options)(x, TARGETS)
-    assert (distances(tried, plain.reshape(3, -1)) < 1e-5).all()
+def test_backtracking_reaches_the_maximum(relu):
+    problem = Problem(
+        tf.constant(relu.g[:, None]),
+        tf.fill([3, 1], tf.constant(0.3, tf.float64)),
+        *(tf.constant(v[:, None]) for v in (relu.top / 2 + 10, relu.top, 0 * relu.top)),
+    )
+    found = proximal.backtracking(
+        problem,
+        lambda v: tf.matmul(v, relu.h),
+        tf.zeros([3, 1, 72], tf.float64),
+        first_length=0.1,
+        tolerance=1e-6,
+        max_iterations=200,
+    )
+    for i in range(3):
+        expected = reference.caso(relu.g[i], relu.h[i], 0.3, relu.top[i] / 2 + 10)
+        assert distances(found.delta[i], expected[None])[0] <= found.residual[i, 0] + 1e-12
+        assert found.residual[i, 0] <= 1e-6
 
 
 @pytest.mark.parametrize("top", [1.0, 100.0, 1e4])
@@ -260,12 +272,12 @@ def test_preprocessing_is_part_of_what_is_explained(tmp_path):
     options = {"lambda1": 0.001}
     inputs = keras.Input((8, 8, 3))
     whole = keras.Model(inputs, model(halved(inputs)))
-    expected = tfxai.caso(whole, **options)(x, 1).numpy()
     layer = keras.layers.Rescaling(0.5, -0.25)
+    expected = tfxai.cafo(whole, **options)(x, 1).numpy()
     for preprocess in (halved, layer, keras.Sequential([keras.Input((8, 8, 3)), layer])):
-        explainer = tfxai.caso(model, preprocess=preprocess, **options)
+        explainer = tfxai.cafo(model, preprocess=preprocess, **options)
         np.testing.assert_allclose(explainer(x, 1), expected, rtol=1e-4, atol=1e-7)
-    explainer = tfxai.cafo(model, preprocess=halved)
+    explainer = tfxai.caso(model, preprocess=halved, **options)
     explainer.save(tmp_path / "explainer.keras")
     loaded = keras.saving.load_model(tmp_path / "explainer.keras")
     np.testing.assert_array_equal(loaded(x, 1), explainer(x, 1))
@@ -324,7 +336,7 @@ def test_a_lambda2_without_a_maximum_is_refused(relu, x):
         explainer.explain(x, TARGETS, verbose=0)
 
 
-@pytest.mark.parametrize("hessian", ["auto", "krylov", "products"])
+@pytest.mark.parametrize("hessian", ["auto", "products"])
 def test_logits_that_are_not_finite_end_in_an_error(hessian):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, "relu"), L.Dense(3)])
     model.layers[-1].set_weights([np.full((3, 3), np.nan), np.zeros(3)])

@@ -70,8 +70,11 @@ METHODS |= RULES
 ULP = {"rtol": 1e-4, "atol": 1e-6}
 
 
-VARIANTS = {"gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"}
-"""Options that are saved in ways of their own, and executed like others."""
+VARIANTS = {
+    *("gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"),
+    *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input"),
+}
+"""What is saved in a way of its own, and executed like others."""
 ALIKE = {"blur", "deconvnet", "smoothgrad_squared", "smoothed_ig"}
 """What is saved like others, too."""
 

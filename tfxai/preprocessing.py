@@ -9,17 +9,22 @@ import keras
 from tfxai import graph
 
 
-def preprocessed(model: keras.Model, preprocess: keras.layers.Layer | Callable) -> keras.Model:
+def preprocessed(
+    model: keras.Model, preprocess: keras.layers.Layer | Callable | None
+) -> keras.Model:
     """Give the model ``x -> model(preprocess(x))``, which shares `model`.
 
     Args:
         model: any Keras model.
         preprocess: a layer, or a function of tensors by `keras.ops`; to be saved, a function is
             registered with Keras. If it changes the inputs' shape, a model that declares them.
+            None gives `model` itself.
 
     Raises:
         TypeError: `preprocess` is neither.
     """
+    if preprocess is None:
+        return model
     if not callable(preprocess):
         raise TypeError(f"preprocess={preprocess!r}: expected a layer or a function of tensors")
     layer = preprocess

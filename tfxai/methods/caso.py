@@ -81,7 +81,7 @@ def cafo(
         array([[-0.025,  0.   ]], dtype=float32)
     """
     options = checked(lambda1, lambda2, samples, noise_level)
-    model = checks.model(model) if preprocess is None else preprocessed(model, preprocess)
+    model = preprocessed(checks.model(model), preprocess)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
     def build(rows: int) -> Measurement:
@@ -178,7 +178,7 @@ def caso(
             f"hessian='classes' and samples={samples}: a mean Hessian has no factor by classes; "
             "take 'krylov'"
         )
-    model = checks.model(model) if preprocess is None else preprocessed(model, preprocess)
+    model = preprocessed(checks.model(model), preprocess)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
     def build(rows: int) -> Measurement:
