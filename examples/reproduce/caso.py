@@ -1,6 +1,20 @@
-"""CAFO and CASO (paper 003, Singla et al. 2019): when does the Hessian matter?
+"""CAFO and CASO (paper 003): where the Hessian matters.
 
-TODO
+Fig. 1 has the difference of CASO's and CAFO's maps without lambda1 against the confidence. Here it
+is the L2 norm, each map scaled to norm 1; the paper's scale is not known to us. Fig. 3 shows CASO's
+maps for several lambda1, Fig. 4 other methods' beside them. Fig. 5 to 7 are about the Hessian's
+rank. Here W is random in H = W (diag p - p p^T) W^T, and all classes but the first are alike.
+
+Other than in the paper the classifier is EfficientNet-Lite0; there are 22 photos, and again with
+noise, for less confidence. Smooth CASO has 8 samples (there 50). In Fig. 4 "bisect" finds lambda1.
+Gradient, SmoothGrad and IG explain the logit. The inputs are in [0, 1], with IG's baseline at 0.
+
+Found, with the defaults: the difference falls with the confidence (rank correlation -.87): it is
+.004 to .06 above .9 and .06 to .61 below .5. The paper's sweep by decades mostly overshoots: 17 of
+44 maps have more than .99 of their pixels zero, the median is .986. In the simulation g is along
+the top eigenvector (but 13 degrees off for 10 classes at .12), and the best error of rank one does
+not vanish for p_1 -> 1: it is .27 with 10 classes, .10 with 100, .036 with 1,000. Theorem 4's
+g g^T / (1 - p_1) comes to it only there: it is 1 / p_1 too large, an error of 1 at p_1 = .5.
 """
 
 import argparse
@@ -13,7 +27,7 @@ from matplotlib.figure import Figure
 import tfxai
 from tfxai import plot, zoo
 
-LAMBDAS = (0, 1e-5, 1e-4, 1e-3, 6.25e-3, 1.25e-2, 2.5e-2, 5e-2, "auto")
+LAMBDAS = (0, 1e-5, 1e-4, 1e-3, 6.25e-3, 1.25e-2, 2.5e-2, 5e-2, "auto", "bisect")
 NOISE = 0.2
 """Standard deviation of what makes a photo's class less certain."""
 FEATURES = 3072
@@ -137,8 +151,7 @@ def draw_differences(path, rows):
 
 def draw_sparsity(path, images, labels, records):
     """Draw the maps for each lambda1 with the share of their pixels that are zero."""
-    size = (1.75 * (1 + len(records)), 2.15 * len(images))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure((1.75 * (1 + len(records)), 2.15 * len(images)), layout="constrained")
     for i, row in enumerate(figure.subplots(len(images), 1 + len(records), squeeze=False)):
         row[0].imshow(images[i])
         row[0].set_title(labels[i], size=9, parse_math=False)
@@ -146,17 +159,18 @@ def draw_sparsity(path, images, labels, records):
         for axes, (name, record) in zip(row[1:], records.items(), strict=True):
             plot.draw_map(record.attributions[i], sign="positive", axes=axes)
             value, zero = (record.numbers[n][i] for n in ("lambda1", "sparsity"))
-            auto = "auto: " if name == "auto" else ""
-            axes.set_title(f"{auto}λ1 = {value:.3g}\n{100 * zero:.2f} % zero", size=9)
+            found = f"{name}: " if isinstance(name, str) else ""
+            axes.set_title(f"{found}λ1 = {value:.3g}\n{100 * zero:.2f} % zero", size=9)
     figure.savefig(path, dpi=150)
 
 
 def methods(model, caso, samples, units):
     """Give title -> explainer, all of them of inputs in 0..1."""
+    options = {"lambda1": "bisect", **units}
     return {
         "CASO": caso,
-        f"smooth CASO ({samples})": tfxai.caso(model, samples=samples, **units),
-        "CAFO": tfxai.cafo(model, **units),
+        f"smooth CASO ({samples})": tfxai.caso(model, samples=samples, **options),
+        "CAFO": tfxai.cafo(model, **options),
         "gradient": tfxai.gradient(caso.model),
         "SmoothGrad": tfxai.smoothgrad(caso.model),
         "IG": tfxai.integrated_gradients(caso.model),
@@ -211,7 +225,7 @@ def report_photos(out, count, samples):
     images = images[chosen]
     records = {value: caso.explain(images, verbose=0) for value, caso in casos.items()}
     draw_sparsity(out / "caso_sparsity.png", images, labels, records)
-    explainers = methods(model, casos["auto"], samples, units)
+    explainers = methods(model, casos["bisect"], samples, units)
     maps = {n: list(e.explain(images, verbose=0).attributions) for n, e in explainers.items()}
     figure = plot.panel(images, maps, labels=labels, signs="positive")
     figure.savefig(out / "caso_methods.png", dpi=120)
