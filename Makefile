@@ -27,6 +27,7 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/pattern_fit.py
 	$(BIN)/python examples/benchmarks/sampling_error.py
 	$(BIN)/python examples/benchmarks/noise_on_weights.py
+	$(BIN)/python examples/benchmarks/caso.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
