@@ -72,7 +72,7 @@ ULP = {"rtol": 1e-4, "atol": 1e-6}
 
 VARIANTS = {
     *("gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"),
-    *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input"),
+    *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input", "smoothed_eg"),
 }
 """What is saved in a way of its own, and executed like others."""
 ALIKE = {"blur", "deconvnet", "smoothgrad_squared", "smoothed_ig"}
@@ -153,12 +153,11 @@ def test_a_map_does_not_depend_on_the_batch_that_it_came_in(method, cnn, images)
 
 def test_a_map_does_not_depend_on_the_memory_budget(method, cnn, images, monkeypatch):
     expected = method(cnn).explain(images, verbose=0, seed=4)
-    for budget in (1, 40_000):
-        monkeypatch.setattr("tfxai.runner.MEMORY_BUDGET", budget)
-        record = method(cnn).explain(images, verbose=0, seed=4)
-        np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
-        for name, value in expected.numbers.items():
-            np.testing.assert_allclose(record.numbers[name], value, rtol=2e-3, atol=1e-4)
+    monkeypatch.setattr("tfxai.runner.MEMORY_BUDGET", 1)
+    record = method(cnn).explain(images, verbose=0, seed=4)
+    np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
+    for name, value in expected.numbers.items():
+        np.testing.assert_allclose(record.numbers[name], value, rtol=2e-3, atol=1e-4)
 
 
 PRECISE = (
@@ -202,7 +201,7 @@ def test_integers_are_cast(method, cnn):
     np.testing.assert_array_equal(explainer(pixels), explainer(pixels.astype("float32")))
 
 
-@pytest.mark.parametrize("name", ["gradient", "integrated_gradients", "noisegrad"])
+@pytest.mark.parametrize("name", ["gradient", "noisegrad"])
 def test_several_inputs_keep_their_structure_everywhere(name, tmp_path):
     model = two_inputs()
     random = np.random.default_rng(0)
@@ -265,8 +264,7 @@ def test_a_subclassed_model_takes_images_of_any_size(method, images):
     model = Subclassed()
     explainer = method(model)
     assert explainer(images).shape == images.shape
-    of_one_size = ("expected_gradients", "smoothed_eg")
-    if method not in [METHODS[name] for name in of_one_size]:
+    if method is not METHODS["expected_gradients"]:  # its references have one size
         assert explainer(np.ones((2, 9, 10, 3))).shape == (2, 9, 10, 3)
 
 
