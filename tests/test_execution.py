@@ -73,6 +73,7 @@ ULP = {"rtol": 1e-4, "atol": 1e-6}
 VARIANTS = {
     *("gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"),
     *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input", "smoothed_eg"),
+    *("pattern_guided", "noisy_patterns"),
 }
 """What is saved in a way of its own, and executed like others."""
 ALIKE = {"blur", "deconvnet", "smoothgrad_squared", "smoothed_ig"}
