@@ -49,6 +49,22 @@ def ratio(error: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.where(tf.equal(error, 0), tf.zeros_like(error), error / size)
 
 
+def where(which: tf.Tensor, one: Tensors, other: Tensors) -> Tensors:
+    """Choose between structures by booleans over their tensors' leading axes."""
+
+    def chosen(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        ones = [1] * (a.shape.rank - which.shape.rank)
+        return tf.where(tf.reshape(which, tf.concat([tf.shape(which), ones], 0)), a, b)
+
+    return tf.nest.map_structure(chosen, one, other)
+
+
+def cast(tensors: Tensors, dtype: tf.DType, structure: Tensors | None) -> Tensors:
+    """Give tensors in a type, and in another structure if there is one."""
+    flat = [tf.cast(x, dtype) for x in tf.nest.flatten(tensors)]
+    return tf.nest.pack_sequence_as(tensors if structure is None else structure, flat)
+
+
 def _row(x: tf.Tensor) -> tf.Tensor:
     features = x.shape[1:].num_elements()
     count = tf.reduce_prod(tf.shape(x)[1:]) if features is None else features

@@ -101,7 +101,7 @@ def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
     table = Table(Column("method", no_wrap=True), Column("photo", no_wrap=True), *_NUMBERS)
     for method, record in records.items():
         for i, photo in enumerate(photos):
-            if {"map_error", "residual"} & set(record.numbers):
+            if set(_NUMBERS["map error"]) & set(record.numbers):
                 cells = (
                     [f"{record.numbers[key][i]:.3g}" for key in keys if key in record.numbers]
                     for keys in _NUMBERS.values()

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai import batch
 from tfxai.hessian.factors import Factor
 
 Products = Callable[[tf.Tensor], tf.Tensor]
@@ -129,7 +130,7 @@ def fista(
         after = step(problem, ahead, products(ahead), length)
         now = Solution(after, error(problem, ahead, after), tf.fill(tf.shape(going), k + 1))
         before = tf.where(going[..., None], found.delta, before)
-        found = _chosen(going, now, found)
+        found = batch.where(going, now, found)
         return k + 1, going & (found.residual > tolerance), before, found
 
     return _iterated(problem, start, advance, max_iterations)
@@ -179,7 +180,7 @@ def backtracking(
         safe = error(problem, ahead, step(problem, ahead, along, 1 / problem.m))
         now = Solution(after, safe, tf.fill(tf.shape(going), k + 1))
         before = tf.where(going[..., None], found.delta, before)
-        found = _chosen(going, now, found)
+        found = batch.where(going, now, found)
         return k + 1, going & (found.residual > tolerance), before, found
 
     return _iterated(problem, start, advance, max_iterations)
@@ -198,12 +199,3 @@ def _iterated(
         parallel_iterations=1,
     )
     return found
-
-
-def _chosen(going: tf.Tensor, now: Solution, before: Solution) -> Solution:
-    """Give what is new for the problems that go on, and leave the others."""
-    return Solution(
-        tf.where(going[..., None], now.delta, before.delta),
-        tf.where(going, now.residual, before.residual),
-        tf.where(going, now.iterations, before.iterations),
-    )

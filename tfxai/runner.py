@@ -60,9 +60,7 @@ class Runner:
 
     def cast(self, inputs: Tensors) -> Tensors:
         """Give inputs in the runner's type and the structure that the model declares."""
-        specs = graph.declared_inputs(self.model)
-        flat = [tf.cast(x, self.dtype) for x in tf.nest.flatten(inputs)]
-        return tf.nest.pack_sequence_as(inputs if specs is None else specs, flat)
+        return batch.cast(inputs, self.dtype, graph.declared_inputs(self.model))
 
     def anatomy(self, inputs: Tensors) -> heads.Anatomy:
         """Look at the model; once, on the first (cast) inputs that are seen."""

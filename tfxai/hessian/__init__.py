@@ -18,6 +18,7 @@ from tfxai.hessian import factors, power, products
 from tfxai.hessian.classes import by_classes
 from tfxai.hessian.examples import Examples
 from tfxai.hessian.lanczos import by_lanczos
+from tfxai.hessian.power import Eigenvalue
 from tfxai.types import Classifier, Tensors
 
 MODES = ("reverse", "forward", "gauss_newton")
@@ -37,19 +38,6 @@ class Factor(NamedTuple):
     """How many vectors were sent through the network, ``[B]``."""
     kind: str
     """"classes" or "krylov"."""
-
-
-class TopEigenvalue(NamedTuple):
-    """What power iteration finds."""
-
-    value: np.ndarray
-    """``[B]``."""
-    vector: Tensors
-    """Of the inputs' structure, of unit length."""
-    residual: np.ndarray
-    """\\|H v - value v\\|: an eigenvalue is no further away, ``[B]``."""
-    iterations: np.ndarray
-    """``[B]``."""
 
 
 def product(
@@ -115,7 +103,7 @@ def top_eigenvalue(
     tolerance: float = 1e-3,
     max_iterations: int = 1000,
     seed: int = 0,
-) -> TopEigenvalue:
+) -> Eigenvalue:
     """Find the largest eigenvalue of each example's Hessian by power iteration.
 
     Args:
@@ -128,7 +116,7 @@ def top_eigenvalue(
         seed: of the vector to begin with.
 
     Returns:
-        A `TopEigenvalue`.
+        An `Eigenvalue`, of numpy arrays.
 
     Raises:
         TypeError, ValueError: as in `product`; a tolerance or number out of range.
@@ -149,17 +137,14 @@ def top_eigenvalue(
     given = Examples(model, inputs, targets)
     seed = checks.seed(seed)
 
-    def search(inputs: Tensors, targets: tf.Tensor) -> power.Eigenvalue:
+    def search(inputs: Tensors, targets: tf.Tensor) -> Eigenvalue:
         by = products.exact(products.local(given.classifier, inputs, targets))
         rows = batch.rows(inputs)
-        start = tf.random.stateless_uniform(tf.shape(rows)[1:], seed, -0.5, 0.5, rows.dtype)
-        start = tf.zeros_like(rows) + start
+        start = power.start_like(rows, seed)
         return power.top_eigenvalue(by, start, tolerance=tolerance, max_iterations=max_iterations)
 
     value, vector, residual, iterations = given.run(search)
-    return TopEigenvalue(
-        value.numpy(), given.structured(vector), residual.numpy(), iterations.numpy()
-    )
+    return Eigenvalue(value.numpy(), given.structured(vector), residual.numpy(), iterations.numpy())
 
 
 def factor(

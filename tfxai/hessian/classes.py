@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfxai import batch
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import Factor, eigen
 from tfxai.hessian.products import Local, pulled_back
 from tfxai.types import Classifier
 
@@ -87,8 +87,6 @@ def _diagonal(vectors: tf.Tensor, rank: int) -> tuple[tf.Tensor, tf.Tensor]:
 
     They come from the small matrix of inner products, C = B^T B.
     """
-    inner = tf.matmul(vectors, vectors, transpose_b=True)
-    values, mixing = tf.linalg.eigh(tf.cast(inner, tf.float64))
-    values = tf.cast(tf.maximum(values[:, ::-1][:, :rank], 0), vectors.dtype)
-    mixing = tf.cast(mixing[:, :, ::-1][:, :, :rank], vectors.dtype)
-    return values, tf.matmul(mixing, vectors, transpose_a=True)
+    values, mixing = eigen(tf.matmul(vectors, vectors, transpose_b=True))
+    kept = tf.maximum(values[:, :rank], 0)
+    return kept, tf.matmul(mixing[:, :, :rank], vectors, transpose_a=True)

@@ -27,12 +27,10 @@ class Examples:
         specs = graph.declared_inputs(checks.model(model))
         checks.inputs(inputs, specs)
         self.dtype = graph.float_type(model)
-        cast = [tf.cast(x, self.dtype) for x in tf.nest.flatten(inputs)]
-        self.inputs = tf.nest.pack_sequence_as(inputs if specs is None else specs, cast)
-        one = tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), cast)
-        anatomy = heads.inspect(model, tf.nest.pack_sequence_as(self.inputs, one))
-        chosen = checks.targets(targets, len(cast[0]), anatomy.units, None)
-        self.targets = tf.constant(chosen)
+        self.inputs = batch.cast(inputs, self.dtype, specs)
+        units = heads.inspect(model, any_batch(self.inputs)).units
+        count = len(tf.nest.flatten(self.inputs)[0])
+        self.targets = tf.constant(checks.targets(targets, count, units, None))
         self.classifier = heads.classifier(model)
 
     def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:

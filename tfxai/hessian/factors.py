@@ -41,6 +41,16 @@ class Factor(NamedTuple):
         return tf.minimum(tf.reduce_min(self.eigenvalues, 1), 0)
 
 
+def eigen(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give the eigenvalues of symmetric matrices, the largest first, and eigenvectors as columns.
+
+    They are computed in float64: the matrices are small.
+    """
+    values, vectors = tf.linalg.eigh(tf.cast(matrices, tf.float64))
+    ordered = values[:, ::-1], vectors[:, :, ::-1]
+    return tf.cast(ordered[0], matrices.dtype), tf.cast(ordered[1], matrices.dtype)
+
+
 def cheaper(at: Local) -> str:
     """Say which factor of a Hessian costs less, "classes" or "krylov"."""
     few = (at.logits.shape[1] or FEW_CLASSES + 1) <= FEW_CLASSES

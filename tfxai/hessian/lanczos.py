@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import Factor, eigen
 from tfxai.hessian.products import Product
 
 _TOP = 0.05
@@ -99,9 +99,7 @@ def by_lanczos(
         parallel_iterations=1,
     )
     basis = last.basis[:, :j]
-    values, mixing = tf.linalg.eigh(tf.cast(last.t[:, :j, :j], tf.float64))
-    values = tf.cast(values[:, ::-1], start.dtype)
-    mixing = tf.cast(mixing[:, :, ::-1], start.dtype)
+    values, mixing = eigen(last.t[:, :j, :j])
     vectors = tf.matmul(mixing, basis, transpose_a=True) * tf.sqrt(tf.abs(values))[:, :, None]
     used = tf.reduce_sum(tf.cast(tf.norm(basis, axis=2) > 0, tf.int32), 1)
     return Factor(values, vectors, used)
@@ -115,8 +113,7 @@ def _at(row: tf.Tensor, column: tf.Tensor, rank: int, values: tf.Tensor) -> tf.T
 
 def _share_of_top(t: tf.Tensor, j: tf.Tensor) -> tf.Tensor:
     """Give how much the j-th basis vector has of the largest eigenvector, ``[B]``."""
-    _, mixing = tf.linalg.eigh(tf.cast(t, tf.float64))
-    return tf.cast(tf.abs(mixing[:, j, -1]), t.dtype)
+    return tf.abs(eigen(t)[1][:, j, 0])
 
 
 def _orthogonal(w: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai import batch
 from tfxai.hessian.products import Product
 
 
@@ -15,11 +16,17 @@ class Eigenvalue(NamedTuple):
     value: tf.Tensor
     """The Rayleigh quotient v . H v, ``[B]``."""
     vector: tf.Tensor
-    """v, of unit length, ``[B, F]``."""
+    """v, of unit length, ``[B, F]``; outside this file of the inputs' structure."""
     residual: tf.Tensor
     """\\|H v - value v\\|: an eigenvalue is no further away, ``[B]``."""
     iterations: tf.Tensor
     """``[B]``."""
+
+
+def start_like(rows: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Give one vector for all examples ``[B, F]``, uniform in (-1/2, 1/2)."""
+    drawn = tf.random.stateless_uniform(tf.shape(rows)[1:], seed, -0.5, 0.5, rows.dtype)
+    return tf.zeros_like(rows) + drawn
 
 
 def top_eigenvalue(
@@ -48,7 +55,7 @@ def top_eigenvalue(
         )
 
     other = tf.cond(tf.reduce_any(other_sign), shifted, lambda: largest)
-    return _chosen(other_sign, other, largest)
+    return batch.where(other_sign, other, largest)
 
 
 def _largest_in_size(
@@ -59,7 +66,7 @@ def _largest_in_size(
         value = tf.reduce_sum(v * w, 1)
         residual = tf.norm(w - value[:, None] * v, axis=1)
         now = Eigenvalue(value, v, residual, tf.fill(tf.shape(value), k + 1))
-        found = _chosen(going, now, found)
+        found = batch.where(going, now, found)
         unit = tf.math.divide_no_nan(w, tf.norm(w, axis=1, keepdims=True))
         return k + 1, going & (residual > tolerance * tf.abs(value)), unit, found
 
@@ -74,12 +81,3 @@ def _largest_in_size(
         parallel_iterations=1,
     )
     return found
-
-
-def _chosen(which: tf.Tensor, one: Eigenvalue, other: Eigenvalue) -> Eigenvalue:
-    return Eigenvalue(
-        *(
-            tf.where(which if a.shape.rank == 1 else which[:, None], a, b)
-            for a, b in zip(one, other, strict=True)
-        )
-    )

@@ -17,7 +17,14 @@ from tfxai.explainer import Explainer
 from tfxai.hessian import products
 from tfxai.methods.group_features import checked, explainer_of, lambda1_of, loss_of, measured
 from tfxai.methods.sampled import NOISE_LEVEL
-from tfxai.methods.second_order import Refined, Solver, factored, refined, through_network
+from tfxai.methods.second_order import (
+    Refined,
+    Solver,
+    factored,
+    lambda2_of,
+    refined,
+    through_network,
+)
 from tfxai.methods.sparsity import HALVINGS
 from tfxai.preprocessing import preprocessed
 from tfxai.proximal import Problem, Solution
@@ -194,7 +201,7 @@ def caso(
             else:
                 curvature = factored(*given, kind=hessian, rank=rank, margin=margin)
             top, lowest = curvature.top[:, None], curvature.lowest[:, None]
-            weight = _above_half(top, lambda2, margin)
+            weight = lambda2_of(top, lambda2, margin)
 
             def solve(lambda1: tf.Tensor) -> tuple[Problem, Solution]:
                 problem = Problem(linear[:, None], lambda1, weight, top, lowest)
@@ -239,18 +246,4 @@ def caso(
             "tolerance": tolerance,
             "max_iterations": max_iterations,
         },
-    )
-
-
-def _above_half(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
-    """Give lambda2 ``[B, 1]``; when it runs, refuse one that is not above L / 2."""
-    if lambda2 is None:
-        return top / 2 + margin
-    given = tf.fill(tf.shape(top), tf.constant(lambda2, top.dtype))
-    return checks.required(
-        given,
-        2 * given > top,
-        f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
-        "L / 2, or no change raises the loss most; for these examples L / 2 is",
-        top[:, 0] / 2,
     )

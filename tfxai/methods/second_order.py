@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import checks, proximal
+from tfxai import batch, checks, proximal
 from tfxai.hessian import factors, power, products
 from tfxai.hessian.classes import by_classes
 from tfxai.hessian.factors import Factor
@@ -152,10 +152,9 @@ def through_network(
         return tf.reshape(loss.hessian(there, seed)(flat), tf.shape(vectors))
 
     def top(product: Product) -> tf.Tensor:
-        drawn = tf.random.stateless_uniform(tf.shape(linear)[1:], seed, -0.5, 0.5, linear.dtype)
         return power.top_eigenvalue(
             product,
-            tf.zeros_like(linear) + drawn,
+            power.start_like(linear, seed),
             tolerance=POWER_TOLERANCE,
             max_iterations=POWER_ITERATIONS,
         ).value
@@ -165,6 +164,20 @@ def through_network(
     if at.curved is not None:
         below = tf.minimum(above - top(lambda v: above[:, None] * v - network(v)), 0)
     return Curvature(several, above, below, None)
+
+
+def lambda2_of(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
+    """Give lambda2 ``[B, 1]``; when it runs, refuse one that is not above L / 2."""
+    if lambda2 is None:
+        return top / 2 + margin
+    given = tf.fill(tf.shape(top), tf.constant(lambda2, top.dtype))
+    return checks.required(
+        given,
+        2 * given > top,
+        f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
+        "L / 2, or no change raises the loss most; for these examples L / 2 is",
+        top[:, 0] / 2,
+    )
 
 
 class Refined(NamedTuple):
@@ -200,11 +213,7 @@ def refined(
         after = proximal.step(problem, delta, along, 1 / problem.m)
         residual = proximal.error(problem, delta, after)
         better = going & ~(residual >= best.residual)
-        best = Refined(
-            tf.where(better[..., None], delta, best.delta),
-            tf.where(better[..., None], along, best.along),
-            tf.where(better, residual, best.residual),
-        )
+        best = batch.where(better, Refined(delta, along, residual), best)
         missing = best.along - curvature.products(best.delta)
         corrected = problem._replace(linear=problem.linear + missing)
         again = solver(curvature, corrected, best.delta).delta

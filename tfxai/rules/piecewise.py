@@ -18,6 +18,8 @@ PIECEWISE_LINEAR = {
     *("Select", "SelectV2"),
 }
 """Operations whose ordinary gradient a rule may leave as it is."""
+_UNKNOWN_TO_RULES = {"Abs", "ResizeBicubic"}
+"""Piecewise linear too, but no rule has been tried on them."""
 _IN_ONE_ARGUMENT = {*KERNELS, "Einsum", "Mul", "RealDiv"}
 """Operations that are linear in one of their inputs, but not in several together."""
 
@@ -35,4 +37,4 @@ def _is_piecewise_linear(step: Step) -> bool:
         return step.data == (0,)
     if step.first.type in _IN_ONE_ARGUMENT:
         return len(step.data) == 1
-    return step.first.type in PIECEWISE_LINEAR | {"Abs", "ResizeBicubic"}
+    return step.first.type in PIECEWISE_LINEAR or step.first.type in _UNKNOWN_TO_RULES
