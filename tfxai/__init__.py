@@ -13,13 +13,17 @@ from tfxai.methods.expected_gradients import expected_gradients
 from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
 from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
 from tfxai.methods.guided_backprop import deconvnet, guided_backprop
+from tfxai.methods.igos import igos
 from tfxai.methods.integrated_gradients import integrated_gradients
+from tfxai.methods.meaningful_perturbation import meaningful_perturbation
 from tfxai.methods.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
+from tfxai.methods.occlusion import occlusion
 from tfxai.methods.pattern import (
     pattern_attribution,
     pattern_guided_integrated_gradients,
     pattern_net,
 )
+from tfxai.methods.rise import rise
 from tfxai.methods.smoothing import smoothgrad, smoothgrad_squared, vargrad
 from tfxai.patterns import Patterns
 
@@ -46,17 +50,21 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "hessian",
+    "igos",
     "inherent_noise",
     "integrated_gradients",
     "kernels",
     "logits",
+    "meaningful_perturbation",
     "metrics",
     "noisegrad",
+    "occlusion",
     "pattern_attribution",
     "pattern_guided_integrated_gradients",
     "pattern_net",
     "quadrature",
     "random_attribution",
+    "rise",
     "scores",
     "smoothgrad",
     "smoothgrad_squared",

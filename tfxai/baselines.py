@@ -14,7 +14,7 @@ from tfxai.types import Tensors
 Baseline = Callable[[Tensors], Tensors]
 """Maps inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R of them for each example."""
 
-NAMES = ("black", "white", "blur")
+NAMES = ("black", "white", "blur", "mean", "noise")
 BLUR_SHARE = 51 / 224
 """Kernel size over image side, from the 51 of 224 pixels of METHODS 5.4."""
 
@@ -24,8 +24,10 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
 
     Args:
         value: a number; an array of one example's shape; a batch of references ``[R, ...]``;
-            ``"black"`` or ``"white"`` (the ends of `bounds`); ``"blur"`` (images only); for a
-            model with several inputs also a structure like theirs of numbers and arrays.
+            ``"black"`` or ``"white"`` (the ends of `bounds`); for images also ``"blur"``,
+            ``"mean"`` (each channel's own) or ``"noise"`` (normal, with each channel's mean and
+            spread, always the same draw); for a model with several inputs also a structure like
+            theirs of numbers and arrays.
         bounds: smallest and largest value of an input, scalars or per channel.
 
     Raises:
@@ -66,20 +68,42 @@ def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
     """
     offsets = np.arange(size) - size // 2
     taps = np.exp(-(offsets**2) / (2 * sigma**2))
-    channels = images.shape[-1]
-    kernel = tf.constant(taps / taps.sum(), images.dtype)[:, None, None, None]
-    kernel = tf.tile(kernel, [1, 1, channels, 1])
     half = size // 2
     padded = tf.pad(images, [[0, 0], [half, half], [half, half], [0, 0]], "REFLECT")
-    rows = tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")
-    return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID")
+    return _convolved(padded, taps / taps.sum(), "VALID")
+
+
+def rise_blur(images: tf.Tensor) -> tf.Tensor:
+    """Give images as RISE's insertion begins with them, slightly blurred, ``[1, B, H, W, C]``.
+
+    Its 11 x 11 kernel is a Gaussian filter's answer (sigma 5) to an impulse in an image of that
+    size, whose borders mirror; beyond the photo there is zero (METHODS 5.6).
+
+    Example:
+        >>> rise_blur(tf.ones([2, 30, 30, 3])).shape
+        TensorShape([1, 2, 30, 30, 3])
+    """
+    offsets = np.arange(-20, 21)
+    gaussian = np.exp(-(offsets**2) / (2 * 5.0**2))
+    seen = (np.arange(11)[:, None] + offsets) % 22
+    hits = np.where(seen < 11, seen, 21 - seen) == 5
+    return _convolved(images, hits @ gaussian / gaussian.sum(), "SAME")[None]
+
+
+def _convolved(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
+    """Convolve rows and columns of each channel."""
+    kernel = tf.constant(taps, images.dtype)[:, None, None, None]
+    kernel = tf.tile(kernel, [1, 1, images.shape[-1], 1])
+    rows = tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], padding)
+    return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], padding)
 
 
 def _named(name: str, bounds: tuple[Any, Any] | None) -> Baseline:
     if name not in NAMES:
         raise ValueError(f"baseline={name!r}: expected a number, an array, or one of {_listed()}")
-    if name == "blur":
-        return lambda inputs: tf.nest.map_structure(_blurred, inputs)
+    of_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
+    if of_image is not None:
+        return lambda inputs: tf.nest.map_structure(of_image, inputs)
     if bounds is None:
         raise ValueError(
             f"baseline={name!r} needs bounds=(smallest, largest), the range of the inputs after "
@@ -95,6 +119,19 @@ def _blurred(x: tf.Tensor) -> tf.Tensor:
         )
     size = 2 * max(1, int(min(x.shape[1:3]) * BLUR_SHARE / 2)) + 1
     return blur(x, size=size, sigma=float(size - 1))[None]
+
+
+def _mean_colour(x: tf.Tensor) -> tf.Tensor:
+    if x.shape.rank != 4:
+        raise ValueError(f"baseline='mean' needs images [B, H, W, C], got {x.shape}")
+    return tf.reduce_mean(x, (1, 2), keepdims=True)[None]
+
+
+def _noise(x: tf.Tensor) -> tf.Tensor:
+    """Give noise that all images share but for its mean and spread."""
+    mean = _mean_colour(x)
+    spread = tf.math.reduce_std(x, (1, 2), keepdims=True)
+    return mean + spread * tf.random.stateless_normal(tf.shape(x)[1:], [0, 0], dtype=x.dtype)
 
 
 def _references(value: np.ndarray, x: tf.Tensor) -> tf.Tensor:

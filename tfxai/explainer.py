@@ -155,7 +155,11 @@ class Explainer(keras.Model):
             start = part.stop
             if progress is not None:
                 progress.update(start)
-        return join(parts)
+        record = join(parts)
+        if self.method.warn is not None:
+            for message in self.method.warn(record.scores, record.numbers):
+                warnings.warn(f"{self.name}: {message}", stacklevel=2)
+        return record
 
     def rule_report(self, inputs: Tensors | None = None) -> Report:
         """List the operations of the model whose gradient this method replaces, and how.

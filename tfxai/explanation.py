@@ -60,6 +60,17 @@ class Explanation:
         """The targets by name, or as text."""
         return [self.names[t] if self.names else str(t) for t in self.targets]
 
+    @property
+    def mask(self) -> np.ndarray:
+        """The mask itself, ``[B, h, w, 1]``, of a method that optimises one.
+
+        Raises:
+            AttributeError: the method has none.
+        """
+        if "mask" not in self.numbers:
+            raise AttributeError(f"{self.settings['method']} has no mask")
+        return self.numbers["mask"]
+
     def save(self, path: str | PathLike[str]) -> Path:
         """Write all but `inputs` to one .npz file, which numpy reads without pickle."""
         path = Path(path)

@@ -171,6 +171,31 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
     return figure
 
 
+def curve(found: Any, *, axes: Axes | None = None) -> Axes:
+    """Draw a metric's `Curve`: each image's line, thin, and their mean."""
+    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
+    colour = {"deletion": "tab:red", "insertion": "tab:blue"}.get(found.name, "black")
+    for row in found.scores if len(found.scores) > 1 else ():
+        axes.plot(found.fractions, row, color=colour, alpha=0.25, linewidth=0.8)
+    label = f"{found.name} {found.auc.mean():.3f}"
+    axes.plot(found.fractions, found.scores.mean(0), color=colour, linewidth=1.8, label=label)
+    axes.set_xlabel("share of the pixels")
+    axes.set_ylabel("score")
+    axes.set_xlim(0, 1)
+    axes.legend(frameon=False, fontsize=9)
+    return axes
+
+
+def curves(found: Any, *, axes: Axes | None = None) -> Axes:
+    """Draw the mean `Curves` of deletion and insertion, and the area between them."""
+    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
+    deleted, inserted = found.deletion, found.insertion
+    between = (deleted.scores.mean(0), inserted.scores.mean(0))
+    axes.fill_between(deleted.fractions, *between, color="tab:blue", alpha=0.12, linewidth=0)
+    curve(deleted, axes=axes)
+    return curve(inserted, axes=axes)
+
+
 def displayable(image: np.ndarray) -> np.ndarray:
     """Bring an image of any range to [0, 1]: 0..255 and 0..1 as they are, others by their ends."""
     image = np.asarray(image, np.float64)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
@@ -38,6 +39,8 @@ class Method(NamedTuple):
     """Inputs -> arrays of its maps' shapes; None if these are the inputs'."""
     check: Callable[[Tensors], None] | None = None
     """Raises a ValueError for (concrete) inputs that the method cannot explain."""
+    warn: Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None = None
+    """A record's scores and numbers -> what its reader is to be warned of."""
 
 
 class Runner:
@@ -56,7 +59,7 @@ class Runner:
         self.memory = MEMORY_BUDGET
         self._scored = traced(heads.scored(model, method.score))
         self._anatomy: heads.Anatomy | None = None
-        self._graphs: dict[str, Callable] = {}
+        self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
         """Give inputs in the runner's type and the structure that the model declares."""
@@ -86,7 +89,7 @@ class Runner:
                 "targets=None: the model has no [batch, classes] output to predict a class from; "
                 "pass targets, or 0 if your score ignores them"
             )
-        return self._graph("predict", lambda x: _predicted(self.model, x), 1)(inputs)
+        return self._graph("predict", lambda x: _predicted(self.model, x), 1, inputs)(inputs)
 
     def attribute(self, inputs: Tensors) -> Callable[..., Tensors]:
         """Give the attribution, traced for inputs like these."""
@@ -94,7 +97,8 @@ class Runner:
         def attributions(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
             return self._measured(inputs, targets, seed).attributions
 
-        return self._graph("attribute", in_batches(attributions, self.examples_at_once(inputs)), 3)
+        batched = in_batches(attributions, self.examples_at_once(inputs))
+        return self._graph("attribute", batched, 3, inputs)
 
     def measure(self, inputs: Tensors) -> Callable[..., tuple[Measured, tf.Tensor]]:
         """Give the measurement and the scores, traced for inputs like these."""
@@ -102,7 +106,8 @@ class Runner:
         def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
             return self._measured(inputs, targets, seed), self._scored(inputs, targets)
 
-        return self._graph("measure", in_batches(measured, self.examples_at_once(inputs)), 3)
+        batched = in_batches(measured, self.examples_at_once(inputs))
+        return self._graph("measure", batched, 3, inputs)
 
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""
@@ -130,23 +135,20 @@ class Runner:
     def _measured(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
         return self.method.build(self.rows(inputs))(inputs, targets, seed)
 
-    def _graph(self, name: str, function: Callable, arguments: int) -> Callable:
+    def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
         """Trace a function of (inputs, targets, seed) once, for any batch, target and seed.
 
         A model that declares no inputs is traced again for inputs of another shape.
         """
-        if name not in self._graphs:
-            declared = graph.declared_inputs(self.model)
-            if declared is None:
-                self._graphs[name] = traced(function)
-            else:
-                free = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape, self.dtype), declared)
-                signature = [free, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
-                with tf.init_scope():
-                    self._graphs[name] = traced(function).get_concrete_function(
-                        *signature[:arguments]
-                    )
-        return self._graphs[name]
+        declared = graph.declared_inputs(self.model)
+        like = inputs if declared is None else declared
+        specs = self.specs(like)
+        key = (name, *(tuple(s.shape) for s in tf.nest.flatten(specs)))
+        if key not in self._graphs:
+            signature = [specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+            with tf.init_scope():
+                self._graphs[key] = traced(function).get_concrete_function(*signature[:arguments])
+        return self._graphs[key]
 
 
 def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:

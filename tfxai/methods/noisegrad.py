@@ -98,7 +98,9 @@ def noisegrad(
         evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
         return sampled(evaluate, aggregators.mean(), effort, rows=1, like=base.method.like)
 
-    method = base.method._replace(build=build, random=True, copies=base.method.copies + KEPT)
+    method = base.method._replace(
+        build=build, random=True, copies=base.method.copies + KEPT, warn=None
+    )
     options = {**effort._asdict(), **weights}
     return Explainer(of, method, builder=noisegrad, options=options)
 

@@ -48,6 +48,7 @@ def over_noisy_inputs(
         copies=base.method.copies + KEPT,
         evaluations=base.method.evaluations * together,
         check=check or base.method.check,
+        warn=None,
     )
     return Explainer(of, method, builder=builder, options=options)
 

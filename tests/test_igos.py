@@ -1,0 +1,355 @@
+"""I-GOS and the mask of Fong and Vedaldi against slow float64 loops (METHODS 5.1 to 5.4, 5.7)."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.conftest import small_cnn, two_inputs
+from tfxai import heads, masks, scores
+from tfxai.interpolation import align_corners
+from tfxai.methods import igos as igos_file
+from tfxai.methods.meaningful_perturbation import meaningful_perturbation
+from tfxai.total_gradient import Blended, Deletion
+
+LAMBDA1, LAMBDA2, STEPS, CLASS = 0.02, 0.5, 6, 2
+QUIET = {"noise": 0.0, "baseline": 0.0, "lambda1": LAMBDA1, "lambda2": LAMBDA2}
+
+
+@pytest.fixture
+def precise():
+    return small_cnn(policy="float64")
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(3).normal(size=(8, 8, 3))
+
+
+def slow_upsampled(mask, height, width):
+    """Bilinear interpolation with the corners of the mask on those of the image."""
+    large = np.zeros((height, width))
+    for i in range(height):
+        for j in range(width):
+            y = i * (mask.shape[0] - 1) / (height - 1)
+            x = j * (mask.shape[1] - 1) / (width - 1)
+            top, left = min(int(y), mask.shape[0] - 2), min(int(x), mask.shape[1] - 2)
+            a, b = y - top, x - left
+            large[i, j] = (
+                (1 - a) * (1 - b) * mask[top, left]
+                + (1 - a) * b * mask[top, left + 1]
+                + a * (1 - b) * mask[top + 1, left]
+                + a * b * mask[top + 1, left + 1]
+            )
+    return large
+
+
+def slow_probability(model, image, mask):
+    """f_c of an image whose other pixels are 0, for the network of `small_cnn`."""
+    kernel, bias, *dense = model.get_weights()
+    shown = image * slow_upsampled(mask, 8, 8)[..., None]
+    windows = np.lib.stride_tricks.sliding_window_view(shown, (3, 3), axis=(0, 1))
+    x = np.maximum(np.einsum("ijchw,hwck->ijk", windows, kernel) + bias, 0).ravel()
+    logits = np.maximum(x @ dense[0] + dense[1], 0) @ dense[2] + dense[3]
+    return np.exp(logits[CLASS]) / np.exp(logits).sum()
+
+
+def slow_regulariser(mask, power=2):
+    """g(M), METHODS 5.1."""
+    rows, columns = np.diff(mask, axis=0), np.diff(mask, axis=1)
+    variation = np.mean(np.abs(rows) ** power) + np.mean(np.abs(columns) ** power)
+    return LAMBDA1 * np.mean(np.abs(1 - mask)) + LAMBDA2 * variation
+
+
+def slow_gradient(function, mask, step=1e-6):
+    """Central differences; at M = 1 that of |1 - M| is 0, as its subgradient is."""
+    found = np.zeros_like(mask)
+    for at in np.ndindex(mask.shape):
+        up, down = mask.copy(), mask.copy()
+        up[at] += step
+        down[at] -= step
+        found[at] = (function(up) - function(down)) / (2 * step)
+    return found
+
+
+def slow_total_gradient(model, image, mask, steps):
+    """TG, METHODS 5.2, without noise."""
+
+    def mean_score(mask):
+        path = [slow_probability(model, image, s / steps * mask) for s in range(1, steps + 1)]
+        return np.mean(path)
+
+    return slow_gradient(mean_score, mask) + slow_gradient(slow_regulariser, mask)
+
+
+def slow_igos(model, image, size, steps, iterations, longest):
+    """Paper 004's algorithm as published, with the line search of METHODS 5.3."""
+    mask, trials, taken = np.ones(size), 0, []
+    objective = slow_probability(model, image, mask)
+    for _ in range(iterations):
+        gradient = slow_total_gradient(model, image, mask, steps)
+        alpha = longest
+        while alpha > 1e-5:
+            new = np.clip(mask - alpha * gradient, 0, 1)
+            value = slow_probability(model, image, new) + slow_regulariser(new)
+            trials += 1
+            if value <= objective - alpha * 1e-4 * np.sum(gradient**2):
+                break
+            alpha *= 0.2
+        else:
+            alpha = 1e-5
+            new = np.clip(mask - alpha * gradient, 0, 1)
+            value = slow_probability(model, image, new) + slow_regulariser(new)
+        mask, objective = new, value
+        taken.append(alpha if alpha > 1e-5 else 0)
+    return mask, objective, taken
+
+
+def test_the_upsampling_of_an_impulse_has_its_closed_form():
+    for size, cells in ((8, 4), (224, 28), (7, 7), (9, 2)):
+        for cell in range(cells):
+            impulse = np.eye(cells)[cell]
+            at = np.arange(size) * (cells - 1) / (size - 1)
+            tent = np.maximum(0, 1 - np.abs(at - cell))
+            np.testing.assert_allclose(align_corners(size, cells) @ impulse, tent, atol=1e-12)
+    np.testing.assert_array_equal(align_corners(5, 1), np.ones((5, 1)))
+
+
+def test_it_is_not_that_of_tensorflow():
+    """Which has the middles of cells at the middles of their pixels (METHODS 5.1)."""
+    impulse = np.zeros((1, 28, 28, 1))
+    impulse[0, 2, 25] = 1
+    ours = masks.large(tf.constant(impulse[..., 0]), tf.zeros([1, 224, 224, 3], tf.float64))
+    theirs = tf.image.resize(impulse, (224, 224)).numpy()
+    assert np.abs(ours - theirs).max() > 0.1
+
+
+def test_blending_follows_the_mask(image):
+    mask = np.random.default_rng(0).random((4, 3))
+    blended = masks.blend(*(tf.constant(x[None]) for x in (image, image + 2, mask)))[0]
+    up = slow_upsampled(mask, 8, 8)[..., None]
+    np.testing.assert_allclose(blended, image * up + (image + 2) * (1 - up), rtol=1e-12)
+
+
+@pytest.mark.parametrize("power", [2, 3])
+def test_the_regulariser(power):
+    some = np.random.default_rng(0).random((3, 5, 4))
+    found = masks.Regulariser(LAMBDA1, LAMBDA2, power)(tf.constant(some))
+    np.testing.assert_allclose(found, [slow_regulariser(m, power) for m in some], rtol=1e-12)
+    alone = tf.constant(some[:, :1, :1])
+    np.testing.assert_array_equal(masks.total_variation(alone, power), np.zeros(3))
+
+
+@pytest.mark.parametrize("size", [(5, 4), (1, 6), (1, 1)])
+def test_the_proximal_step_minimises_what_it_says(size):
+    random = np.random.default_rng(0)
+    values, alphas, lambda1 = (tf.constant(random.random(s)) for s in ((3, *size), 3, 3))
+    found = masks.proximal(values, alphas, lambda1, LAMBDA2)
+
+    def objective(there):
+        near = tf.reduce_sum((there - values) ** 2, (1, 2)) / 2
+        price = lambda1 * tf.reduce_mean(1 - there, (1, 2))
+        return near + alphas * (price + LAMBDA2 * masks.total_variation(there, 2))
+
+    with tf.GradientTape() as tape:
+        tape.watch(found)
+        value = objective(found)
+    np.testing.assert_allclose(tape.gradient(value, found), np.zeros_like(found), atol=1e-12)
+
+
+def test_the_total_gradient(precise, image):
+    mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
+    deletion = Deletion(heads.scored(precise, scores.probability), STEPS, 0.0, 4)
+    of = Blended(tf.constant(image[None]), tf.zeros([1, 8, 8, 3], tf.float64), tf.constant([CLASS]))
+    run = tf.function(lambda m: deletion.gradient(m, of, tf.constant([0, 0])))
+    gradient, mean_score = run(tf.constant(mask[None]))
+    expected = slow_total_gradient(precise, image, mask, STEPS)
+    of_price = slow_gradient(slow_regulariser, mask)
+    np.testing.assert_allclose(gradient[0] + of_price, expected, atol=1e-8)
+    path = [slow_probability(precise, image, s / STEPS * mask) for s in range(1, STEPS + 1)]
+    np.testing.assert_allclose(mean_score[0], np.mean(path), rtol=1e-9)
+    again = tf.function(lambda m: deletion.mean_score(m, of, tf.constant([0, 0])))
+    np.testing.assert_allclose(again(tf.constant(mask[None])), mean_score, rtol=1e-9)
+
+
+def test_the_published_algorithm_step_by_step(precise, image):
+    explainer = tfxai.igos(
+        precise,
+        resolution=4,
+        steps=STEPS,
+        iterations=4,
+        descent="gradient",
+        longest_step=200.0,
+        tolerance=None,
+        **QUIET,
+    )
+    record = explainer.explain(image[None], CLASS, verbose=0)
+    mask, objective, taken = slow_igos(precise, image, (4, 4), STEPS, 4, 200.0)
+    assert len(set(taken)) > 1
+    np.testing.assert_allclose(record.numbers["step_sizes"][0], taken, rtol=1e-6)
+    np.testing.assert_allclose(record.mask[0, ..., 0], mask, atol=1e-6)
+    np.testing.assert_allclose(record.numbers["objective"][0], objective, atol=1e-8)
+    probability = slow_probability(precise, image, mask)
+    np.testing.assert_allclose(record.numbers["deletion"][0], probability, atol=1e-8)
+    up = slow_upsampled(record.mask[0, ..., 0], 8, 8)
+    np.testing.assert_allclose(record.attributions[0, ..., 0], 1 - up, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("descent", "line_search"),
+    [("proximal", "single"), ("gradient", "single"), ("gradient", "averaged")],
+)
+def test_no_accepted_step_raises_the_objective(descent, line_search, cnn, images):
+    explainer = tfxai.igos(
+        cnn,
+        resolution=5,
+        lambda1=LAMBDA1,
+        lambda2=LAMBDA2,
+        steps=5,
+        iterations=6,
+        descent=descent,
+        line_search=line_search,
+        tolerance=None,
+    )
+    numbers = explainer.explain(images, verbose=0).numbers
+    before, after = np.moveaxis(numbers["objectives"], 2, 0)
+    accepted = numbers["step_sizes"] > 0
+    assert accepted.any()
+    assert (after[accepted] <= before[accepted]).all()
+    np.testing.assert_array_equal(numbers["fallbacks"], (~accepted).sum(1))
+    np.testing.assert_array_equal(numbers["iterations"], 6)
+    if line_search == "single":
+        np.testing.assert_allclose(after[:, -1], numbers["objective"], rtol=1e-4)
+        np.testing.assert_allclose(before[:, 1:], after[:, :-1], rtol=1e-4)
+
+
+def test_images_stop_one_by_one_and_alone_as_together(cnn, images):
+    explainer = tfxai.igos(cnn, resolution=4, lambda1=0.1, lambda2=1.0, steps=4, iterations=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        record = explainer.explain(images, verbose=0)
+        alone = [explainer.explain(x[None], verbose=0) for x in images]
+    assert len(set(record.numbers["iterations"])) > 1
+    for i, one in enumerate(alone):
+        np.testing.assert_allclose(one.mask[0], record.mask[i], atol=1e-4)
+        assert one.numbers["iterations"][0] == record.numbers["iterations"][i]
+        assert one.numbers["trials"][0] == record.numbers["trials"][i]
+    sizes = record.numbers["step_sizes"]
+    np.testing.assert_array_equal((~np.isnan(sizes)).sum(1), record.numbers["iterations"])
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """An explainer that is traced once."""
+    options = {"resolution": (4, 3), "lambda1": 0.01, "lambda2": 0.1, "steps": 4}
+    return tfxai.igos(small_cnn(), iterations=2, **options)
+
+
+def test_noise_comes_from_the_seed(quick, images):
+    first, again, other = (quick(images[:1], seed=s).numpy() for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not tfxai.igos(quick.model, noise=0.0).method.random
+
+
+def test_the_mask_is_kept_with_the_record(quick, images, tmp_path):
+    record = quick.explain(images, verbose=0)
+    assert record.mask.shape == (5, 4, 3, 1)
+    assert record.attributions.shape == (5, 8, 8, 1)
+    loaded = tfxai.Explanation.load(record.save(tmp_path / "record.npz"))
+    np.testing.assert_array_equal(loaded.mask, record.mask)
+    with pytest.raises(AttributeError, match="gradient has no mask"):
+        _ = tfxai.gradient(quick.model).explain(images, verbose=0).mask
+
+
+def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
+    """METHODS 5.3: / 10 at iteration int(T / 2), / 5 at int(T / 1.25)."""
+    options = {"resolution": 4, "lambda1": 50.0, "lambda2": 0.1, "steps": 4, "iterations": 10}
+    explainer = tfxai.igos(cnn, adapt_lambda1=True, **options)
+    with pytest.warns(UserWarning, match="hardly moved"):
+        numbers = explainer.explain(images[:2], verbose=0).numbers
+    np.testing.assert_allclose(numbers["lambda1"], 1.0)
+    np.testing.assert_array_equal(numbers["iterations"], 9)
+
+
+def test_presets_are_met_and_lie_between():
+    for cells, lambdas in igos_file.PRESETS.items():
+        np.testing.assert_allclose(igos_file._preset((cells, cells)), lambdas)
+    low, middle, high = (igos_file._preset((n, n))[1] for n in (28, 56, 112))
+    assert min(low, high) <= middle <= max(low, high)
+
+
+def test_a_weak_prediction_is_told(cnn, images):
+    sure = keras.Sequential([cnn, keras.layers.Lambda(lambda p: keras.ops.log(p) * 40)])
+    with pytest.warns(UserWarning, match=r"examples 0, 1.* below 0.01"):
+        tfxai.igos(sure, resolution=4, steps=2, iterations=1).explain(images[:2], 4, verbose=0)
+
+
+def slow_adam(model, image, iterations, rate):
+    """Kingma and Ba 2015, algorithm 1, with the mask clipped."""
+    mask, first, second = np.ones((4, 4)), 0, 0
+
+    def objective(mask):
+        return slow_probability(model, image, mask) + slow_regulariser(mask, power=3)
+
+    for t in range(1, iterations + 1):
+        gradient = slow_gradient(objective, mask)
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        step = first / (1 - 0.9**t) / (np.sqrt(second / (1 - 0.999**t)) + 1e-8)
+        mask = np.clip(mask - rate * step, 0, 1)
+    return mask, objective(mask)
+
+
+def test_meaningful_perturbation_step_by_step(precise, image):
+    explainer = meaningful_perturbation(
+        precise, resolution=4, iterations=6, learning_rate=0.07, **QUIET
+    )
+    record = explainer.explain(image[None], CLASS, verbose=0)
+    mask, objective = slow_adam(precise, image, 6, 0.07)
+    np.testing.assert_allclose(record.mask[0, ..., 0], mask, atol=1e-5)
+    np.testing.assert_allclose(record.numbers["objective"][0], objective, atol=1e-6)
+
+
+@pytest.mark.parametrize("builder", [tfxai.igos, meaningful_perturbation])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resolution": 9}, r"resolution=\(9, 9\): the images have \(8, 8\) pixels; .*8 or less"),
+        ({"resolution": 4, "baseline": np.ones((4, 4, 3))}, "baseline has shape"),
+        ({"resolution": 4, "baseline": np.ones((2, 8, 8, 3))}, "a batch of 2 references"),
+        ({"resolution": 4, "baseline": "black"}, "needs bounds"),
+        ({"resolution": (4, 4, 4)}, "a number or a pair"),
+        ({"resolution": 0}, "resolution=0: expected at least 1"),
+        ({"lambda1": -1}, "lambda1=-1: expected"),
+        ({"iterations": 0}, "iterations=0"),
+        ({"noise": -0.1}, "noise=-0.1"),
+    ],
+)
+def test_bad_options(builder, options, message, cnn, images):
+    with pytest.raises(ValueError, match=message):
+        builder(cnn, **options)(images)
+
+
+def test_bad_options_of_igos(cnn):
+    for options, message in (
+        ({"descent": "newton"}, "descent='newton'"),
+        ({"line_search": "wolfe"}, "line_search='wolfe'"),
+        ({"decay": 1.0}, "decay=1.0"),
+        ({"longest_step": 1e-6}, "longest_step=1e-06"),
+        ({"tolerance": 0}, "tolerance=0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tfxai.igos(cnn, **options)
+
+
+def test_only_images_of_a_known_size_can_be_masked():
+    rows = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    for builder in (tfxai.igos, tfxai.rise, tfxai.occlusion, meaningful_perturbation):
+        with pytest.raises(ValueError, match="needs images of a known size"):
+            builder(rows)(np.ones((1, 6)))
+        with pytest.raises(ValueError, match="a mask covers one input, but the model has 2"):
+            builder(two_inputs())({"image": np.ones((1, 6, 6, 1)), "row": np.ones((1, 4))}, 0)

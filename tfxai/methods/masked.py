@@ -1,0 +1,128 @@
+"""What the methods that cover parts of an image share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai import checks, masks
+from tfxai.baselines import Baseline
+from tfxai.total_gradient import Blended
+from tfxai.types import Measured, ScoredModel, Tensors
+
+LEAST_PROBABILITY = 0.01
+"""Below it, masks fail (paper 004, section 5)."""
+
+
+def resolution_of(value: Any, name: str = "resolution") -> tuple[int, int]:
+    """Give a number, or a pair (for rows, for columns), as a pair.
+
+    Raises:
+        TypeError, ValueError: neither, or less than 1.
+    """
+    pair = value if isinstance(value, tuple | list) else (value, value)
+    if len(pair) != 2:
+        raise ValueError(f"{name}={value!r}: expected a number or a pair (rows, columns)")
+    rows, columns = (checks.positive_integer(name, n) for n in pair)
+    return rows, columns
+
+
+def one_image(inputs: Tensors) -> tf.Tensor:
+    """Give the images ``[B, H, W, C]`` of a model with this one input.
+
+    Raises:
+        ValueError: several inputs, no images, or an unknown size.
+    """
+    flat = tf.nest.flatten(inputs)
+    if len(flat) > 1:
+        raise ValueError(f"a mask covers one input, but the model has {len(flat)}")
+    if flat[0].shape.rank != 4 or None in flat[0].shape[1:]:
+        raise ValueError(
+            f"a mask needs images of a known size [B, H, W, C], got {flat[0].shape}; put "
+            "keras.Input((height, width, channels)) in front of the model"
+        )
+    return flat[0]
+
+
+def blended(
+    inputs: Tensors, targets: tf.Tensor, baseline: Baseline, resolution: tuple[int, int]
+) -> Blended:
+    """Give images and their baseline images.
+
+    Raises:
+        ValueError: no images; a baseline of several; a resolution beyond the images'.
+    """
+    images = one_image(inputs)
+    size = tuple(images.shape[1:3])
+    if any(cells > pixels for cells, pixels in zip(resolution, size, strict=True)):
+        raise ValueError(
+            f"resolution={resolution}: the images have {size} pixels; pass resolution="
+            f"{min(size)} or less"
+        )
+    return Blended(images, one_reference(baseline, images), targets)
+
+
+def one_reference(baseline: Baseline, images: tf.Tensor) -> tf.Tensor:
+    """Give the baseline image of each image, ``[B, H, W, C]``.
+
+    Raises:
+        ValueError: the baseline is several.
+    """
+    references = baseline(images)
+    if references.shape[0] != 1:
+        raise ValueError(f"baseline is a batch of {references.shape[0]} references; pass one image")
+    return tf.broadcast_to(references[0], tf.shape(images))
+
+
+def scores_under(
+    forward: ScoredModel,
+    images: tf.Tensor,
+    references: tf.Tensor,
+    targets: tf.Tensor,
+    masks: tf.Tensor,
+) -> tf.Tensor:
+    """Score each image ``[B, H, W, C]`` under each of the masks ``[K, H, W]``: ``[K, B]``."""
+    shown = masks[:, None, :, :, None]
+    points = tf.reshape(references + shown * (images - references), [-1, *images.shape[1:]])
+    found = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
+    return tf.reshape(found, [tf.shape(masks)[0], tf.shape(images)[0]])
+
+
+def flat(masks: tf.Tensor) -> tf.Tensor:
+    """Give masks ``[K, H, W]`` as rows ``[K, H W]``."""
+    return tf.reshape(masks, [-1, masks.shape[1] * masks.shape[2]])
+
+
+def of_masks(found: tf.Tensor, images: tf.Tensor, numbers: dict[str, tf.Tensor]) -> Measured:
+    """Give masks ``[B, h, w]`` as heatmaps 1 - up(M), and themselves as a number."""
+    return Measured(1 - masks.large(found, images), {**numbers, "mask": found[..., None]})
+
+
+def one_map(inputs: Tensors) -> tf.Tensor:
+    """Give an array of the maps' shape, ``[B, H, W, 1]``."""
+    return tf.zeros_like(one_image(inputs)[..., :1])
+
+
+def unmoved(scores: np.ndarray, numbers: dict[str, np.ndarray]) -> list[str]:
+    """Say which predictions are too weak to lose, and which masks have not moved."""
+    messages = []
+    weak = np.flatnonzero(scores < LEAST_PROBABILITY)
+    if weak.size:
+        messages.append(
+            f"examples {_few(weak)} have the target with a probability below {LEAST_PROBABILITY}: "
+            "there is too little to delete for a mask to show what matters"
+        )
+    still = np.flatnonzero((numbers["mask"] > 1 - 1e-3).all((1, 2, 3)))
+    still = np.setdiff1d(still, weak)
+    if still.size:
+        messages.append(
+            f"the masks of examples {_few(still)} have hardly moved from 1: no change of them "
+            "lowers the probability by more than it costs; lower lambda1 and lambda2"
+        )
+    return messages
+
+
+def _few(indices: np.ndarray) -> str:
+    return ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
