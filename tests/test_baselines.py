@@ -41,6 +41,25 @@ def test_black_and_white_are_the_bounds():
     np.testing.assert_array_equal(np.broadcast_to(white, (1, 2, 12, 10, 3))[0, 1, 5, 5], [1, 2, 3])
 
 
+def test_mean_and_noise_have_each_channel_s_own():
+    mean = baseline("mean")(IMAGES)
+    np.testing.assert_allclose(mean[0, :, 0, 0], IMAGES.numpy().mean((1, 2)))
+    large = tf.constant(np.random.default_rng(0).normal(3, [1, 2, 4], (2, 90, 80, 3)))
+    noise = baseline("noise")(large)
+    assert noise.shape == (1, 2, 90, 80, 3)
+    spread = large.numpy().std((1, 2))
+    np.testing.assert_allclose(noise[0].numpy().mean((1, 2)), large.numpy().mean((1, 2)), atol=0.2)
+    np.testing.assert_allclose(noise[0].numpy().std((1, 2)), spread, rtol=0.05)
+    np.testing.assert_array_equal(baseline("noise")(large), noise)
+    np.testing.assert_allclose(baseline("noise")(large[1:])[0, 0], noise[0, 1])
+
+
+@pytest.mark.parametrize("name", ["blur", "mean", "noise"])
+def test_what_is_made_of_an_image_needs_one(name):
+    with pytest.raises(ValueError, match=f"baseline='{name}' needs images"):
+        baseline(name)(tf.ones([2, 5]))
+
+
 @pytest.mark.parametrize(
     ("value", "count"),
     [(0.5, 1), (np.ones((12, 10, 3)), 1), (np.ones(3), 1), (np.ones((4, 12, 10, 3)), 4)],
@@ -58,8 +77,3 @@ def test_several_inputs_may_have_a_baseline_each():
     np.testing.assert_array_equal(references["row"][0, 0], np.arange(4.0))
     with pytest.raises(ValueError, match="2 arrays for a model of 1 inputs"):
         baseline({"a": 0, "b": 1})(IMAGES)
-
-
-def test_blur_needs_images():
-    with pytest.raises(ValueError, match="needs images of a known size"):
-        baseline("blur")(tf.ones([2, 5]))

@@ -119,6 +119,10 @@ def test_every_method_can_be_chosen(method, models, here, run):
         "smoothgrad_squared": ["samples=3"],
         "vargrad": ["samples=3"],
         "excitation_backprop": ["layer=conv2d", "upsample=nearest"],
+        "igos": ["resolution=(6, 8)", "steps=2", "iterations=2", "lambda1=1e-6", "lambda2=1e-5"],
+        "meaningful_perturbation": ["resolution=6", "iterations=2", "baseline=mean"],
+        "rise": ["masks=10", "grid=3"],
+        "occlusion": ["patch=8", "baseline=black"],
     }
     given = [part for text in options.get(method, []) for part in ("--option", text)]
     if method.startswith("pattern"):
@@ -303,6 +307,15 @@ def test_a_mistake_is_reported_in_one_line(mistake, models, here, run):
 
 def test_an_unknown_model_for_the_demo_is_reported_in_one_line(run):
     assert_one_line(run("demo", "--model", "resnet0"), "resnet0")
+
+
+def test_what_a_method_warns_of_is_one_line(models, here, run):
+    options = ["resolution=6", "steps=2", "iterations=1", "lambda1=9"]
+    given = [part for text in options for part in ("--option", text)]
+    code, _, err = run("explain", models / "cnn.keras", "one.png", "--method", "igos", *given)
+    assert code == 0
+    assert err.startswith("one.png: igos: the masks of examples 0 have hardly moved")
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -102,14 +102,30 @@ def method(request):
     return METHODS[request.param]
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in ALIKE])
-def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
-    explainer = METHODS[name](cnn)
+def checked_maps(name, explainer, images):
+    """Explain, see that there is something, and give the maps."""
     maps = explainer(images).numpy()
-    channels = 1 if name in MASKS else 3
-    assert maps.shape == (*images.shape[:-1], channels)
+    assert maps.shape == (*images.shape[:-1], 1 if name in MASKS else 3)
     assert np.isfinite(maps).all()
     assert maps.any()
+    return maps
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS - ALIKE))
+def test_variants_are_saved_and_explain_in_batches(name, cnn, images, tmp_path):
+    explainer = METHODS[name](cnn)
+    maps = checked_maps(name, explainer, images)
+    record = explainer.explain(images, batch_size=2, verbose=0)
+    np.testing.assert_allclose(record.attributions, maps, **ULP)
+    explainer.save(tmp_path / "explainer.keras")
+    loaded = keras.saving.load_model(tmp_path / "explainer.keras")
+    np.testing.assert_array_equal(loaded(images), maps)
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in VARIANTS])
+def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
+    explainer = METHODS[name](cnn)
+    maps = checked_maps(name, explainer, images)
 
     graph = tf.function(lambda x: explainer(x))
     np.testing.assert_array_equal(graph(tf.constant(images)), maps)
@@ -125,7 +141,7 @@ def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
 
     inputs = keras.Input((8, 8, 3))
     both = keras.Model(inputs, {"prediction": cnn(inputs), "why": explainer(inputs)})
-    assert both.output_shape[1] == (None, 8, 8, channels)
+    assert both.output_shape[1] == (None, 8, 8, maps.shape[-1])
     np.testing.assert_array_equal(both(images)["why"], maps)
     both.save(tmp_path / "both.keras")
     reloaded = keras.saving.load_model(tmp_path / "both.keras")(images)
@@ -181,7 +197,7 @@ def test_a_map_does_not_depend_on_the_memory_budget(method, cnn, images, monkeyp
 
 PRECISE = (
     *("gradient", "integrated_gradients", "smoothgrad", "vargrad", "adaptgrad", "noisegrad"),
-    *("guided_backprop", "excitation_backprop", "pattern_attribution"),
+    *("guided_backprop", "excitation_backprop", "pattern_attribution", "igos"),
 )
 
 

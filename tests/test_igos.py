@@ -227,7 +227,8 @@ def test_no_accepted_step_raises_the_objective(descent, line_search, cnn, images
 
 
 def test_images_stop_one_by_one_and_alone_as_together(cnn, images):
-    explainer = tfxai.igos(cnn, resolution=4, lambda1=0.1, lambda2=1.0, steps=4, iterations=9)
+    options = {"resolution": 4, "lambda1": 0.1, "lambda2": 1.0, "steps": 4}
+    explainer = tfxai.igos(cnn, **options, iterations=9, patience=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         record = explainer.explain(images, verbose=0)
@@ -277,8 +278,8 @@ def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
 
 def test_presets_are_met_and_lie_between():
     for cells, lambdas in igos_file.PRESETS.items():
-        np.testing.assert_allclose(igos_file._preset((cells, cells)), lambdas)
-    low, middle, high = (igos_file._preset((n, n))[1] for n in (28, 56, 112))
+        np.testing.assert_allclose(igos_file.preset((cells, cells)), lambdas)
+    low, middle, high = (igos_file.preset((n, n))[1] for n in (28, 56, 112))
     assert min(low, high) <= middle <= max(low, high)
 
 

@@ -121,15 +121,15 @@ def _blurred(x: tf.Tensor) -> tf.Tensor:
     return blur(x, size=size, sigma=float(size - 1))[None]
 
 
-def _mean_colour(x: tf.Tensor) -> tf.Tensor:
+def _mean_colour(x: tf.Tensor, name: str = "mean") -> tf.Tensor:
     if x.shape.rank != 4:
-        raise ValueError(f"baseline='mean' needs images [B, H, W, C], got {x.shape}")
+        raise ValueError(f"baseline={name!r} needs images [B, H, W, C], got {x.shape}")
     return tf.reduce_mean(x, (1, 2), keepdims=True)[None]
 
 
 def _noise(x: tf.Tensor) -> tf.Tensor:
     """Give noise that all images share but for its mean and spread."""
-    mean = _mean_colour(x)
+    mean = _mean_colour(x, "noise")
     spread = tf.math.reduce_std(x, (1, 2), keepdims=True)
     return mean + spread * tf.random.stateless_normal(tf.shape(x)[1:], [0, 0], dtype=x.dtype)
 

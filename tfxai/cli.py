@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -80,11 +81,16 @@ def explain(
             )
             continue
         try:
-            record = explainer.explain(
-                classifier.preprocess(pixels)[None], chosen, verbose=0, seed=seed
-            )
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", UserWarning)
+                record = explainer.explain(
+                    classifier.preprocess(pixels)[None], chosen, verbose=0, seed=seed
+                )
         except (TypeError, ValueError) as error:
             raise UserError(str(error)) from error
+        for warning in told:
+            line = f"{file.name}: {warning.message}"
+            errors.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
         record.save(out / f"{stem}.npz")
         _picture(record, pixels).savefig(out / f"{stem}.png", dpi=120)
         console.print(_summary(file, record), markup=False, highlight=False, soft_wrap=True)

@@ -78,6 +78,10 @@ def explainers(
         "excitation backprop": tfxai.excitation_backprop(model, layer=MIDDLE.get(name)),
         "grad-cam": tfxai.grad_cam(model),
         "guided grad-cam": tfxai.guided_grad_cam(model),
+        "i-gos": tfxai.igos(model),
+        "meaningful perturbation": tfxai.meaningful_perturbation(model, iterations=150),
+        "rise": tfxai.rise(model, masks=600),
+        "occlusion": tfxai.occlusion(model),
         "patternnet": tfxai.pattern_net(double, patterns),
         "pattern attribution": tfxai.pattern_attribution(model, patterns),
         "pattern-guided ig": tfxai.pattern_guided_integrated_gradients(model, patterns),
@@ -116,7 +120,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     labels = [f"{name.split(',')[0]}" for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
     signs = ["signed" if name in SIGNED else "positive" for name in maps]
-    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=11)
+    return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=9)
 
 
 def _class_name(classifier: zoo.Classifier, index: int) -> str:

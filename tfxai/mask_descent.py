@@ -30,6 +30,7 @@ class Settings(NamedTuple):
     proximal: bool
     adapt_lambda1: bool
     tolerance: float | None
+    patience: int
 
 
 class State(NamedTuple):
@@ -39,6 +40,10 @@ class State(NamedTuple):
     """``[N, h, w]``."""
     score: tf.Tensor
     """What the search decreases, without the regulariser, ``[N]``."""
+    gradient: tf.Tensor
+    """Mean of those since the mask last moved, ``[N, h, w]``."""
+    failures: tf.Tensor
+    """How many, ``[N]``."""
     lambda1: tf.Tensor
     """``[N]``."""
     objectives: tf.Tensor
@@ -64,6 +69,8 @@ def optimised(
     start = State(
         masks=ones,
         score=whole,
+        gradient=tf.zeros_like(ones),
+        failures=tf.zeros([count], dtype),
         lambda1=tf.fill([count], tf.constant(settings.lambda1, dtype)),
         objectives=tf.stack([unknown, unknown], 2),
         step_sizes=unknown,
@@ -80,10 +87,9 @@ def optimised(
         state = tf.nest.map_structure(
             lambda x, new: tf.tensor_scatter_nd_update(x, active[:, None], new), state, after
         )
-        going = tf.ones_like(active, tf.bool)
-        if settings.tolerance is not None:
-            moved = tf.reduce_any(tf.not_equal(after.masks, part.masks), (1, 2))
-            going = moved | (i < _last_adaption(settings))
+        going = after.failures < settings.patience
+        if settings.adapt_lambda1:
+            going |= i < int(settings.iterations / ADAPTIONS[-1][0])
         return i + 1, tf.boolean_mask(active, going), state
 
     *_, state = tf.while_loop(
@@ -102,8 +108,9 @@ def optimised(
 def _iterated(
     deletion: Deletion, settings: Settings, part: State, of: Blended, i: tf.Tensor, seed: tf.Tensor
 ) -> State:
-    """Take one step along the total gradient."""
+    """Take one step along the total gradient, or along the mean of all at a mask that stays."""
     gradient, mean_score = deletion.gradient(part.masks, of, seed)
+    gradient = part.gradient + (gradient - part.gradient) / (part.failures + 1)[:, None, None]
     regulariser = Regulariser(part.lambda1, settings.lambda2, BETA_TV)
     score = mean_score if settings.averaged else part.score
     objective = score + regulariser(part.masks)
@@ -150,17 +157,19 @@ def _iterated(
         Found(part.masks, score, zero, part.trials),
         settings.steps,
     )
-    here = tf.equal(tf.range(settings.iterations), i)
     after = found.score + regulariser(found.masks)
     taken = found.step
+    failures = tf.where(tf.equal(taken, 0), part.failures + 1, zero)
     if settings.tolerance is None:
         taken = tf.where(taken <= settings.steps[-1], zero, taken)
+    here = tf.equal(tf.range(settings.iterations), i)
+    both = tf.stack([objective, after], 1)[:, None]
     return part._replace(
         masks=found.masks,
         score=found.score,
-        objectives=tf.where(
-            here[:, None], tf.stack([objective, after], 1)[:, None], part.objectives
-        ),
+        gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
+        failures=failures,
+        objectives=tf.where(here[:, None], both, part.objectives),
         step_sizes=tf.where(here, taken[:, None], part.step_sizes),
         trials=found.trials,
     )
@@ -173,7 +182,3 @@ def _adapted(part: State, whole: tf.Tensor, i: tf.Tensor, iterations: int) -> tf
         lower = tf.equal(i, int(iterations / share)) & (tf.abs(whole - part.score) <= change)
         lambda1 = tf.where(lower, lambda1 / divisor, lambda1)
     return lambda1
-
-
-def _last_adaption(settings: Settings) -> int:
-    return int(settings.iterations / ADAPTIONS[-1][0]) if settings.adapt_lambda1 else 0

@@ -20,7 +20,7 @@ def large(masks: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
 
 
 def blend(images: tf.Tensor, references: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Give Phi(I, M) = I up(M) + I' (1 - up(M)) (paper 004, eq. 1), ``[N, H, W, C]``."""
+    """Give Phi(I, M) = I up(M) + I' (1 - up(M)), ``[N, H, W, C]`` (METHODS 5.1)."""
     up = large(masks, images)
     return images * up + references * (1 - up)
 

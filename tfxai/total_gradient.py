@@ -62,7 +62,7 @@ class Deletion(NamedTuple):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Give the gradient of `mean_score`, ``[N, h, w]``, and `mean_score` itself, ``[N]``.
 
-        With that of the regulariser it is the total gradient (paper 004, eq. 8).
+        With that of the regulariser it is the total gradient TG (METHODS 5.2).
         """
 
         def evaluate(

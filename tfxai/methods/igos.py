@@ -17,14 +17,17 @@ from tfxai.masks import Regulariser
 from tfxai.methods.masked import blended, of_masks, one_map, resolution_of, unmoved
 from tfxai.runner import Method
 from tfxai.total_gradient import Deletion
+from tfxai.tracing import traced
 from tfxai.types import Measured, Measurement, Tensors
 
-PRESETS = {7: (0.1, 2.0), 14: (0.1, 2.0), 28: (0.1, 2.0), 112: (0.1, 2.0), 224: (0.1, 2.0)}
+PRESETS = {7: (0.1, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.1, 16.0), 224: (0.1, 64.0)}
 """Resolution -> lambda1, lambda2."""
 LINE_SEARCHES = ("single", "averaged")
 DESCENTS = ("proximal", "gradient")
-LONGEST, SHORTEST = 200.0, 1e-5
-"""alpha_u, for 28 x 28 cells, and alpha_l."""
+LONGEST = {"gradient": 200.0, "proximal": 400.0}
+"""alpha_u, for 28 x 28 cells."""
+SHORTEST = 1e-5
+"""alpha_l."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -44,6 +47,7 @@ def igos(
     decay: float = 0.2,
     adapt_lambda1: bool = False,
     tolerance: float | None = 1e-4,
+    patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
 ) -> Explainer:
     """Explain by the small, smooth part of an image without which its class is lost.
@@ -64,13 +68,16 @@ def igos(
             mean over the path and its noise ("averaged", as in I-GOS++).
         descent: "gradient" goes along the total gradient, as published; "proximal" along that of
             f_c, with the regulariser's minimum around each point taken in closed form.
-        longest_step: alpha_u, the first that is tried; None takes 200, as published, for a mask
-            of 28 x 28, and as much more or less as a mask has more or less cells.
+        longest_step: alpha_u, the first that is tried; None takes 200, as published, for a
+            "gradient" descent of 28 x 28 cells, 400 for a "proximal" one, and in proportion for
+            more or fewer cells.
         decay: eta, by which a step that fails is shortened.
         adapt_lambda1: lower lambda1 for an image whose f_c has not changed, as the published code
             does.
-        tolerance: a mask that moves by less, or finds no step, is left as it is; None goes on for
-            all iterations and takes the shortest step then, as published.
+        tolerance: the least that a step must move some cell; None takes the shortest step where
+            no other is found, as published.
+        patience: searches in a row that may find no step before a mask is left as it is; the
+            gradients of such are averaged. Without a tolerance it plays no role.
         bounds: smallest and largest value of an input, for a baseline by name.
 
     Returns:
@@ -84,9 +91,10 @@ def igos(
             the image's; a baseline of another shape.
 
     Reference:
-        Qi, Khorram and Li 2020, equations 1 to 10, and METHODS 5.1 to 5.4: TV has beta = 2, n_s is
-        added to the blended image, on all channels. The proximal descent, the presets other than
-        those of 28 and the scaled longest step are ours.
+        Qi, Khorram and Li 2020, as in METHODS 5.1 to 5.4: TV has beta = 2, n_s is added to the
+        blended image, on all channels. The proximal descent, the presets and the scaled longest
+        step are ours; ``descent="gradient", lambda1=1, lambda2=20, tolerance=None`` is what they
+        published for 28 x 28 cells.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
@@ -106,19 +114,23 @@ def igos(
     checks.real("decay", decay, above=0, below=1)
     if tolerance is not None:
         checks.real("tolerance", tolerance, above=0)
-    price = _preset(size)
+    scaled = LONGEST[descent] * size[0] * size[1] / 28**2
+    longest = scaled if longest_step is None else longest_step
+    checks.real("longest_step", longest, above=SHORTEST)
+    price = preset(size)
     settings = Settings(
         lambda1=price[0] if lambda1 is None else checks.real("lambda1", lambda1, least=0),
         lambda2=price[1] if lambda2 is None else checks.real("lambda2", lambda2, least=0),
-        steps=_steps(size, longest_step, decay, fallback=tolerance is None),
+        steps=_steps(longest, decay, fallback=tolerance is None),
         iterations=iterations,
         averaged=line_search == "averaged",
         proximal=descent == "proximal",
         adapt_lambda1=adapt_lambda1,
         tolerance=tolerance,
+        patience=checks.positive_integer("patience", patience),
     )
     references = baseline_of(baseline, bounds)
-    score = scored(model, scores.probability)
+    score = traced(scored(model, scores.probability))
 
     def build(rows: int) -> Measurement:
         deletion = Deletion(score, steps, noise, rows)
@@ -157,6 +169,7 @@ def igos(
         "decay": decay,
         "adapt_lambda1": adapt_lambda1,
         "tolerance": tolerance,
+        "patience": patience,
         "bounds": bounds,
     }
     method = Method(
@@ -170,7 +183,7 @@ def igos(
     return Explainer(model, method, builder=igos, options=options)
 
 
-def _preset(size: tuple[int, int]) -> tuple[float, float]:
+def preset(size: tuple[int, int]) -> tuple[float, float]:
     """Give lambda1 and lambda2, between the presets by the logarithms of all three."""
     side = np.log(np.sqrt(size[0] * size[1]))
     known = np.log(sorted(PRESETS))
@@ -179,16 +192,11 @@ def _preset(size: tuple[int, int]) -> tuple[float, float]:
     return lambda1, lambda2
 
 
-def _steps(
-    size: tuple[int, int], longest: float | None, decay: float, *, fallback: bool
-) -> list[float]:
+def _steps(longest: float, decay: float, *, fallback: bool) -> list[float]:
     """Give alpha_u, eta alpha_u ... down to alpha_l, which is for want of another."""
-    if longest is None:
-        longest = LONGEST * size[0] * size[1] / 28**2
-    checks.real("longest_step", longest, above=SHORTEST)
     count = 1 + int(np.log(longest / SHORTEST) / -np.log(decay))
-    steps = [longest * decay**k for k in range(count)]
-    return [s for s in steps if s > SHORTEST] + ([SHORTEST] if fallback else [])
+    steps = [s for k in range(count) if (s := longest * decay**k) > SHORTEST]
+    return [*steps, SHORTEST] if fallback else steps
 
 
 def _count(which: tf.Tensor) -> tf.Tensor:

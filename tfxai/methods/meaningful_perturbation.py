@@ -67,8 +67,9 @@ def meaningful_perturbation(
         TypeError, ValueError: as `igos`.
 
     Reference:
-        Fong and Vedaldi 2017, equation 3, with the constants of METHODS 5.7 (first column): TV has
-        beta = 3, Adam's steps are clipped to [0, 1]. That code's baseline is a median blur.
+        Fong and Vedaldi 2017, sections 4.1 to 4.3, with the constants of METHODS 5.7 (first
+        column): TV has beta = 3, Adam's steps are clipped to [0, 1]. That code's baseline is a
+        median blur.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
