@@ -25,6 +25,15 @@ def blend(images: tf.Tensor, references: tf.Tensor, masks: tf.Tensor) -> tf.Tens
     return images * up + references * (1 - up)
 
 
+def noise_like(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
+    """Give normal noise of `level` times each image's own standard deviation, ``[N, H, W, C]``.
+
+    The images share the draw.
+    """
+    drawn = tf.random.stateless_normal(tf.shape(images)[1:], seed, dtype=images.dtype)
+    return level * tf.math.reduce_std(images, (1, 2, 3), keepdims=True) * drawn
+
+
 class Regulariser(NamedTuple):
     """g(M) = lambda1 mean|1 - M| + lambda2 TV(M), for masks in [0, 1] (METHODS 5.1)."""
 

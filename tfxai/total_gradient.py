@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai import aggregators
 from tfxai.estimate import Evaluate, connected, estimate
-from tfxai.masks import blend
+from tfxai.masks import blend, noise_like
 from tfxai.tracing import in_batches
 from tfxai.types import ScoredModel
 
@@ -31,7 +31,7 @@ class Deletion(NamedTuple):
     steps: int
     """S."""
     noise: float
-    """Standard deviation of n_s, in units of the inputs."""
+    """Standard deviation of n_s, in units of that of the image."""
     rows: int
     """How many rows may be differentiated at once."""
 
@@ -96,14 +96,12 @@ class Deletion(NamedTuple):
         )
         points = blend(one, other, small)
         if self.noise:
-            noises = tf.map_fn(
-                lambda k: tf.random.stateless_normal(
-                    tf.shape(images)[1:], tf.random.fold_in(seed, k), dtype=images.dtype
-                ),
+            drawn = tf.map_fn(
+                lambda k: noise_like(images, self.noise, tf.random.fold_in(seed, k)),
                 ks,
-                fn_output_signature=tf.TensorSpec(images.shape[1:], images.dtype),
+                fn_output_signature=tf.TensorSpec(images.shape, images.dtype),
             )
-            points += self.noise * tf.repeat(noises, tf.shape(images)[0], 0)
+            points += tf.reshape(drawn, tf.shape(points))
         return tf.reshape(self.scored(points, tf.tile(targets, tf.shape(ks))), shape[:2])
 
     def _mean(

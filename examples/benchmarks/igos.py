@@ -22,17 +22,18 @@ from tfxai.baselines import blur
 from tfxai.methods.igos import preset
 
 PHOTOS = (0, 2, 4)
-STEPS, ITERATIONS, NOISE = 20, 15, 0.2
+STEPS, ITERATIONS = 20, 15
 ARMIJO, DECAY, LONGEST, SHORTEST = 1e-4, 0.2, 200.0, 1e-5
 
 
-def transcription(model, lambda1, lambda2, *, batched):
+def transcription(model, lambda1, lambda2, noise, *, batched):
     """Give (image, reference, target, resolution) -> mask, trials; METHODS 5.1 to 5.3."""
     scored = heads.scored(model, scores.probability)
 
     def along(mask, image, reference, target, shares):
         points = masks.blend(image, reference, shares * mask)
-        return scored(points + NOISE * tf.random.normal(tf.shape(points)), target)
+        spread = noise * tf.math.reduce_std(image)
+        return scored(points + spread * tf.random.normal(tf.shape(points)), target)
 
     @tf.function(reduce_retracing=True)
     def gradient(mask, image, reference, target, shares):
@@ -84,11 +85,12 @@ def main():
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--resolution", type=int, default=28)
     parser.add_argument("--lambdas", type=float, nargs=2, help="the default's are the preset's")
+    parser.add_argument("--noise", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
     weights = None if arguments.weights == "none" else arguments.weights
     classifier = zoo.load(arguments.model, weights=weights)
-    model, size = classifier.model, arguments.resolution
+    model, size, noise = classifier.model, arguments.resolution, arguments.noise
     files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
     photos = classifier.preprocess(zoo.crops(files, classifier.size))
     references = blur(tf.constant(photos), size=51, sigma=50.0)
@@ -96,10 +98,10 @@ def main():
     lambda1, lambda2 = arguments.lambdas or preset((size, size))
 
     plain = {
-        "plain": transcription(model, lambda1, lambda2, batched=False),
-        "plain, batched path": transcription(model, lambda1, lambda2, batched=True),
+        "plain": transcription(model, lambda1, lambda2, noise, batched=False),
+        "plain, batched path": transcription(model, lambda1, lambda2, noise, batched=True),
     }
-    options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2}
+    options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2, "noise": noise}
     published = {"descent": "gradient", "longest_step": LONGEST}
     ours = {
         "tfxai, published descent": tfxai.igos(model, **options, **published),

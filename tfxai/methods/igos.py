@@ -61,7 +61,9 @@ def igos(
         lambda2: price of differences between neighbouring cells; None as for `lambda1`.
         steps: S, points of the path from the baseline image to the masked one.
         iterations: the most steps that a mask takes.
-        noise: standard deviation of what is added to each point, in units of the inputs.
+        noise: standard deviation of what is added to each point, in units of that of the image,
+            which is about 1 in the published code's inputs. On EfficientNet-Lite0, 0 finds lower
+            objectives, and better masks by deletion and insertion.
         baseline: I', "blur", "mean", "noise", "black" or "white" (with `bounds`), a number, or an
             image.
         line_search: what must decrease, f_c of the masked image ("single", as published) or the

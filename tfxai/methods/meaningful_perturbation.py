@@ -11,7 +11,7 @@ from tfxai import checks, scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
-from tfxai.masks import Regulariser, blend
+from tfxai.masks import Regulariser, blend, noise_like
 from tfxai.methods.masked import blended, of_masks, one_map, resolution_of, unmoved
 from tfxai.runner import Method
 from tfxai.types import Measured, Tensors
@@ -55,7 +55,7 @@ def meaningful_perturbation(
         lambda2: price of differences between neighbouring cells.
         iterations: steps of Adam.
         learning_rate: of Adam.
-        noise: standard deviation of what is added at each step, in units of the inputs.
+        noise: standard deviation of what is added at each step, as in `igos`.
         baseline: I', as in `igos`.
         bounds: smallest and largest value of an input, for a baseline by name.
 
@@ -95,10 +95,7 @@ def meaningful_perturbation(
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             points = blend(of.images, of.references, state.masks)
             if noise:
-                drawn = tf.random.stateless_normal(
-                    tf.shape(of.images)[1:], tf.random.fold_in(seed, i), dtype=points.dtype
-                )
-                points += noise * drawn
+                points += noise_like(of.images, noise, tf.random.fold_in(seed, i))
             objective = score(points, targets) + regulariser(state.masks)
             (gradient,) = tf.gradients(objective, [state.masks])
             return i + 1, _adam(state, gradient, i + 1, learning_rate)

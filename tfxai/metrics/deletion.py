@@ -219,7 +219,7 @@ def _curve(rule: _Rule, model: Callable, images: Any, heatmaps: Any, targets: An
     images, maps = _checked(images, heatmaps)
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
-    forward = _scoring(model, rule.score)
+    forward = _scoring(model, rule.score, images)
     substrate = _substrate(rule, images)
     step = (
         max(1, cells // STEPS) if rule.step is None else checks.positive_integer("step", rule.step)
@@ -280,17 +280,22 @@ def _substrate(rule: _Rule, images: np.ndarray) -> np.ndarray:
     return np.broadcast_to(found[0], images.shape)
 
 
-def _scoring(model: Callable, score: Score | None) -> Callable[[np.ndarray, np.ndarray], Any]:
-    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph."""
-    if isinstance(model, keras.Model):
-        if score is not None:
-            run = traced(heads.scored(model, score))
-            return lambda x, targets: run(tf.constant(x), tf.constant(targets)).numpy()
-        outputs = traced(lambda x: model(x, training=False))
-        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
+def _scoring(
+    model: Callable, score: Score | None, images: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph, traced once."""
+    if not isinstance(model, keras.Model):
+        if score is None:
+            return lambda x, targets: _picked(model(x), targets)
+        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
+    any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     if score is None:
-        return lambda x, targets: _picked(model(x), targets)
-    return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
+        outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
+        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
+    scored = traced(heads.scored(model, score)).get_concrete_function(
+        any_images, tf.TensorSpec([None], tf.int32)
+    )
+    return lambda x, targets: scored(tf.constant(x), tf.constant(targets)).numpy()
 
 
 def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:
