@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai import batch
 
-TOGETHER = 8
+TOGETHER = 4
 """Trials that fill a forward pass; few masks try several steps at once."""
 
 Path = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
