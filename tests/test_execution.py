@@ -186,7 +186,15 @@ def test_a_map_does_not_depend_on_the_batch_that_it_came_in(method, cnn, images)
     np.testing.assert_allclose(explainer(images[3:4], seed=4)[0], maps[3], **ULP)
 
 
-def test_a_map_does_not_depend_on_the_memory_budget(method, cnn, images, monkeypatch):
+CHUNKED = (
+    *("integrated_gradients", "tolerance", "expected_gradients", "smoothgrad", "caso"),
+    *("smooth_to_tolerance", "fusiongrad", "igos", "rise"),
+)
+
+
+@pytest.mark.parametrize("name", CHUNKED)
+def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypatch):
+    method = METHODS[name]
     expected = method(cnn).explain(images, verbose=0, seed=4)
     monkeypatch.setattr("tfxai.runner.MEMORY_BUDGET", 1)
     record = method(cnn).explain(images, verbose=0, seed=4)
@@ -230,9 +238,10 @@ def test_mixed_precision_survives_saving(images, tmp_path):
     )
 
 
-def test_integers_are_cast(method, cnn):
+@pytest.mark.parametrize("name", ["gradient", "adaptgrad", "guided_backprop", "rise"])
+def test_integers_are_cast(name, cnn):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
-    explainer = method(cnn)
+    explainer = METHODS[name](cnn)
     np.testing.assert_array_equal(explainer(pixels), explainer(pixels.astype("float32")))
 
 
@@ -295,11 +304,18 @@ class Subclassed(keras.Model):
         return self.dense(keras.ops.mean(self.convolution(x), (1, 2)))
 
 
-def test_a_subclassed_model_takes_images_of_any_size(method, images):
-    model = Subclassed()
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("gradient", "integrated_gradients", "expected_gradients", "adaptgrad", "noisegrad"),
+        *("caso", "excitation_backprop", "guided_grad_cam", "igos", "rise"),
+    ],
+)
+def test_a_subclassed_model_takes_images_of_any_size(name, images):
+    method, model = METHODS[name], Subclassed()
     explainer = method(model)
     assert explainer(images).shape[:-1] == images.shape[:-1]
-    if method is not METHODS["expected_gradients"]:  # its references have one size
+    if name != "expected_gradients":  # its references have one size
         assert explainer(np.ones((2, 9, 10, 3))).shape[:-1] == (2, 9, 10)
 
 
