@@ -68,7 +68,7 @@ RULES = {
     ),
 }
 MASKS = {
-    "igos": lambda m: tfxai.igos(m, resolution=(4, 3), steps=6, iterations=3, **CHEAP),
+    "igos": lambda m: tfxai.igos(m, resolution=(4, 3), steps=4, iterations=2, **CHEAP),
     "igos_published": lambda m: tfxai.igos(
         m, resolution=4, steps=5, iterations=3, **CHEAP, descent="gradient", tolerance=None
     ),
@@ -90,7 +90,7 @@ VARIANTS = {
     *("gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"),
     *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input", "smoothed_eg"),
     *("pattern_guided", "noisy_patterns", "igos_published", "igos_averaged"),
-    *("meaningful_perturbation", "occlusion"),
+    *("meaningful_perturbation", "occlusion", "tolerance", "fusiongrad", "random_attribution"),
 }
 """What is saved in a way of its own, and executed like others."""
 ALIKE = {"blur", "deconvnet", "smoothgrad_squared", "smoothed_ig", "igos_averaged"}
@@ -205,7 +205,7 @@ def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypat
 
 PRECISE = (
     *("gradient", "integrated_gradients", "smoothgrad", "vargrad", "adaptgrad", "noisegrad"),
-    *("guided_backprop", "excitation_backprop", "pattern_attribution", "igos"),
+    *("guided_backprop", "excitation_backprop", "pattern_attribution"),
 )
 
 
@@ -213,6 +213,7 @@ PRECISE = (
     ("name", "policy"),
     [
         *((name, policy) for name in PRECISE for policy in ("float64", "mixed_float16")),
+        ("igos", "mixed_float16"),
         *((name, "mixed_bfloat16") for name in ("gradient", "noisegrad", "guided_backprop")),
     ],
 )

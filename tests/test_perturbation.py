@@ -29,7 +29,7 @@ def linear(weights):
     inputs = keras.Input((*SIZE, 2))
     dense = keras.layers.Dense(1)
     model = keras.Model(inputs, dense(keras.layers.Flatten()(inputs)))
-    dense.set_weights([weights.reshape(-1, 1), [BIAS]])
+    dense.set_weights([weights.reshape(-1, 1), np.array([BIAS])])
     return model
 
 
