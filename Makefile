@@ -28,6 +28,7 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/sampling_error.py
 	$(BIN)/python examples/benchmarks/noise_on_weights.py
 	$(BIN)/python examples/benchmarks/caso.py
+	$(BIN)/python examples/benchmarks/igos.py
 
 clean:
 	rm -rf .venv build dist *.egg-info
