@@ -59,6 +59,18 @@ def where(which: tf.Tensor, one: Tensors, other: Tensors) -> Tensors:
     return tf.nest.map_structure(chosen, one, other)
 
 
+def take(tensors: Tensors, which: tf.Tensor) -> Tensors:
+    """Give some examples of each tensor, by their numbers ``[A]``."""
+    return tf.nest.map_structure(lambda x: tf.gather(x, which), tensors)
+
+
+def put(tensors: Tensors, which: tf.Tensor, values: Tensors) -> Tensors:
+    """Give tensors with other values for some examples: what `take` has taken, put back."""
+    return tf.nest.map_structure(
+        lambda x, new: tf.tensor_scatter_nd_update(x, which[:, None], new), tensors, values
+    )
+
+
 def cast(tensors: Tensors, dtype: tf.DType, structure: Tensors | None) -> Tensors:
     """Give tensors in a type, and in another structure if there is one."""
     flat = [tf.cast(x, dtype) for x in tf.nest.flatten(tensors)]

@@ -112,13 +112,9 @@ def estimate(
         stops = tf.constant([*(c for c in until.counts if c < n), n])
 
         def wave(i: tf.Tensor, start: tf.Tensor, active: tf.Tensor, states: Any) -> Any:
-            part, chosen, mine = tf.nest.map_structure(
-                lambda x: tf.gather(x, active), (inputs, targets, states)
-            )
+            part, chosen, mine = batch.take((inputs, targets, states), active)
             mine = advanced(part, chosen, seed, start, stops[i], mine)
-            states = tf.nest.map_structure(
-                lambda s, m: tf.tensor_scatter_nd_update(s, active[:, None], m), states, mine
-            )
+            states = batch.put(states, active, mine)
             enough = until.enough(aggregator.result(mine), part)
             return i + 1, stops[i], tf.boolean_mask(active, ~enough), states
 

@@ -62,13 +62,14 @@ def backtrack(search: Search, start: Found, steps: Sequence[float]) -> Found:
         masks = search.path(tried, which)
         g = search.regulariser(masks, which)
         bound = search.bound(masks, tried, which)
-        rows = tf.where(g <= bound)[:, 0]
+        possible = g <= bound
+        rows = tf.where(possible)[:, 0]
         scores = tf.tensor_scatter_nd_update(
             tf.fill(tf.shape(g), tf.constant(float("inf"), g.dtype)),
             rows[:, None],
             tf.cond(
                 tf.size(rows) > 0,
-                lambda: search.score(tf.gather(masks, rows), tf.gather(which, rows)),
+                lambda: search.score(*batch.take((masks, which), rows)),
                 lambda: tf.zeros([0], g.dtype),
             ),
         )
@@ -76,16 +77,14 @@ def backtrack(search: Search, start: Found, steps: Sequence[float]) -> Found:
         longest = tf.argmax(within, 1, tf.int32)
         accepted = tf.reduce_any(within, 1)
         chosen = longest + tf.range(tf.size(searching)) * width
-        tests = tf.cast(tf.reshape(g <= bound, [-1, width]), tf.int32)
+        tests = tf.cast(tf.reshape(possible, [-1, width]), tf.int32)
         upto = tf.range(width) <= tf.where(accepted, longest, width)[:, None]
         spent = tf.reduce_sum(tests * tf.cast(upto, tf.int32), 1)
-        before = tf.nest.map_structure(lambda x: tf.gather(x, searching), found)
-        there = tf.gather(masks, chosen), tf.gather(scores, chosen), tf.gather(tried, chosen)
-        after = Found(*there, trials=before.trials + spent)
+        before = batch.take(found, searching)
+        there, score, step = batch.take((masks, scores, tried), chosen)
+        after = Found(there, score, step, before.trials + spent)
         kept = batch.where(accepted, after, before._replace(trials=after.trials))
-        found = tf.nest.map_structure(
-            lambda x, new: tf.tensor_scatter_nd_update(x, searching[:, None], new), found, kept
-        )
+        found = batch.put(found, searching, kept)
         return first + width, tf.boolean_mask(searching, ~accepted), found
 
     everyone = tf.range(tf.shape(start.masks)[0])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai import batch
 from tfxai.line_search import Found, Search, backtrack
 from tfxai.masks import Regulariser, proximal
 from tfxai.total_gradient import Blended, Deletion
@@ -78,15 +79,11 @@ def optimised(
     )
 
     def advance(i: tf.Tensor, active: tf.Tensor, state: State) -> tuple:
-        part, images, first = tf.nest.map_structure(
-            lambda x: tf.gather(x, active), (state, of, whole)
-        )
+        part, images, first = batch.take((state, of, whole), active)
         if settings.adapt_lambda1:
             part = part._replace(lambda1=_adapted(part, first, i, settings.iterations))
         after = _iterated(deletion, settings, part, images, i, tf.random.fold_in(seed, i))
-        state = tf.nest.map_structure(
-            lambda x, new: tf.tensor_scatter_nd_update(x, active[:, None], new), state, after
-        )
+        state = batch.put(state, active, after)
         going = after.failures < settings.patience
         if settings.adapt_lambda1:
             going |= i < int(settings.iterations / ADAPTIONS[-1][0])
@@ -113,14 +110,13 @@ def _iterated(
     gradient = part.gradient + (gradient - part.gradient) / (part.failures + 1)[:, None, None]
     regulariser = Regulariser(part.lambda1, settings.lambda2, BETA_TV)
     score = mean_score if settings.averaged else part.score
-    objective = score + regulariser(part.masks)
-    total = gradient + tf.gradients(regulariser(part.masks), part.masks)[0]
+    paid = regulariser(part.masks)
+    objective = score + paid
+    total = gradient + tf.gradients(paid, part.masks)[0]
     squared = tf.reduce_sum(total**2, (1, 2))
 
     def path(alpha: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        masks, lambda1, along, full = (
-            tf.gather(x, which) for x in (part.masks, part.lambda1, gradient, total)
-        )
+        masks, lambda1, along, full = batch.take((part.masks, part.lambda1, gradient, total), which)
         step = alpha[:, None, None]
         if settings.proximal:
             there = proximal(masks - step * along, alpha, lambda1, settings.lambda2)
@@ -129,7 +125,7 @@ def _iterated(
         return tf.clip_by_value(there, 0, 1)
 
     def score_of(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        images = tf.nest.map_structure(lambda x: tf.gather(x, which), of)
+        images = batch.take(of, which)
         if settings.averaged:
             return deletion.mean_score(masks, images, seed)
         return deletion.score(masks, images)

@@ -168,14 +168,9 @@ def _with(nodes: Nodes, alpha: tf.Tensor, value: tf.Tensor) -> Nodes:
 
 def _finish(done: Finished, nodes: Nodes, weights: tf.Tensor, error: tf.Tensor) -> Finished:
     """Integrate the examples in `nodes` and put them where they belong in the batch."""
-    place = nodes.example[:, None]
     integral = tf.linalg.matvec(nodes.value, weights, transpose_a=True)
     steps = tf.fill(tf.shape(error), tf.shape(nodes.alpha)[1])
-    return Finished(
-        tf.tensor_scatter_nd_update(done.integral, place, integral),
-        tf.tensor_scatter_nd_update(done.error, place, error),
-        tf.tensor_scatter_nd_update(done.steps, place, steps),
-    )
+    return batch.put(done, nodes.example, Finished(integral, error, steps))
 
 
 def _weights_and_error(nodes: Nodes) -> tuple[tf.Tensor, tf.Tensor]:

@@ -26,7 +26,7 @@ from tfxai.methods.sampled import KEPT
 from tfxai.runner import Method
 from tfxai.samplers import split
 from tfxai.sampling import budget, sampled
-from tfxai.types import Measurement, Score, Tensors
+from tfxai.types import Measured, Measurement, Score, Tensors
 
 Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """Images ``[B, H, W, C]``, numbers of masks ``[K]``, seed -> masks ``[K, H, W]``."""
@@ -98,14 +98,26 @@ def rise(
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        images = one_image(inputs)
+        images, hidden = inputs
         drawn = draw(images, ks, seed)
-        found = scores_under(forward, images, one_reference(references, images), targets, drawn)
+        found = scores_under(forward, images, hidden, targets, drawn)
         weights = tf.ones(tf.shape(ks), found.dtype)
         return found[..., None] * flat(drawn)[:, None] / visible, weights
 
     def build(rows: int) -> Measurement:
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows, like=one_map)
+        run = sampled(
+            evaluate,
+            aggregators.mean(),
+            effort,
+            rows=rows,
+            like=lambda inputs: one_map(inputs[0]),
+        )
+
+        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            images = one_image(inputs)
+            return run((images, one_reference(references, images)), targets, seed)
+
+        return measure
 
     options = {
         "masks": masks,
