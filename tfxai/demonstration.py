@@ -21,11 +21,7 @@ _NUMBERS = {
     "taken": ("steps", "samples", "iterations"),
 }
 """Columns of the table, and the numbers of a record that they show."""
-SIGNED = {
-    "gradient times input",
-    "integrated gradients",
-    "expected gradients",
-}
+SIGNED = {"gradient times input", "integrated gradients", "expected gradients", "occlusion"}
 MIDDLE = {"efficientnet-lite0": "block10_add", "ResNet50": "conv4_block6_out"}
 """Where excitation backprop stops, in models that we know."""
 

@@ -4,12 +4,14 @@ The transcription takes one image, one point of the path and one trial of the li
 as the authors' code does, in traced TensorFlow functions. "batched path" has the S points of the
 path in one batch. tfxai runs with the published descent and with its default; all have the same
 lambdas, iterations and noise level. Photos are timed one by one, and in tfxai also together. Runs
-are interleaved, and the first round, which traces, is not counted.
+are interleaved, and the first round, which traces, has one photo and is not counted.
 """
 
 import argparse
 import time
 import warnings
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -78,6 +80,74 @@ def transcription(model, lambda1, lambda2, noise, *, batched):
     return optimise, objective
 
 
+class Case(NamedTuple):
+    """What is explained."""
+
+    photos: np.ndarray
+    references: np.ndarray
+    targets: np.ndarray
+    resolution: int
+
+    def row(self, i):
+        """Give one photo, its baseline image and target."""
+        part = slice(i, i + 1)
+        return self.photos[part], self.references[part], tf.constant(self.targets[part])
+
+
+class Run(NamedTuple):
+    """One round of one program."""
+
+    seconds: float
+    """Per photo."""
+    masks: np.ndarray
+    trials: float
+    """Per photo."""
+
+
+def plain(case, optimise):
+    """Optimise photo by photo with the transcription."""
+    start = time.perf_counter()
+    found = [optimise(*case.row(i), case.resolution) for i in range(len(case.photos))]
+    seconds = time.perf_counter() - start
+    masks_found, trials = np.concatenate([m for m, _ in found]), sum(t for _, t in found)
+    return Run(seconds / len(found), masks_found, trials / len(found))
+
+
+def ours(explainer, case, seed, *, together):
+    """Optimise photo by photo, or all photos together."""
+    start = time.perf_counter()
+    count = len(case.photos)
+    parts = [slice(None)] if together else [slice(i, i + 1) for i in range(count)]
+    records = [
+        explainer.explain(case.photos[p], case.targets[p], verbose=0, seed=seed) for p in parts
+    ]
+    seconds = time.perf_counter() - start
+    found = np.concatenate([record.mask[..., 0] for record in records])
+    return Run(seconds / count, found, sum(r.numbers["trials"].sum() for r in records) / count)
+
+
+def row(name, runs, slow, case, model, objective):
+    """Give a line of the table: seconds, the ratio to the plain run, and what the masks are."""
+    seconds = np.array([run.seconds for run in runs])
+    ratios = np.array([run.seconds for run in slow]) / seconds
+    values, deletion, insertion = [], [], []
+    for run in runs:
+        every = enumerate(run.masks)
+        values += [float(objective(tf.constant(m[None]), *case.row(i))) for i, m in every]
+        found = metrics.deletion_and_insertion(
+            model, case.photos, 1 - run.masks, case.targets, substrate="blur"
+        )
+        deletion.append(found.deletion.auc)
+        insertion.append(found.insertion.auc)
+    return (
+        name,
+        f"{seconds.mean():.2f}",
+        f"{ratios.mean():.1f} ({ratios.min():.1f}-{ratios.max():.1f})",
+        *(f"{np.mean(v):.3f}" for v in (values, deletion, insertion)),
+        f"{np.mean([run.trials for run in runs]):.0f}",
+    )
+
+
 def main():
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -87,100 +157,40 @@ def main():
     parser.add_argument("--lambdas", type=float, nargs=2, help="the default's are the preset's")
     parser.add_argument("--noise", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=2)
-    arguments = parser.parse_args()
-    weights = None if arguments.weights == "none" else arguments.weights
-    classifier = zoo.load(arguments.model, weights=weights)
-    model, size, noise = classifier.model, arguments.resolution, arguments.noise
+    given = parser.parse_args()
+    weights = None if given.weights == "none" else given.weights
+    classifier = zoo.load(given.model, weights=weights)
+    model, size, noise = classifier.model, given.resolution, given.noise
     files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
     photos = classifier.preprocess(zoo.crops(files, classifier.size))
     references = blur(tf.constant(photos), size=51, sigma=50.0)
-    targets = model.predict(photos, verbose=0).argmax(1)
-    lambda1, lambda2 = arguments.lambdas or preset((size, size))
-
-    plain = {
-        "plain": transcription(model, lambda1, lambda2, noise, batched=False),
-        "plain, batched path": transcription(model, lambda1, lambda2, noise, batched=True),
-    }
+    case = Case(photos, references, model.predict(photos, verbose=0).argmax(1), size)
+    lambda1, lambda2 = given.lambdas or preset((size, size))
     options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2, "noise": noise}
     published = {"descent": "gradient", "longest_step": LONGEST}
-    ours = {
+    explainers = {
         "tfxai, published descent": tfxai.igos(model, **options, **published),
         "tfxai": tfxai.igos(model, **options),
     }
-    found = {}
-
-    def note(name, seconds, masks_found, trials):
-        found.setdefault(name, []).append((seconds / len(photos), masks_found, trials))
-
-    def run_plain(name, optimise):
-        start = time.perf_counter()
-        results = [
-            optimise(
-                photos[i : i + 1], references[i : i + 1], tf.constant(targets[i : i + 1]), size
-            )
-            for i in range(len(photos))
-        ]
-        seconds = time.perf_counter() - start
-        note(name, seconds, np.concatenate([m for m, _ in results]), sum(t for _, t in results))
-
-    def run_ours(name, explainer, seed, *, together):
-        start = time.perf_counter()
-        parts = [photos] if together else [photos[i : i + 1] for i in range(len(photos))]
-        chosen = [targets] if together else [targets[i : i + 1] for i in range(len(photos))]
-        records = [
-            explainer.explain(x, t, verbose=0, seed=seed)
-            for x, t in zip(parts, chosen, strict=True)
-        ]
-        seconds = time.perf_counter() - start
-        found_masks = np.concatenate([r.mask[..., 0] for r in records])
-        note(name, seconds, found_masks, sum(r.numbers["trials"].sum() for r in records))
-
+    one_by_one, objective = transcription(model, lambda1, lambda2, noise, batched=False)
+    programs = {"plain": lambda case, seed: plain(case, one_by_one)}
+    batched, _ = transcription(model, lambda1, lambda2, noise, batched=True)
+    programs["plain, batched path"] = lambda case, seed: plain(case, batched)
+    for name, explainer in explainers.items():
+        programs[f"{name}, one by one"] = partial(ours, explainer, together=False)
+        programs[f"{name}, together"] = partial(ours, explainer, together=True)
     warnings.simplefilter("ignore")
-    for explainer in ours.values():
-        explainer.explain(photos[:1], targets[:1], verbose=0)
-    for round_ in range(arguments.rounds + 1):
-        for name, (optimise, _) in plain.items():
-            run_plain(name, optimise)
-        for name, explainer in ours.items():
-            run_ours(f"{name}, one by one", explainer, round_, together=False)
-            run_ours(f"{name}, together", explainer, round_, together=True)
-    objective = plain["plain"][1]
+    first = Case(*(values[:1] for values in case[:3]), size)
+    found = {name: [] for name in programs}
+    for round_ in range(given.rounds + 1):
+        for name, program in programs.items():
+            run = program(case if round_ else first, round_)
+            print(f"round {round_}, {name}: {run.seconds:.1f} s per photo", flush=True)
+            found[name] += [run] if round_ else []
     table = Table("run", "s / photo", "ratio", "objective", "deletion", "insertion", "trials")
-    slow = np.array([seconds for seconds, *_ in found["plain"][1:]])
-    for name, rounds in found.items():
-        seconds = np.array([s for s, *_ in rounds[1:]])
-        ratios = slow / seconds
-        values, curves = [], []
-        for _, mask, _ in rounds[1:]:
-            values.append(
-                [
-                    float(
-                        objective(
-                            tf.constant(mask[i : i + 1]),
-                            photos[i : i + 1],
-                            references[i : i + 1],
-                            tf.constant(targets[i : i + 1]),
-                        )
-                    )
-                    for i in range(len(photos))
-                ]
-            )
-            curves.append(
-                metrics.deletion_and_insertion(model, photos, 1 - mask, targets, substrate="blur")
-            )
-        numbers = [
-            np.mean(values, 0),
-            np.mean([c.deletion.auc for c in curves], 0),
-            np.mean([c.insertion.auc for c in curves], 0),
-        ]
-        table.add_row(
-            name,
-            f"{seconds.mean():.2f}",
-            f"{ratios.mean():.1f} ({ratios.min():.1f}-{ratios.max():.1f})",
-            *(" ".join(f"{v:.3f}" for v in n) + f" | {n.mean():.3f}" for n in numbers),
-            f"{np.mean([t for *_, t in rounds[1:]]) / len(photos):.0f}",
-        )
-    Console(width=170).print(table)
+    for name, runs in found.items():
+        table.add_row(*row(name, runs, found["plain"], case, model, objective))
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""I-GOS (paper 004) without its parts, Table 4, and with other prices.
+
+Table 4 has what I-GOS is without the total variation, the noise, the path and the line search; what
+is published, where this library's defaults are others, is added. The search is ours: what lambda1
+and lambda2 lead to, by resolution, from which `tfxai.igos` has its presets.
+
+Found, with the defaults: TODO
+"""
+
+import time
+from itertools import product
+
+import tensorflow as tf
+from igos import CELLS, RESOLUTIONS, areas, curves, explained, load, options_of, report
+
+import tfxai
+from tfxai import masks
+from tfxai.heads import scored
+from tfxai.methods.igos import LONGEST, preset
+from tfxai.total_gradient import Blended, Deletion
+from tfxai.tracing import traced
+
+NOISE = 0.2
+"""I-GOS's default, for the fixed steps."""
+PUBLISHED = {"lambda1": 1.0, "lambda2": 20.0, "descent": "gradient", "tolerance": None}
+ABLATIONS = {
+    "I-GOS": {},
+    "no TV": {"lambda2": 0.0},
+    "no noise": {"noise": 0.0},
+    "ordinary gradient": {"steps": 1},  # the path's only point is the mask itself
+    "published descent": {"descent": "gradient"},
+    "published lambdas, search": PUBLISHED,
+    "averaged search": {"line_search": "averaged"},
+}
+LAMBDA1 = (0.03, 0.1, 0.3)
+LAMBDA2 = (0.3, 1.0, 3.0)
+NOISES = (0.0, 0.2)
+"""What is searched."""
+
+
+def igos(case, given, **options):
+    """Give I-GOS with its defaults but for these."""
+    return tfxai.igos(case.classifier.model, iterations=given.iterations, **options)
+
+
+def fixed_step(case, given, alpha):
+    """Take the same step in each iteration; give heatmaps, objectives, CPU seconds per photo."""
+    references = tfxai.baselines.baseline("blur")(tf.constant(case.inputs))[0]
+    of = Blended(tf.constant(case.inputs), references, tf.constant(case.targets, tf.int32))
+    score = scored(case.classifier.model, tfxai.scores.probability)
+    deletion = Deletion(score, 20, NOISE, rows=8)
+    lambda1, lambda2 = preset((CELLS, CELLS))
+    price = masks.Regulariser(lambda1, lambda2, beta=2)
+    each = tf.ones(len(case.inputs))
+
+    def after(mask, seed):
+        there = mask - alpha * deletion.gradient(mask, of, seed)[0]
+        there = masks.proximal(there, alpha * each, lambda1 * each, lambda2)
+        return tf.clip_by_value(there, 0, 1)
+
+    mask = tf.ones([len(each), CELLS, CELLS])
+    step = traced(after).get_concrete_function(mask, tf.constant([0, 0]))
+    start = time.process_time()
+    for i in range(given.iterations):
+        mask = step(mask, tf.constant([0, i]))
+    seconds = (time.process_time() - start) / len(each)
+    objective = traced(lambda mask: deletion.score(mask, of) + price(mask))(mask)
+    return 1 - mask.numpy()[..., None], objective.numpy(), seconds
+
+
+def ablations(case, given):
+    """Write what I-GOS is without its parts; the objective only where it is the same one."""
+    heatmaps, columns = {}, {}
+    for name, options in ABLATIONS.items():
+        record, seconds = explained(igos(case, given, **options), case, warm=True)
+        heatmaps[name] = 1 - record.mask
+        means = {n: float(record.numbers[n].mean()) for n in ("objective", "iterations", "trials")}
+        other = {"objective": ""} if "lambda2" in options else {}
+        columns[name] = {**means, **other, "cpu seconds": seconds}
+    for alpha in (LONGEST["proximal"], LONGEST["proximal"] / 10):
+        name, counts = f"fixed step {alpha:g}", {"iterations": given.iterations, "trials": 0}
+        heatmaps[name], objective, seconds = fixed_step(case, given, alpha)
+        columns[name] = {"objective": float(objective.mean()), **counts, "cpu seconds": seconds}
+    found = curves(case, heatmaps)
+    report(
+        given.out / "igos_ablations.csv",
+        [{"version": n, **areas(found[n]), **columns[n]} for n in columns],
+    )
+
+
+def search(case, given):
+    """Write what lambda1 and lambda2 lead to; lambda2 is that of 28 x 28 times (s / 28)^2."""
+    rows = []
+    for resolution in given.resolutions:
+        heatmaps = {}
+        for lambda1, factor, noise in product(LAMBDA1, LAMBDA2, NOISES):
+            prices = {"lambda1": lambda1, "lambda2": factor * (resolution / CELLS) ** 2}
+            settings = {"resolution": resolution, **prices, "noise": noise}
+            record, _ = explained(igos(case, given, **settings), case)
+            heatmaps[tuple(settings.items())] = 1 - record.mask
+        for settings, found in curves(case, heatmaps).items():
+            row = {**dict(settings), **areas(found), "difference": found.difference.mean()}
+            rows.append({**row, "deleted": float(heatmaps[settings].mean())})
+    report(given.out / "igos_search.csv", rows)
+
+
+def main():
+    parser = options_of(__doc__)
+    parser.add_argument("--resolutions", type=int, nargs="+", default=RESOLUTIONS)
+    given = parser.parse_args()
+    case = load(given)
+    ablations(case, given)
+    search(case, given)
+
+
+if __name__ == "__main__":
+    main()
