@@ -3,13 +3,18 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test lint format benchmark clean
+.PHONY: demo test test-torch lint format benchmark clean
 
 demo: .venv/demo
 	$(BIN)/tfxai demo --out demo
 
 test: .venv/dev
 	$(BIN)/pytest
+
+# Fresh exports from PyTorch, which is several GB on most machines.
+test-torch: .venv/dev
+	$(BIN)/pip install --quiet torch==2.13.0 onnxscript
+	$(BIN)/pytest torch_tests
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -7,10 +7,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
-    {"types"},
+    {"types", "converted_layers"},
     {
         "batch",
         "checks",
+        "converters",
         "interpolation",
         "quadrature",
         "scores",
@@ -66,12 +67,23 @@ def imported_modules(path):
 def test_imports_point_down(path):
     own = module_of(path)
     for other in imported_modules(path):
-        same_room = own == other and own in ("hessian", "methods", "metrics", "rules")
+        same_room = own == other and own in (
+            "converters",
+            "hessian",
+            "methods",
+            "metrics",
+            "rules",
+        )
         assert same_room or LEVEL[other] < LEVEL[own], f"{own} imports {other}"
 
 
 def test_every_module_has_its_level():
     assert {module_of(path) for path in FILES} == set(LEVEL)
+
+
+def test_converters_know_nothing_of_the_rest():
+    for path in (ROOT / "converters").rglob("*.py"):
+        assert set(imported_modules(path)) <= {"converters", "converted_layers"}
 
 
 def test_plot_knows_nothing_of_tensorflow():

@@ -1,6 +1,10 @@
 """tfxai explains what Keras models look at, and says how good each explanation is."""
 
+import importlib
+from types import ModuleType
+
 from tfxai import baselines, hessian, kernels, metrics, quadrature, scores
+from tfxai import converted_layers as _converted_layers  # noqa: F401  known to saved models
 from tfxai.explainer import Explainer
 from tfxai.explanation import Explanation
 from tfxai.fitting import fit_patterns
@@ -71,3 +75,10 @@ __all__ = [
     "split",
     "vargrad",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `tfxai.converters` when it is asked for: it needs the extra ``tfxai[onnx]``."""
+    if name == "converters":
+        return importlib.import_module("tfxai.converters")
+    raise AttributeError(f"module 'tfxai' has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: ``tfxai explain`` and ``tfxai demo``."""
+"""The command line: ``tfxai explain``, ``tfxai convert`` and ``tfxai demo``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
+import tfxai
 from tfxai import cli_arguments as arguments
 from tfxai import demonstration, plot, zoo
 from tfxai.cli_arguments import METHODS, UNREADABLE, UserError
@@ -41,7 +43,7 @@ def main() -> None:
 
 @app.command()
 def explain(
-    model: Annotated[str, typer.Argument(help="A .keras file, or a model of the zoo.")],
+    model: Annotated[str, typer.Argument(help="A .keras or .onnx file, or a model of the zoo.")],
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = (
         "integrated_gradients"
@@ -55,7 +57,10 @@ def explain(
         Path | None, typer.Option(help="For the pattern methods: a file saved by tfxai.Patterns.")
     ] = None,
     preprocess: Annotated[
-        str, typer.Option(help="For a .keras file: raw (0..255), unit (0..1) or signed (-1..1).")
+        str,
+        typer.Option(
+            help="For a file: raw (0..255), unit (0..1), signed (-1..1) or imagenet (PyTorch's)."
+        ),
     ] = "raw",
     seed: Annotated[int, typer.Option(help="For methods with random numbers.")] = 0,
 ) -> None:
@@ -97,6 +102,44 @@ def explain(
     if broken:
         errors.print(f"{broken} of {len(files)} images could not be read", style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="An .onnx file.")],
+    target: Annotated[Path, typer.Argument(help="The .keras file to write.")],
+    input_shape: Annotated[
+        str | None,
+        typer.Option(help="Sizes that the file leaves open, without the batch: 3,224,224."),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="Inputs that the models are compared on.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="Of these inputs.")] = 0,
+) -> None:
+    """Rebuild an ONNX model as a Keras model, and certify that it computes the same.
+
+    The certificate is written beside the model, as JSON. Where the models differ, nothing is
+    written, and the exit code is 1.
+    """
+    if target.suffix != ".keras":
+        raise UserError(f"TARGET {target}: expected a name that ends with .keras")
+    if not target.parent.is_dir():
+        raise UserError(f"TARGET {target}: no such folder")
+    model = arguments.onnx_model(source, input_shape)
+    certificate = tfxai.converters.certify(model, source, samples=samples, seed=seed)
+    table = Table("certificate", str(source), box=None)
+    for name, value in certificate.lines().items():
+        table.add_row(name, value)
+    console.print(table)
+    if not certificate.holds:
+        errors.print(f"tfxai: the models differ; {target} is not written", style="red")
+        raise typer.Exit(1)
+    model.save(target)
+    certificate.save(target.with_suffix(".json"))
+    console.print(
+        f"wrote {target} and {target.with_suffix('.json')}", markup=False, highlight=False
+    )
 
 
 @app.command()

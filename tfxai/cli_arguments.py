@@ -55,6 +55,15 @@ UNREADABLE = (
     SyntaxError,
 )
 """What Pillow and Keras raise on damaged or refused files."""
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+"""Of ImageNet's colours in 0..1, by which most PyTorch models have their inputs normalised."""
+SCALES = {
+    "raw": (0.0, 255.0),
+    "unit": (0.0, 1.0),
+    "signed": (-1.0, 1.0),
+    "imagenet": (-MEAN / DEVIATION, (1 - MEAN) / DEVIATION),
+}
+"""What black and white become."""
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 
 
@@ -64,39 +73,58 @@ class UserError(Exception):
 
 def classifier(name: str, preprocess: str) -> zoo.Classifier:
     """Load a model with what it takes to show it a photo."""
-    if not name.endswith(".keras"):
+    if not name.endswith((".keras", ".onnx")):
         if Path(name).suffix or Path(name).exists():
-            raise UserError(f"MODEL {name}: expected a .keras file, or a model of the zoo")
+            raise UserError(f"MODEL {name}: expected a .keras or .onnx file, or a model of the zoo")
         try:
             return zoo.load(name)
         except (ValueError, ModuleNotFoundError) as error:
             raise UserError(f"MODEL {error}") from error
         except Exception as error:
             raise UserError(f"MODEL {name}: {_one_line(error)}") from error
+    return _from_file(name, preprocess)
+
+
+def onnx_model(path: str | Path, input_shape: str | None = None) -> keras.Model:
+    """Convert an ONNX file; the shape is sizes with commas between."""
+    try:
+        shape = None if input_shape is None else [int(n) for n in input_shape.split(",")]
+    except ValueError as error:
+        raise UserError(f"--input-shape {input_shape}: expected sizes as in 3,224,224") from error
+    try:
+        return tfxai.converters.from_onnx(path, input_shape=shape)
+    except ImportError as error:
+        raise UserError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"MODEL {path}: {_one_line(error)}") from error
+
+
+def _from_file(name: str, preprocess: str) -> zoo.Classifier:
+    if preprocess not in SCALES:
+        raise UserError(f"--preprocess {preprocess}: expected one of {', '.join(SCALES)}")
     if not Path(name).is_file():
         raise UserError(f"MODEL {name}: no such file")
-    return _keras_file(name, preprocess)
-
-
-def _keras_file(name: str, preprocess: str) -> zoo.Classifier:
-    scales = {"raw": (0.0, 255.0), "unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
-    if preprocess not in scales:
-        raise UserError(f"--preprocess {preprocess}: expected one of {', '.join(scales)}")
-    try:
-        model = keras.saving.load_model(name, compile=False)
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
-        raise UserError(f"MODEL {name}: {_one_line(error)}") from error
+    model = onnx_model(name) if name.endswith(".onnx") else _keras_model(name)
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):
         raise UserError(f"MODEL {name} takes inputs {shape}; expected images (batch, H, W, 3 or 1)")
     if None in shape[1:3]:
         raise UserError(f"MODEL {name} takes images of any size {shape}; give it a fixed one")
-    low, high = scales[preprocess]
+    low, high = (np.asarray(bound) for bound in SCALES[preprocess])
+    if low.ndim and shape[-1] == 1:
+        raise UserError(f"--preprocess {preprocess} is for colours, but MODEL {name} has none")
 
     def to_range(pixels: np.ndarray) -> np.ndarray:
         return low + pixels / 255 * (high - low)
 
-    return zoo.Classifier(model, shape[1:3], to_range, (low, high), None)
+    return zoo.Classifier(model, shape[1:3], to_range, (low.tolist(), high.tolist()), None)
+
+
+def _keras_model(name: str) -> keras.Model:
+    try:
+        return keras.saving.load_model(name, compile=False)
+    except (*UNREADABLE, zipfile.BadZipFile) as error:
+        raise UserError(f"MODEL {name}: {_one_line(error)}") from error
 
 
 def explainer(

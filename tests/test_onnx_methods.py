@@ -1,0 +1,52 @@
+"""Every kind of method explains a net that came from PyTorch, also once it is saved and loaded."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tfxai
+from tfxai.converters import from_onnx
+
+FOLDER = Path(__file__).parent / "onnx_files"
+IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+DATA = np.random.default_rng(1).normal(size=(40, 32, 32, 3)).astype("float32")
+
+
+def with_patterns(model):
+    return tfxai.pattern_attribution(model, tfxai.fit_patterns(model, DATA, verbose=0))
+
+
+METHODS = {
+    "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=32),
+    "guided_backprop": tfxai.guided_backprop,
+    "excitation_backprop": tfxai.excitation_backprop,
+    "pattern_attribution": with_patterns,
+    "noisegrad": lambda m: tfxai.noisegrad(m, samples=3),
+    "caso": lambda m: tfxai.caso(m, lambda1=1e-5),
+    "igos": lambda m: tfxai.igos(m, resolution=8, lambda1=1e-3, lambda2=1e-3, iterations=3),
+    "grad_cam": tfxai.grad_cam,
+}
+RELOADED = ("guided_backprop", "pattern_attribution")
+
+
+@pytest.fixture(scope="module", params=["resnet18_dynamo", "vgg16_legacy"])
+def models(request, tmp_path_factory):
+    """A converted net, and itself from a .keras file."""
+    model = from_onnx(FOLDER / f"{request.param}.onnx")
+    path = tmp_path_factory.mktemp("nets") / "net.keras"
+    model.save(path)
+    return model, keras.saving.load_model(path)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_explain_converted_networks(name, models):
+    model, again = models
+    maps = METHODS[name](model).explain(IMAGES, verbose=0).attributions
+    assert maps.shape[:3] == (2, 32, 32)
+    assert np.isfinite(maps).all()
+    assert np.abs(maps).max((1, 2, 3)).all()
+    if name in RELOADED:
+        same = METHODS[name](again).explain(IMAGES, verbose=0).attributions
+        np.testing.assert_allclose(same, maps, rtol=1e-4, atol=1e-5 * np.abs(maps).max())

@@ -1,0 +1,149 @@
+"""Layers of converted models for what Keras has no layer; they load without the converters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Apply(keras.layers.Layer):
+    """A function of `keras.ops`, of one tensor or several."""
+
+    def __init__(
+        self,
+        function: str,
+        arguments: dict[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        """Take the function's name, and its arguments besides the tensors."""
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.function = function
+        self.arguments = arguments or {}
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the function."""
+        tensors = inputs if isinstance(inputs, list | tuple) else [inputs]
+        return getattr(ops, self.function)(*tensors, **self.arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what is saved."""
+        return {**super().get_config(), "function": self.function, "arguments": self.arguments}
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class WithConstant(keras.layers.Layer):
+    """A function of `keras.ops`, of a tensor and an array that is not trained."""
+
+    def __init__(
+        self,
+        function: str,
+        shape: tuple[int, ...],
+        first: bool = False,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        """Take the function's name, the constant's shape and whether it comes first."""
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.function = function
+        self.shape = tuple(shape)
+        self.first = first
+        self.constant = self.add_weight(
+            shape=self.shape, initializer="zeros", trainable=False, name="constant"
+        )
+
+    def build(self, shape: Any) -> None:
+        """Do nothing: the constant does not depend on the input."""
+
+    def call(self, inputs: Any) -> Any:
+        """Apply the function."""
+        constant = ops.cast(self.constant, inputs.dtype)
+        pair = (constant, inputs) if self.first else (inputs, constant)
+        return getattr(ops, self.function)(*pair)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what is saved."""
+        own = {"function": self.function, "shape": self.shape, "first": self.first}
+        return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Part(keras.layers.Layer):
+    """A slice of a tensor."""
+
+    def __init__(
+        self,
+        slices: list[list[int | None]],
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        """Take [start, stop, step] for each axis behind that of the batch."""
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.slices = [list(one) for one in slices]
+
+    def call(self, inputs: Any) -> Any:
+        """Take the slice."""
+        return inputs[(slice(None), *(slice(*one) for one in self.slices))]
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what is saved."""
+        return {**super().get_config(), "slices": self.slices}
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Pad(keras.layers.Layer):
+    """Padding with any value, in any mode of `keras.ops.pad`."""
+
+    def __init__(
+        self,
+        widths: list[list[int]],
+        mode: str = "constant",
+        value: float = 0.0,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        """Take [before, after] for each axis behind that of the batch."""
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.widths = [list(one) for one in widths]
+        self.mode = mode
+        self.value = value
+
+    def call(self, inputs: Any) -> Any:
+        """Pad."""
+        value = self.value if self.mode == "constant" else None
+        return ops.pad(inputs, [[0, 0], *self.widths], self.mode, value)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what is saved."""
+        own = {"widths": self.widths, "mode": self.mode, "value": self.value}
+        return {**super().get_config(), **own}
+
+
+def with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -> Any:
+    """Call a layer for the first time, and give it its weights.
+
+    Its initialisers are to be zeros: random ones would move Keras's seed, and take long.
+    """
+    outputs = layer(inputs)
+    layer.set_weights(list(weights))
+    return outputs
+
+
+def with_constant(
+    function: str, inputs: Any, constant: np.ndarray, *, first: bool = False, name: str
+) -> Any:
+    """Apply a function to a tensor and an array."""
+    layer = WithConstant(function, constant.shape, first, name=name)
+    return with_weights(layer, inputs, constant)

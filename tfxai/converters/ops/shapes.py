@@ -1,0 +1,262 @@
+"""Where things stand: reshaping, transposing, cutting and joining."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfxai.converted_layers import Apply, Pad, Part
+from tfxai.converters.folding import BATCHES, Operand, PerBatch
+from tfxai.converters.graph import Node, UnsupportedError
+from tfxai.converters.layout import Value, channels_last, ordered, plain, same, without
+from tfxai.converters.ops.elementwise import tensor_of
+
+FAR = 2**31 - 1
+"""Ends beyond it mean the end of the axis."""
+
+
+def transpose(node: Node, operands: list[Operand]) -> Value:
+    """Transpose: the axes get other names; they stay where they are."""
+    value = tensor_of(node, operands[0])
+    axes = node.attributes.get("perm", same(value.rank)[::-1])
+    return value._replace(order=tuple(list(axes).index(axis) for axis in value.order))
+
+
+def flatten(node: Node, operands: list[Operand]) -> Value:
+    """Flatten all but the batch."""
+    value = tensor_of(node, operands[0])
+    if node.attributes.get("axis", 1) % value.rank != 1:
+        raise UnsupportedError(node, "it flattens the batch, too")
+    return _reshaped(node, value, (int(np.prod(_known(node, value))),))
+
+
+def reshape(node: Node, operands: list[Operand]) -> Value:
+    """Reshape each example; the batch stays along the first axis."""
+    value = tensor_of(node, operands[0])
+    first, *sizes = _target(node, operands[1])
+    known = _known(node, value)
+    if not node.attributes.get("allowzero", 0):
+        sizes = [known[i] if n == 0 else n for i, n in enumerate(sizes)]
+    total = int(np.prod(known))
+    if -1 in sizes:
+        if first not in (0, 1, None):
+            raise UnsupportedError(node, f"a target with both {first} and -1")
+        others = -int(np.prod(sizes))
+        sizes = [total // others if n == -1 else n for n in sizes]
+    if int(np.prod(sizes)) != total:
+        raise UnsupportedError(node, f"it joins or splits the batch: {value.shape} to {sizes}")
+    return _reshaped(node, value, tuple(sizes))
+
+
+def squeeze(node: Node, operands: list[Operand]) -> Value:
+    """Squeeze: drop axes of size 1."""
+    value = tensor_of(node, operands[0])
+    axes = axes_of(node, operands, value.rank)
+    if axes is None:
+        axes = [i for i, n in enumerate(value.shape) if n == 1]
+    left = without(value.order, set(axes))
+    shape = [n for i, n in zip(value.order, value.tensor.shape, strict=True) if i not in axes]
+    return Value(keras.layers.Reshape(shape[1:], name=node.name)(value.tensor), left)
+
+
+def unsqueeze(node: Node, operands: list[Operand]) -> Value:
+    """Unsqueeze: add axes of size 1."""
+    value = tensor_of(node, operands[0])
+    given = axes_of(node, operands, None) or []
+    rank = value.rank + len(given)
+    axes = {axis % rank for axis in given}
+    if 0 in axes:
+        raise UnsupportedError(node, "it needs the batch elsewhere than along the first axis")
+    tensor = ordered(value, same(value.rank), node)
+    sizes = iter(tensor.shape)
+    shape = [1 if axis in axes else next(sizes) for axis in range(rank)]
+    return plain(keras.layers.Reshape(shape[1:], name=node.name)(tensor))
+
+
+def concat(node: Node, operands: list[Operand]) -> Value:
+    """Concat along an axis, in the order of the first tensor."""
+    values = [tensor_of(node, operand) for operand in operands]
+    order = values[0].order
+    tensors = [ordered(value, order, node, f"_{i}") for i, value in enumerate(values)]
+    if len(tensors) == 1:
+        return values[0]
+    axis = _inner(node, values[0], node.attributes["axis"])
+    return Value(keras.layers.Concatenate(axis, name=node.name)(tensors), order)
+
+
+def split(node: Node, operands: list[Operand]) -> list[Value]:
+    """Split along an axis, into the sizes given or as equal as can be."""
+    value = tensor_of(node, operands[0])
+    axis = _inner(node, value, node.attributes.get("axis", 0))
+    sizes = operands[1] if len(operands) > 1 else node.attributes.get("split")
+    if sizes is None:
+        whole, count = value.tensor.shape[axis], len(node.outputs)
+        largest = -(-whole // count)
+        sizes = [min(largest, whole - i * largest) for i in range(count)]
+    stops = np.cumsum(np.asarray(sizes))
+    return [
+        _part(f"{node.name}_{i}", value, {axis: [int(stop - size), int(stop), 1]})
+        for i, (size, stop) in enumerate(zip(np.asarray(sizes), stops, strict=True))
+    ]
+
+
+def slice_(node: Node, operands: list[Operand]) -> Value:
+    """Slice along axes, as Python does."""
+    value = tensor_of(node, operands[0])
+    given = [_integers(node, operand) for operand in operands[1:]]
+    if node.opset < 10:
+        given = [node.attributes.get(name) for name in ("starts", "ends", "axes")]
+    starts, stops, axes, steps = (*given, None, None, None)[:4]
+    if starts is None or stops is None:
+        raise UnsupportedError(node, "a slice without start or end")
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    slices = {
+        _inner(node, value, axis): [
+            None if abs(start) >= FAR else start,
+            None if abs(stop) >= FAR else stop,
+            step,
+        ]
+        for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True)
+    }
+    return _part(node.name, value, slices)
+
+
+def gather(node: Node, operands: list[Operand]) -> Value:
+    """Gather known places along an axis."""
+    value, places = tensor_of(node, operands[0]), operands[1]
+    if not isinstance(places, np.ndarray) or places.ndim > 1:
+        raise UnsupportedError(node, "places that are computed from the input, or in rows")
+    axis = _inner(node, value, node.attributes.get("axis", 0))
+    if places.ndim:
+        arguments = {"indices": places.tolist(), "axis": axis}
+        return value._replace(tensor=Apply("take", arguments, name=node.name)(value.tensor))
+    place = int(places) % value.tensor.shape[axis]
+    part = _part(f"{node.name}_part", value, {axis: [place, place + 1, 1]})
+    shape = [n for i, n in enumerate(part.tensor.shape) if i != axis]
+    tensor = keras.layers.Reshape(shape[1:], name=node.name)(part.tensor)
+    return Value(tensor, without(value.order, {value.order[axis]}))
+
+
+def pad(node: Node, operands: list[Operand]) -> Value:
+    """Pad with a constant, by reflection or by the edge's value."""
+    value = tensor_of(node, operands[0])
+    pads = node.attributes.get("pads") if node.opset < 11 else _integers(node, operands[1])
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "symmetric"}
+    mode = node.attributes.get("mode", "constant")
+    fill = node.attributes.get("value", 0.0) if len(operands) < 3 else operands[2]
+    if pads is None or mode not in modes or min(pads) < 0 or isinstance(fill, Value):
+        raise UnsupportedError(node, f"mode {mode!r} with pads {pads}")
+    if mode == "edge" and max(pads) > 1:
+        raise UnsupportedError(node, f"mode 'edge' with pads {pads}, more than 1")
+    named = _integers(node, operands[3]) if len(operands) > 3 else None
+    axes = list(range(value.rank)) if named is None else named
+    widths = [[0, 0]] * value.rank
+    for i, axis in enumerate(axes):
+        widths[value.axis(axis)] = [int(pads[i]), int(pads[i + len(axes)])]
+    if any(widths[0]):
+        raise UnsupportedError(node, "it pads the batch")
+    amount = 0.0 if fill is None else float(np.asarray(fill).item())
+    layer = Pad(widths[1:], modes[mode], amount, name=node.name)
+    return value._replace(tensor=layer(value.tensor))
+
+
+def resize(node: Node, operands: list[Operand]) -> Value:
+    """Resize, and Upsample before it: images by whole factors."""
+    value = tensor_of(node, operands[0])
+    factors = _factors(node, operands, value)
+    mode = node.attributes.get("mode", "nearest")
+    old = node.op == "Upsample" or node.opset < 11
+    where = node.attributes.get("coordinate_transformation_mode", "half_pixel")
+    where = "asymmetric" if old else where
+    rounding = node.attributes.get("nearest_mode", "floor" if old else "round_prefer_floor")
+    if mode == "nearest":
+        known = where == "half_pixel" or (where == "asymmetric" and rounding == "floor")
+    else:
+        known = mode == "linear" and where in ("half_pixel", "pytorch_half_pixel")
+    if not known or value.rank != 4 or factors[:2] != [1, 1]:
+        raise UnsupportedError(node, f"mode {mode!r}, {where!r}, by {factors}")
+    interpolation = "nearest" if mode == "nearest" else "bilinear"
+    tensor = ordered(value, channels_last(4), node)
+    layer = keras.layers.UpSampling2D(factors[2:], interpolation=interpolation, name=node.name)
+    return Value(layer(tensor), channels_last(4))
+
+
+def _factors(node: Node, operands: list[Operand], value: Value) -> list[int]:
+    """Give by how much each axis grows; the batch does not."""
+    given = operands[1:] if node.op == "Upsample" or node.opset < 11 else operands[2:]
+    for operand, divisor in zip(given, ([1] * value.rank, value.shape), strict=False):
+        array = operand.arrays[0] if isinstance(operand, PerBatch) else operand
+        if isinstance(array, np.ndarray) and array.size:
+            old = [d or 1 for d in divisor[1:]]
+            factors = [1, *(float(n) / d for n, d in zip(array[1:], old, strict=True))]
+            if all(factor == int(factor) for factor in factors):
+                return [int(factor) for factor in factors]
+            raise UnsupportedError(node, f"it resizes by {factors}, no whole factors")
+    raise UnsupportedError(node, "scales that are computed from the input")
+
+
+def _target(node: Node, operand: Operand) -> list[Any]:
+    """Give the shape for Reshape; None stands for the batch."""
+    if isinstance(operand, PerBatch):
+        two, three = (array.tolist() for array in operand.arrays)
+        if (two[0], three[0]) == BATCHES and two[1:] == three[1:]:
+            return [None, *two[1:]]
+        raise UnsupportedError(node, "it joins the batch with other axes")
+    if not isinstance(operand, np.ndarray) or not operand.size:
+        raise UnsupportedError(node, "a target that is computed from the input")
+    return operand.tolist()
+
+
+def _reshaped(node: Node, value: Value, sizes: tuple[int, ...]) -> Value:
+    """Reshape each example, which needs the file's own order, unless but one axis is large."""
+    order = [axis for axis in value.order if value.shape[axis] != 1]
+    tensor = value.tensor
+    if order != sorted(order):
+        tensor = ordered(value, same(value.rank), node)
+    if len(sizes) == 1:
+        return plain(keras.layers.Flatten(name=node.name)(tensor))
+    return plain(keras.layers.Reshape(sizes, name=node.name)(tensor))
+
+
+def _known(node: Node, value: Value) -> tuple[int, ...]:
+    """Give the sizes of an example."""
+    sizes = value.shape[1:]
+    if value.order[0] != 0 or None in sizes:
+        raise UnsupportedError(
+            node, f"an input of shape {value.shape}", "pass input_shape= to from_onnx"
+        )
+    return tuple(n for n in sizes if n is not None)
+
+
+def _integers(node: Node, operand: Operand) -> list[int] | None:
+    if operand is None:
+        return None
+    if not isinstance(operand, np.ndarray):
+        raise UnsupportedError(node, "numbers that are computed from the input or the batch")
+    return [int(n) for n in operand.ravel()]
+
+
+def axes_of(node: Node, operands: list[Operand], rank: int | None) -> list[int] | None:
+    """Give the axes of Squeeze, Unsqueeze and reductions, by an attribute or, later, an input."""
+    axes = node.attributes.get("axes")
+    if len(operands) > 1:
+        axes = _integers(node, operands[1])
+    if axes is None or rank is None:
+        return axes
+    return [axis % rank for axis in axes]
+
+
+def _inner(node: Node, value: Value, axis: int) -> int:
+    """Give the tensor's axis that is this one in the file; it must not be the batch's."""
+    found = value.axis(axis)
+    if found == 0:
+        raise UnsupportedError(node, "it cuts or joins examples of the batch")
+    return found
+
+
+def _part(name: str, value: Value, slices: dict[int, list[int | None]]) -> Value:
+    whole = [slices.get(axis, [None, None, None]) for axis in range(1, value.rank)]
+    return value._replace(tensor=Part(whole, name=name)(value.tensor))
