@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from onnx import helper
 
+import tfxai
 from tests.onnx_models import check, last, normal, one, proto
 from tfxai.converters import UnsupportedError, certify, from_onnx
 
@@ -205,3 +206,62 @@ def test_a_certificate_wants_the_files_own_model(tmp_path):
     net = keras.Model(inputs, keras.layers.Dense(3)(inputs))
     with pytest.raises(ValueError, match=r"the model gives \(8, 3\), the file \(8, 6\)"):
         certify(net, tmp_path / "relu.onnx")
+
+
+FAKE = """
+import sys, pathlib
+import tensorflow as tf
+pathlib.Path(sys.argv[1]).write_bytes(b"overwritten")
+{outcome}
+"""
+"""Stands for onnx2tf: it writes over its input, then fails or writes a SavedModel."""
+WRITES = """
+class Net(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([{batch}, 4, 3, 2], name="x")])
+    def __call__(self, x):
+        return {{"output_0": tf.nn.relu(x) * 2}}
+net = Net()
+tf.saved_model.save(net, sys.argv[2], signatures=net.__call__)
+"""
+
+
+@pytest.fixture
+def onnx2tf(monkeypatch):
+    """Put a program in onnx2tf's place."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "onnx2tf")
+
+    def put(outcome):
+        monkeypatch.setattr("tfxai.converters.onnx2tf_engine.PROGRAM", FAKE.format(outcome=outcome))
+
+    return put
+
+
+@pytest.mark.parametrize("batch", ["None", "1"])
+def test_the_other_engine_gives_a_model_with_gradients(batch, onnx2tf, tmp_path):
+    onnx2tf(WRITES.format(batch=batch))
+    path = tmp_path / "net.onnx"
+    onnx.save(one("Relu", {"x": [None, 2, 4, 3]}), path)
+    before = path.read_bytes()
+    net = from_onnx(path, engine="onnx2tf")
+    assert path.read_bytes() == before
+    images = normal(3, 4, 3, 2)
+    total = tfxai.gradient(net, score=lambda y, _: tf.reduce_sum(y, (1, 2, 3)))
+    np.testing.assert_array_equal(total(images, 0), 2 * (images > 0))
+    np.testing.assert_allclose(net(images), 2 * np.maximum(images, 0), rtol=1e-6)
+    with pytest.raises(ValueError, match="no floating-point weights"):
+        tfxai.noisegrad(net)(images)
+    net.save(tmp_path / "net.keras")
+    again = keras.saving.load_model(tmp_path / "net.keras")
+    np.testing.assert_array_equal(again(images), net(images))
+
+
+def test_the_other_engine_fails_with_what_it_said(onnx2tf):
+    onnx2tf("sys.exit('no way')")
+    with pytest.raises(ValueError, match=r"onnx2tf cannot convert 'net': .*no way"):
+        from_onnx(one("Relu", {"x": [None, 2]}), engine="onnx2tf")
+
+
+def test_the_other_engine_may_not_be_there(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'tfxai\[onnx2tf\]'"):
+        from_onnx(one("Relu", {"x": [None, 2]}), engine="onnx2tf")

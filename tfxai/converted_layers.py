@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 
@@ -147,3 +149,68 @@ def with_constant(
     """Apply a function to a tensor and an array."""
     layer = WithConstant(function, constant.shape, first, name=name)
     return with_weights(layer, inputs, constant)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class SavedGraph(keras.layers.Layer):
+    """What a SavedModel computes, by a graph that has gradients but no weights to change."""
+
+    def __init__(
+        self,
+        shapes: list[list[int]],
+        one_by_one: bool,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = False,
+    ) -> None:
+        """Take the outputs' shapes without the batch, and whether a batch has one example."""
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.shapes = [list(shape) for shape in shapes]
+        self.one_by_one = one_by_one
+        self.files: dict[str, bytes] = {}
+        self.loaded: Any = None
+
+    def load(self, folder: str | Path) -> None:
+        """Read the SavedModel in a folder; the layer keeps what is in its files."""
+        folder = Path(folder)
+        paths = [path for path in folder.rglob("*") if path.is_file()]
+        self.files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        self.loaded = tf.saved_model.load(str(folder))
+
+    def compute_output_shape(self, input_shape: Any) -> list[tuple[int | None, ...]]:
+        """Give the shapes of the outputs."""
+        return [(None, *shape) for shape in self.shapes]
+
+    def call(self, inputs: Any) -> list[tf.Tensor]:
+        """Run the graph."""
+        tensors = tf.nest.flatten(inputs)
+        if not self.one_by_one:
+            return self._run(tensors)
+        return tf.map_fn(
+            lambda rows: [y[0] for y in self._run([x[None] for x in rows])],
+            tensors,
+            fn_output_signature=[tf.TensorSpec(shape, tensors[0].dtype) for shape in self.shapes],
+        )
+
+    def _run(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+        function = self.loaded.signatures["serving_default"]
+        names = function.structured_input_signature[1]
+        found = function(**dict(zip(names, tensors, strict=True)))
+        return [found[name] for name in sorted(found)]
+
+    def save_assets(self, folder: str) -> None:
+        """Write the SavedModel into a .keras file."""
+        for name, content in self.files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def load_assets(self, folder: str) -> None:
+        """Read it from there."""
+        self.load(folder)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give what is saved besides the graph."""
+        own = {"shapes": self.shapes, "one_by_one": self.one_by_one}
+        return {**super().get_config(), **own}

@@ -8,7 +8,6 @@ Found, with the defaults: TODO
 """
 
 import time
-from itertools import product
 
 import tensorflow as tf
 from igos import CELLS, RESOLUTIONS, areas, curves, explained, load, options_of, report
@@ -32,10 +31,8 @@ ABLATIONS = {
     "published lambdas, search": PUBLISHED,
     "averaged search": {"line_search": "averaged"},
 }
-LAMBDA1 = (0.03, 0.1, 0.3)
-LAMBDA2 = (0.3, 1.0, 3.0)
-NOISES = (0.0, 0.2)
-"""What is searched."""
+PRICES = ((0.1, 1.0), (0.1, 0.3), (0.1, 3.0), (0.03, 1.0), (0.3, 1.0))
+"""lambda1, and lambda2 for 28 x 28 cells; for others it is in proportion to how many there are."""
 
 
 def igos(case, given, **options):
@@ -89,28 +86,30 @@ def ablations(case, given):
 
 
 def search(case, given):
-    """Write what lambda1 and lambda2 lead to; lambda2 is that of 28 x 28 times (s / 28)^2."""
+    """Write what lambda1 and lambda2 lead to."""
     rows = []
     for resolution in given.resolutions:
         heatmaps = {}
-        for lambda1, factor, noise in product(LAMBDA1, LAMBDA2, NOISES):
+        for lambda1, factor in PRICES:
             prices = {"lambda1": lambda1, "lambda2": factor * (resolution / CELLS) ** 2}
-            settings = {"resolution": resolution, **prices, "noise": noise}
-            record, _ = explained(igos(case, given, **settings), case)
-            heatmaps[tuple(settings.items())] = 1 - record.mask
-        for settings, found in curves(case, heatmaps).items():
-            row = {**dict(settings), **areas(found), "difference": found.difference.mean()}
-            rows.append({**row, "deleted": float(heatmaps[settings].mean())})
+            explainer = igos(case, given, resolution=resolution, **prices)
+            heatmaps[tuple(prices.items())] = 1 - explained(explainer, case)[0].mask
+        for prices, found in curves(case, heatmaps).items():
+            row = {"resolution": resolution, **dict(prices), **areas(found)}
+            deleted = float(heatmaps[prices].mean())
+            rows.append({**row, "difference": found.difference.mean(), "deleted": deleted})
     report(given.out / "igos_search.csv", rows)
 
 
 def main():
+    parts = {"ablations": ablations, "search": search}
     parser = options_of(__doc__)
+    parser.add_argument("--part", nargs="+", choices=parts, default=parts, help="default: both")
     parser.add_argument("--resolutions", type=int, nargs="+", default=RESOLUTIONS)
     given = parser.parse_args()
     case = load(given)
-    ablations(case, given)
-    search(case, given)
+    for name in given.part:
+        parts[name](case, given)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> keras.Model:
         ValueError: sizes that are neither in the file nor in `input_shape`, integer inputs.
     """
     names = _Names()
-    inputs = [_input(graph, one, _sizes(graph, one, input_shape), names) for one in graph.inputs]
+    inputs = [
+        _input(graph, one, shape_of_example(graph.inputs, one, input_shape), names)
+        for one in graph.inputs
+    ]
     known: dict[str, Operand] = {"": None, **graph.constants}
     known |= {one.name: value for one, value in zip(graph.inputs, inputs, strict=True)}
     for node in graph.nodes:
@@ -62,6 +65,40 @@ def is_channels_first(graph: Graph, one: Input) -> bool:
     return len(one.shape) == 4
 
 
+def shape_of_example(
+    inputs: Sequence[Input], one: Input, given: InputShape | None
+) -> tuple[int, ...]:
+    """Give the shape of one example of an input, in the file's order.
+
+    Raises:
+        ValueError: a size that is known neither from the file nor from what is given.
+    """
+    if isinstance(given, Mapping):
+        given = given.get(one.name)
+    elif given is not None and len(inputs) > 1:
+        raise ValueError(
+            f"input_shape={given!r}: the model has the inputs "
+            f"{[i.name for i in inputs]}; pass a dict of shapes by name"
+        )
+    in_file = one.shape[1:]
+    if given is None:
+        if None in in_file:
+            raise ValueError(
+                f"the file leaves the size of the input {one.name!r} open, {one.shape}; pass "
+                "input_shape=, without the batch and in the file's order"
+            )
+        return tuple(n for n in in_file if n is not None)
+    fits = len(given) == len(in_file) and all(
+        n in (None, m) for n, m in zip(in_file, given, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"input_shape={tuple(given)}: the input {one.name!r} has the shape {in_file} in the "
+            "file, without the batch"
+        )
+    return tuple(given)
+
+
 def _results(node: Node, original: Node, known: dict[str, Operand]) -> Sequence[Operand]:
     """Give what a node computes: constants of constants, layers of what depends on the input."""
     operands = [known[name] for name in node.inputs]
@@ -92,34 +129,6 @@ def _input(graph: Graph, one: Input, shape: tuple[int, ...], names: _Names) -> V
     order = channels_last(rank) if is_channels_first(graph, one) else same(rank)
     tensor = keras.Input([shape[axis - 1] for axis in order[1:]], name=names.unique(one.name))
     return Value(tensor, order)
-
-
-def _sizes(graph: Graph, one: Input, given: InputShape | None) -> tuple[int, ...]:
-    """Give the shape of an example, in the file's order."""
-    if isinstance(given, Mapping):
-        given = given.get(one.name)
-    elif given is not None and len(graph.inputs) > 1:
-        raise ValueError(
-            f"input_shape={given!r}: the model has the inputs "
-            f"{[i.name for i in graph.inputs]}; pass a dict of shapes by name"
-        )
-    in_file = one.shape[1:]
-    if given is None:
-        if None in in_file:
-            raise ValueError(
-                f"the file leaves the size of the input {one.name!r} open, {one.shape}; pass "
-                "input_shape=, without the batch and in the file's order"
-            )
-        return tuple(n for n in in_file if n is not None)
-    fits = len(given) == len(in_file) and all(
-        n in (None, m) for n, m in zip(in_file, given, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"input_shape={tuple(given)}: the input {one.name!r} has the shape {in_file} in the "
-            "file, without the batch"
-        )
-    return tuple(given)
 
 
 def _output(name: str, operand: Operand) -> keras.KerasTensor:

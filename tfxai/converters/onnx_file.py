@@ -9,7 +9,8 @@ import keras
 
 from tfxai.converters.build import InputShape, build
 from tfxai.converters.fusing import fused
-from tfxai.converters.reader import read
+from tfxai.converters.onnx2tf_engine import converted
+from tfxai.converters.reader import loaded, read
 
 if TYPE_CHECKING:
     import onnx
@@ -46,7 +47,7 @@ def from_onnx(
         ValueError: no ONNX model, or sizes that are not known.
 
     Example:
-        >>> import onnx
+        >>> import numpy as np
         >>> from onnx import helper, numpy_helper, TensorProto
         >>> kernel = numpy_helper.from_array(np.ones((2, 3, 1, 1), "float32"), "kernel")
         >>> graph = helper.make_graph(
@@ -60,4 +61,7 @@ def from_onnx(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: expected one of {ENGINES}")
-    return build(fused(read(path_or_proto)), input_shape)
+    proto = loaded(path_or_proto)
+    if engine == "onnx2tf":
+        return converted(proto, input_shape)
+    return build(fused(read(proto)), input_shape)

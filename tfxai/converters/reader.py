@@ -16,6 +16,16 @@ OLDEST = 9
 """Opsets before it leave shapes and broadcasting to attributes that have since gone."""
 
 
+def loaded(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """Give the model in a file with all its weights, or one that is loaded as it is.
+
+    Raises:
+        FileNotFoundError: no such file, or one with its weights is missing.
+        ValueError: no ONNX model, or one that breaks ONNX's rules.
+    """
+    return source if isinstance(source, onnx.ModelProto) else _from_file(Path(source))
+
+
 def read(source: str | Path | onnx.ModelProto) -> Graph:
     """Read a model from a file, or from a proto that is complete.
 
@@ -24,7 +34,7 @@ def read(source: str | Path | onnx.ModelProto) -> Graph:
         UnsupportedError: control flow, a training graph.
         ValueError: no ONNX model, or one that breaks ONNX's rules; an opset below 9.
     """
-    proto = source if isinstance(source, onnx.ModelProto) else _loaded(Path(source))
+    proto = loaded(source)
     opsets = {opset.domain: opset.version for opset in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx", 0))
     if opset < OLDEST:
@@ -47,7 +57,7 @@ def read(source: str | Path | onnx.ModelProto) -> Graph:
     nodes = tuple(node for node in every if node.op != "Constant")
     return Graph(
         name=graph.name,
-        inputs=tuple(_input(value) for value in graph.input if value.name not in constants),
+        inputs=inputs(proto),
         outputs=tuple(value.name for value in graph.output),
         nodes=nodes,
         constants=constants,
@@ -55,7 +65,17 @@ def read(source: str | Path | onnx.ModelProto) -> Graph:
     )
 
 
-def _loaded(path: Path) -> onnx.ModelProto:
+def inputs(proto: onnx.ModelProto) -> tuple[Input, ...]:
+    """Give the inputs that are no weights.
+
+    Raises:
+        ValueError: one is no tensor.
+    """
+    known = {tensor.name for tensor in proto.graph.initializer}
+    return tuple(_input(value) for value in proto.graph.input if value.name not in known)
+
+
+def _from_file(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
