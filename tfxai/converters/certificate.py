@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -115,7 +115,7 @@ def certify(
     """
     random, file = np.random.default_rng(seed), OnnxFile.of(onnx_path, model)
     inputs = [random.standard_normal((samples, *x.shape[1:])) for x in model.inputs]
-    outputs = _list(model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0))
+    outputs = [y.numpy() for y in tf.nest.flatten(model(inputs if len(inputs) > 1 else inputs[0]))]
     file = file.with_outputs_like(inputs, outputs)
     expected = file(inputs)
     weights = [random.standard_normal(output.shape[1:]) for output in outputs]
@@ -147,10 +147,6 @@ def certify(
         gradient_reference=reference,
         versions={m.__name__: m.__version__ for m in (keras, tf, onnxruntime)},
     )
-
-
-def _list(outputs: Any) -> list[np.ndarray]:
-    return list(outputs) if isinstance(outputs, list | tuple) else [outputs]
 
 
 def _weights_digest(model: keras.Model) -> str:

@@ -65,13 +65,15 @@ class OnnxFile(NamedTuple):
 
     def __call__(self, inputs: Arrays) -> list[np.ndarray]:
         """Give the outputs, computed example by example."""
-        batch, names = self.graph.inputs[0].shape[0] or 1, [i.name for i in self.graph.inputs]
+        batch = self.graph.inputs[0].shape[0] or 1
         arrays = self.in_file_order(inputs)
         rows = []
         for i in range(len(arrays[0])):
-            given = (np.repeat(x[i : i + 1].astype("float32"), batch, 0) for x in arrays)
-            found = self.session.run(None, dict(zip(names, given, strict=True)))
-            rows.append([output[:1] for output in found])
+            given = {
+                one.name: np.repeat(x[i : i + 1], batch, 0).astype(one.dtype)
+                for one, x in zip(self.graph.inputs, arrays, strict=True)
+            }
+            rows.append([output[:1] for output in self.session.run(None, given)])
         return [
             np.concatenate(whole).transpose(order)
             for whole, order in zip(zip(*rows, strict=True), self.outputs, strict=True)

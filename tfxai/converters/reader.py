@@ -107,9 +107,10 @@ def _beside(path: Path, proto: onnx.ModelProto) -> str:
 
 
 def _array(tensor: onnx.TensorProto) -> np.ndarray:
-    """Give a constant; numpy has no bfloat16 and no float8 of its own, so these become float32."""
+    """Give a constant; reals of fewer bits than float32 become that, as the layers have it."""
     array = numpy_helper.to_array(tensor)
-    return array if array.dtype.isbuiltin == 1 else array.astype(np.float32)
+    short = array.dtype.isbuiltin != 1 or array.dtype == np.float16
+    return array.astype(np.float32) if short else array
 
 
 def _node(node: onnx.NodeProto, opset: int) -> Node:
