@@ -227,7 +227,7 @@ def test_the_batch_may_be_read_from_the_shape():
 
 
 def test_reshaping_across_the_batch_is_refused():
-    for target in ([-1, 40], [160]):
+    for target in ([-1, 40], [160], [2, -1]):
         node = helper.make_node("Reshape", ["h", "t"], ["y"], name="across")
         with pytest.raises(UnsupportedError, match="'across'"):
             from_onnx(through(node, constants={"t": np.array(target)}))
@@ -338,6 +338,17 @@ def test_arithmetic_behind_weights_becomes_part_of_them():
     ]
     net = check(proto(product, {"x": [None, 6]}, {"w": normal(6, 5), "b": normal(5)}), normal(3, 6))
     assert [type(layer).__name__ for layer in net.layers] == ["InputLayer", "Dense"]
+
+
+def test_zeros_may_be_added_and_batched_products_stay():
+    node = helper.make_node("Add", ["h", "c"], ["y"])
+    check(through(node, constants={"c": np.zeros((4, 1, 1), "float32")}), IMAGE)
+    product = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Mul", ["h", "b"], ["y"]),
+    ]
+    constants = {"w": normal(1, 6, 5), "b": normal(5)}
+    check(proto(product, {"x": [None, 4, 6]}, constants), normal(2, 4, 6), channels_first=False)
 
 
 def test_what_others_read_or_is_no_number_for_each_channel_stays():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tfxai.converters.graph import Graph, Node, consumers
@@ -46,6 +48,8 @@ def _joined(maker: Node, node: Node, constants: dict[str, np.ndarray]) -> Node |
     """Give one node for both, and put its weights among the constants; None if it cannot be."""
     if maker.op not in ("Conv", "Gemm", "MatMul") or maker.inputs[1] not in constants:
         return None
+    if maker.op == "MatMul" and constants[maker.inputs[1]].ndim != 2:
+        return None
     first = node.inputs[0] in constants
     other = constants.get(node.inputs[0 if first else 1])
     bias_name = maker.inputs[2] if len(maker.inputs) > 2 else ""
@@ -55,12 +59,7 @@ def _joined(maker: Node, node: Node, constants: dict[str, np.ndarray]) -> Node |
     per_channel = _per_channel(other, maker.op, constants[maker.inputs[1]].ndim, channels)
     if per_channel is None:
         return None
-    scale, shift = {
-        "Add": (1.0, per_channel),
-        "Sub": (-1.0, per_channel) if first else (1.0, -per_channel),
-        "Mul": (per_channel, 0.0),
-        "Div": (np.reciprocal(per_channel), 0.0),
-    }[node.op]
+    scale, shift = _scale_and_shift(node.op, per_channel, first=first)
     names = [f"{node.outputs[0]} weights", f"{node.outputs[0]} bias"]
     axes = (-1, *[1] * (weights.ndim - 1)) if maker.op == "Conv" else (1, -1)
     scale = np.broadcast_to(np.asarray(scale, weights.dtype), (channels,))
@@ -75,6 +74,19 @@ def _joined(maker: Node, node: Node, constants: dict[str, np.ndarray]) -> Node |
         outputs=node.outputs,
         attributes=maker.attributes if maker.op == "Conv" else {},
     )
+
+
+def _scale_and_shift(op: str, constant: np.ndarray, *, first: bool) -> tuple[Any, Any]:
+    """Give a and b, where the arithmetic is a x + b; `first` stands for constant - x."""
+    match op:
+        case "Add":
+            return 1.0, constant
+        case "Sub":
+            return (-1.0, constant) if first else (1.0, -constant)
+        case "Mul":
+            return constant, 0.0
+        case _:
+            return 1 / constant, 0.0
 
 
 def _affine(

@@ -42,7 +42,11 @@ def reshape(node: Node, operands: list[Operand]) -> Value:
     total = int(np.prod(known))
     if -1 in sizes:
         if first not in (0, 1, None):
-            raise UnsupportedError(node, f"a target with both {first} and -1")
+            raise UnsupportedError(
+                node,
+                f"the target {[first, *sizes]}",
+                "export the model with a batch of one, or of any size",
+            )
         others = -int(np.prod(sizes))
         sizes = [total // others if n == -1 else n for n in sizes]
     if int(np.prod(sizes)) != total:
