@@ -290,6 +290,26 @@ def test_concat_split_slice_and_gather(axis):
         check(through(node, constants={"i": places}), IMAGE)
 
 
+def test_the_whole_batch_is_a_slice():
+    numbers = {"s": [0, 1], "e": [2**63 - 1, 3], "a": [0, 2]}
+    node = helper.make_node("Slice", ["h", *numbers], ["y"])
+    check(through(node, constants={n: np.array(v) for n, v in numbers.items()}), IMAGE)
+    part = helper.make_node("Slice", ["h", "s", "e", "a"], ["y"], name="cut")
+    numbers |= {"e": [1, 3]}
+    with pytest.raises(UnsupportedError, match="'cut'"):
+        from_onnx(through(part, constants={n: np.array(v) for n, v in numbers.items()}))
+
+
+def test_casts_between_real_numbers_are_left_out():
+    like = helper.make_node("CastLike", ["c", "h"], ["k"])
+    add = helper.make_node("Mul", ["h", "k"], ["m"])
+    cast = helper.make_node("Cast", ["m"], ["y"], to=1)
+    check(through(like, add, cast, constants={"c": np.float32(2)}), IMAGE)
+    integers = helper.make_node("Cast", ["h"], ["y"], to=6, name="whole")
+    with pytest.raises(UnsupportedError, match="'whole'"):
+        from_onnx(through(integers))
+
+
 def test_slices_of_old_files():
     node = helper.make_node("Slice", ["h"], ["y"], starts=[1], ends=[3], axes=[3])
     check(through(node, opset=9), IMAGE)

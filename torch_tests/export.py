@@ -51,8 +51,11 @@ def image(size):
     return torch.randn((2, 3, size, size), generator=torch.Generator().manual_seed(1))
 
 
-def export(net, example, path, *, dynamo, dynamic=True, opset=None):
-    """Write a file; `dynamic` leaves the size of the batch open."""
+def export(net, example, path, *, dynamo, dynamic=True, opset=None, folded=True):
+    """Write a file; `dynamic` leaves the size of the batch open.
+
+    Both exporters fold BatchNorm into convolutions, which rounds the weights, unless told not to.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         options = {"dynamo": dynamo, "input_names": ["image"], "output_names": ["logits"]}
@@ -61,6 +64,7 @@ def export(net, example, path, *, dynamo, dynamic=True, opset=None):
         if dynamo:
             if dynamic:
                 options["dynamic_shapes"] = ({0: torch.export.Dim("batch")},)
+            options["optimize"] = folded
             torch.onnx.export(net, (example,), path, verbose=False, **options)
         else:
             if dynamic:

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 OUTPUT_TOLERANCE = 1e-4
 """Largest error of an output, in units of the largest output; networks in float32 reach 1e-5."""
-LINE_TOLERANCE = 0.05
-"""Largest error of differences of outputs, relative; those of narrow ReLU networks reach 0.02."""
-GRADIENT_TOLERANCE = 1e-5
-"""Largest error of a gradient in float64, in units of the largest."""
+GRADIENT_TOLERANCE = 0.05
+"""Largest error of gradients, relative. In ReLU networks 0.02 is reached: few neurons decide the
+difference between two inputs, and an exporter's rounding of weights switches some."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,6 @@ class Certificate:
     """Share of the samples with the same largest output."""
     gradient_error: float
     """Relative error, by `gradient_reference`."""
-    gradient_tolerance: float
     gradient_reference: str
     """What the gradients were compared with."""
     versions: dict[str, str]
@@ -60,7 +58,7 @@ class Certificate:
         """Whether the two models compute the same."""
         return (
             self.max_relative_error <= OUTPUT_TOLERANCE
-            and self.gradient_error <= self.gradient_tolerance
+            and self.gradient_error <= GRADIENT_TOLERANCE
             and self.argmax_agreement == 1
         )
 
@@ -72,7 +70,7 @@ class Certificate:
             "outputs": f"off by {self.max_relative_error:.1e} of the largest, in {self.samples} "
             f"samples (at most {OUTPUT_TOLERANCE:g})",
             "same class": f"{self.argmax_agreement:.0%}",
-            "gradients": f"off by {self.gradient_error:.1e} (at most {self.gradient_tolerance:g}), "
+            "gradients": f"off by {self.gradient_error:.1e} (at most {GRADIENT_TOLERANCE:g}), "
             f"against {self.gradient_reference}",
             "opset": str(self.opset),
             "operations": operations,
@@ -122,10 +120,10 @@ def certify(
     if module is None:
         directions = [random.standard_normal(x.shape) for x in inputs]
         error = along_lines(model, file, inputs, directions, weights)
-        reference, tolerance = "differences of onnxruntime's outputs", LINE_TOLERANCE
+        reference = "differences of onnxruntime's outputs"
     else:
         error = against_torch(model, module, file, inputs, weights)
-        reference, tolerance = "PyTorch in float64", GRADIENT_TOLERANCE
+        reference = "PyTorch in float64"
     pairs = list(zip(outputs, expected, strict=True))
     largest = max(float(np.abs(y).max()) for _, y in pairs)
     absolute = max(float(np.abs(x - y).max()) for x, y in pairs)
@@ -143,7 +141,6 @@ def certify(
         max_relative_error=absolute / largest if largest else absolute,
         argmax_agreement=float((first == second).mean()),
         gradient_error=error,
-        gradient_tolerance=tolerance,
         gradient_reference=reference,
         versions={m.__name__: m.__version__ for m in (keras, tf, onnxruntime)},
     )

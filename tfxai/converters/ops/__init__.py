@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from tfxai.converters.folding import Operand
@@ -18,7 +18,7 @@ from tfxai.converters.ops import (
     shapes,
 )
 
-Operation = Callable[[Node, list[Operand]], Value | list[Value]]
+Operation = Callable[[Node, list[Operand]], Value | Sequence[Operand]]
 
 OPERATIONS: dict[str, Operation] = {
     # weights
@@ -77,6 +77,7 @@ OPERATIONS: dict[str, Operation] = {
     "Identity": elementwise.identity,
     "Dropout": elementwise.identity,
     "Cast": elementwise.cast,
+    "CastLike": elementwise.cast_like,
     # shapes
     "Transpose": shapes.transpose,
     "Flatten": shapes.flatten,

@@ -108,6 +108,15 @@ def cast(node: Node, operands: list[Operand]) -> Value:
     return value
 
 
+def cast_like(node: Node, operands: list[Operand]) -> list[Operand]:
+    """CastLike, to the kind of another tensor: real numbers all the same."""
+    given, other = operands
+    kinds = [x.dtype.kind for x in (given, other) if isinstance(x, np.ndarray)]
+    if any(kind != "f" for kind in kinds):
+        raise UnsupportedError(node, "a cast from or to integers")
+    return [given]
+
+
 def identity(node: Node, operands: list[Operand]) -> Value:
     """Give the tensor itself: Identity, and Dropout outside training."""
     return tensor_of(node, operands[0])

@@ -117,15 +117,13 @@ def slice_(node: Node, operands: list[Operand]) -> Value:
         raise UnsupportedError(node, "a slice without start or end")
     axes = list(range(len(starts))) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
-    slices = {
-        _inner(node, value, axis): [
-            None if abs(start) >= FAR else start,
-            None if abs(stop) >= FAR else stop,
-            step,
-        ]
-        for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True)
-    }
-    return _part(node.name, value, slices)
+    slices = {}
+    for axis, start, stop, step in zip(axes, starts, stops, steps, strict=True):
+        if (start, step) == (0, 1) and stop >= FAR:
+            continue  # the whole axis, which may be the batch
+        far = [None if abs(n) >= FAR else n for n in (start, stop)]
+        slices[_inner(node, value, axis)] = [*far, step]
+    return _part(node.name, value, slices) if slices else value
 
 
 def gather(node: Node, operands: list[Operand]) -> Value:
