@@ -1,9 +1,13 @@
 """Small networks that the tests share; random but fixed weights, and one that is trained."""
 
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from tfxai import cli
 
 L = keras.layers
 
@@ -21,6 +25,19 @@ def images():
 @pytest.fixture
 def cnn():
     return small_cnn()
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command line in this process; give exit code, stdout and stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tfxai", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
 
 
 def small_cnn(head="softmax", activation="relu", policy="float32"):

@@ -59,19 +59,6 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the command line in this process; give exit code, stdout and stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfxai", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return call
-
-
 def test_each_image_gets_a_picture_and_a_record(models, here, run):
     arguments = ["one.png", "two.png", "--option", "steps=9", "--out", "results/deep"]
     code, out, err = run("explain", models / "cnn.keras", *arguments)

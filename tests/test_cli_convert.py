@@ -1,7 +1,6 @@
 """The command line with ONNX files."""
 
 import json
-import sys
 from pathlib import Path
 
 import keras
@@ -11,24 +10,15 @@ from PIL import Image
 
 import tfxai
 from tests.onnx_models import normal, one
-from tfxai import cli
 from tfxai.cli_arguments import DEVIATION, MEAN
 
 FOLDER = Path(__file__).parent / "onnx_files"
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run the command line in a folder of its own; give exit code, stdout and stderr."""
+@pytest.fixture(autouse=True)
+def _here(monkeypatch, tmp_path):
+    """A folder to work in."""
     monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tfxai", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_convert_writes_a_model_and_its_certificate(run):

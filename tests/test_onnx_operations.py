@@ -401,3 +401,23 @@ def test_two_inputs_and_two_outputs():
     model = proto(nodes, inputs, outputs=("sum", "positive"))
     net = check(model, normal(2, 3, 4, 4), normal(2, 3, 4, 4))
     assert [x.name for x in net.inputs] == ["left", "right"]
+
+
+@pytest.mark.parametrize("opset", range(9, 23))
+def test_every_opset(opset):
+    nodes = [
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("BatchNormalization", ["p", "s", "b", "m", "v"], ["n"]),
+        helper.make_node("GlobalAveragePool", ["n"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "d", "e"], ["z"]),
+        helper.make_node("Softmax", ["z"], ["y"]),
+    ]
+    constants = {name: normal(4) for name in "sbm"} | {"v": np.abs(normal(4)) + 0.1}
+    constants |= {"d": normal(4, 6), "e": normal(6)}
+    net = check(through(*nodes, constants=constants, opset=opset), IMAGE)
+    assert [type(layer).__name__ for layer in net.layers] == [
+        *("InputLayer", "Conv2D", "ReLU", "MaxPooling2D", "BatchNormalization"),
+        *("GlobalAveragePooling2D", "Flatten", "Dense", "Softmax"),
+    ]
