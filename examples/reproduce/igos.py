@@ -9,11 +9,11 @@ ResNet50 with 5,000), RISE has 2,000 masks (there 4,000 and 8,000), and every me
 no mask is explained once and averaged over cells, also excitation backprop (there of another layer
 for each resolution). I-GOS has this library's defaults.
 
-Found, with `--photos 6`: I-GOS inserts best at every resolution (.58 to .63; excitation backprop
-.56 to .60, Grad-CAM .50 to .60, RISE .47 to .62) and deletes best at 7 to 28 cells (.20, .10, .08
+Found, with `--photos 6`: I-GOS inserts best at every resolution (.58 to .68; excitation backprop
+.56 to .60, Grad-CAM .50 to .60, RISE .47 to .62) and deletes best at 7 to 28 cells (.19, .10, .08
 with the better noise); at 112 and 224 meaningful perturbation does (.044 and .026, I-GOS without
-noise .066 and .043). Without noise I-GOS deletes better but at 7 cells, and takes twice as long: 16
-to 24 seconds of CPU time for a photo instead of 6 to 14. Meaningful perturbation takes 28 to 36,
+noise .066 and .041). Without noise I-GOS deletes better but at 7 cells, and takes twice as long: 16
+to 20 seconds of CPU time for a photo instead of 7 to 13. Meaningful perturbation takes 28 to 36,
 RISE 66.
 """
 

@@ -21,7 +21,8 @@ The search, insertion minus deletion by lambda1 and lambda2 / (s / 28)^2:
   112    .41     .42      .37     .41      .43
   224    .42     .44      .42     .41      .47
 
-Differences of .03 are those of other noise. Few cells want a small lambda1, many a large one.
+Differences of .03 are those of other noise. Few cells want a small lambda1, 224 a large one; six
+other photos agree (.43 at 7, .63 at 224), but not at 112, where .3, 1 has .41 and .1, 1 .49.
 """
 
 import time

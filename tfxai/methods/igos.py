@@ -20,7 +20,7 @@ from tfxai.total_gradient import Deletion
 from tfxai.tracing import traced
 from tfxai.types import Measured, Measurement, Tensors
 
-PRESETS = {7: (0.03, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.3, 16.0), 224: (0.3, 64.0)}
+PRESETS = {7: (0.03, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.1, 16.0), 224: (0.3, 64.0)}
 """Resolution -> lambda1, lambda2; the search is in examples/reproduce/igos_parts.py."""
 LINE_SEARCHES = ("single", "averaged")
 DESCENTS = ("proximal", "gradient")
