@@ -15,6 +15,7 @@ from tfxai.converters.ops import (
     normalisation,
     pooling,
     reductions,
+    resizing,
     shapes,
 )
 
@@ -89,7 +90,7 @@ OPERATIONS: dict[str, Operation] = {
     "Slice": shapes.slice_,
     "Gather": shapes.gather,
     "Pad": shapes.pad,
-    "Resize": shapes.resize,
-    "Upsample": shapes.resize,
+    "Resize": resizing.resize,
+    "Upsample": resizing.resize,
 }
 """By ONNX's names."""
