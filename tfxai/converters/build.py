@@ -10,7 +10,7 @@ import keras
 from tfxai.converters import folding
 from tfxai.converters.folding import Operand
 from tfxai.converters.graph import Graph, Input, Node, UnsupportedError, consumers
-from tfxai.converters.layout import Value, channels_last, ordered, same
+from tfxai.converters.layout import Value, as_keras, channels_last, ordered, same
 from tfxai.converters.ops import OPERATIONS
 
 IMAGE_OPERATIONS = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
@@ -37,8 +37,8 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> keras.Model:
         known |= dict(zip(node.outputs, found, strict=False))
     outputs = [_output(name, known[name]) for name in graph.outputs]
     return keras.Model(
-        [value.tensor for value in inputs] if len(inputs) > 1 else inputs[0].tensor,
-        outputs if len(outputs) > 1 else outputs[0],
+        as_keras([value.tensor for value in inputs]),
+        as_keras(outputs),
         name=_clean(graph.name) or "model",
     )
 

@@ -15,6 +15,7 @@ import onnxruntime
 import tensorflow as tf
 
 from tfxai.converters.gradients import against_torch, along_lines
+from tfxai.converters.layout import as_keras
 from tfxai.converters.onnx_session import OnnxFile, digest
 
 if TYPE_CHECKING:
@@ -113,9 +114,8 @@ def certify(
     """
     random, file = np.random.default_rng(seed), OnnxFile.of(onnx_path, model)
     inputs = [random.standard_normal((samples, *x.shape[1:])) for x in model.inputs]
-    outputs = [y.numpy() for y in tf.nest.flatten(model(inputs if len(inputs) > 1 else inputs[0]))]
-    file = file.with_outputs_like(inputs, outputs)
-    expected = file(inputs)
+    outputs = [y.numpy() for y in tf.nest.flatten(model(as_keras(inputs)))]
+    file, expected = file.with_outputs_like(inputs, outputs)
     weights = [random.standard_normal(output.shape[1:]) for output in outputs]
     if module is None:
         directions = [random.standard_normal(x.shape) for x in inputs]

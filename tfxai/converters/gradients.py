@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai.converters.layout import as_keras
 from tfxai.converters.onnx_session import Arrays, OnnxFile
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def in_float64(model: keras.Model) -> keras.Model:
     inputs = [keras.Input(batch_shape=x.shape, dtype="float64", name=x.name) for x in model.inputs]
     twin = keras.models.clone_model(
         model,
-        input_tensors=inputs if len(inputs) > 1 else inputs[0],
+        input_tensors=as_keras(inputs),
         clone_function=layer_in_float64,
     )
     twin.set_weights(model.get_weights())
@@ -87,7 +88,7 @@ def _gradients(model: keras.Model, inputs: Arrays, weights: Arrays) -> list[np.n
     points = [tf.constant(x, kind) for x in inputs]
     with tf.GradientTape() as tape:
         tape.watch(points)
-        value = _weighted(model(points if len(points) > 1 else points[0]), weights)
+        value = _weighted(model(as_keras(points)), weights)
     return [gradient.numpy() for gradient in tape.gradient(value, points)]
 
 

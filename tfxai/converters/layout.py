@@ -6,7 +6,8 @@ order of its own, so that images are channels-last throughout.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -34,6 +35,11 @@ class Value(NamedTuple):
     def axis(self, index: int) -> int:
         """Give the tensor's axis that is this one in the file."""
         return self.order.index(index % self.rank)
+
+
+def as_keras(tensors: Sequence[Any]) -> Any:
+    """Give what a model takes or gives: a list, or the one tensor that there is."""
+    return list(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def same(rank: int) -> tuple[int, ...]:

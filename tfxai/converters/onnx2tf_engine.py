@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfxai.converted_layers import SavedGraph
 from tfxai.converters.build import InputShape, shape_of_example
+from tfxai.converters.layout import as_keras
 from tfxai.converters.reader import inputs
 
 PROGRAM = """
@@ -81,6 +82,5 @@ def _model(folder: Path, name: str) -> keras.Model:
     layer = SavedGraph([shape[1:] for shape in outputs], one_by_one, name="graph")
     layer.load(folder)
     given = [keras.Input(spec.shape[1:], name=key) for key, spec in specs.items()]
-    whole = given if len(given) > 1 else given[0]
-    results = layer(whole)
-    return keras.Model(whole, results if len(results) > 1 else results[0], name=name or "model")
+    results = layer(as_keras(given))
+    return keras.Model(as_keras(given), as_keras(results), name=name or "model")

@@ -47,9 +47,11 @@ class OnnxFile(NamedTuple):
         ]
         return cls(graph, session, inputs, [same(len(x.shape)) for x in model.outputs])
 
-    def with_outputs_like(self, inputs: Arrays, outputs: Arrays) -> OnnxFile:
-        """Take the order of axes in which images are as those that a model gives."""
-        orders = []
+    def with_outputs_like(
+        self, inputs: Arrays, outputs: Arrays
+    ) -> tuple[OnnxFile, list[np.ndarray]]:
+        """Take the order of axes that a model's outputs have; give the file's in it, too."""
+        orders, turned = [], []
         for found, expected in zip(outputs, self(inputs), strict=True):
             rank = expected.ndim
             fitting = [
@@ -61,7 +63,8 @@ class OnnxFile(NamedTuple):
                 raise ValueError(f"the model gives {found.shape}, the file {expected.shape}")
             errors = [np.abs(found - expected.transpose(order)).max() for order in fitting]
             orders.append(fitting[int(np.argmin(errors))])
-        return self._replace(outputs=orders)
+            turned.append(expected.transpose(orders[-1]))
+        return self._replace(outputs=orders), turned
 
     def __call__(self, inputs: Arrays) -> list[np.ndarray]:
         """Give the outputs, computed example by example."""

@@ -48,18 +48,7 @@ def average_pool(node: Node, operands: list[Operand]) -> Value:
     included = bool(node.attributes.get("count_include_pad", 0))
     if where.is_same and not included:
         return _pooled(AVERAGE, node, tensor, where, "same")
-    cells = [
-        _cells(*axis, included=included)
-        for axis in zip(
-            where.sizes,
-            where.window,
-            where.strides,
-            where.before,
-            where.after,
-            where.counts,
-            strict=True,
-        )
-    ]
+    cells = [_cells(*axis, included=included) for axis in zip(*where, strict=True)]
     tensor, _ = padded(node, tensor, where, same=False)
     pooled = _pooled(AVERAGE, node, tensor, where, "valid")
     shares = np.prod(np.meshgrid(*cells, indexing="ij"), 0) / np.prod(where.window)

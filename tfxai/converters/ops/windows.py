@@ -37,17 +37,8 @@ class Windows(NamedTuple):
     @property
     def is_same(self) -> bool:
         """Whether Keras's padding="same" stands for it."""
-        totals = [
-            max((-(-size // stride) - 1) * stride + window - size, 0)
-            for size, window, stride in zip(self.sizes, self.window, self.strides, strict=True)
-        ]
-        return (
-            any(totals)
-            and self.before == tuple(total // 2 for total in totals)
-            and self.beyond == tuple(total - total // 2 for total in totals)
-            and self.counts
-            == tuple(-(-n // s) for n, s in zip(self.sizes, self.strides, strict=True))
-        )
+        here = self.before, self.beyond, self.counts
+        return any(self.beyond) and here == _same(self.sizes, self.window, self.strides)
 
 
 def image(node: Node, value: Any) -> keras.KerasTensor:
@@ -74,12 +65,7 @@ def windows(node: Node, tensor: keras.KerasTensor, kernel: Sequence[int]) -> Win
     pads = node.attributes.get("pads", [0] * 2 * rank)
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto.startswith("SAME"):
-        counts = tuple(-(-n // s) for n, s in zip(sizes, strides, strict=True))
-        totals = [
-            max((c - 1) * s + w - n, 0)
-            for c, s, w, n in zip(counts, strides, window, sizes, strict=True)
-        ]
-        less, more = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        less, more, counts = _same(sizes, window, strides)
         before, after = (less, more) if auto == "SAME_UPPER" else (more, less)
         return Windows(sizes, window, strides, before, after, counts)
     if min(pads) < 0:
@@ -108,6 +94,18 @@ def padded(
     if value == 0 and len(widths) == 2:
         return keras.layers.ZeroPadding2D(widths, name=name)(tensor), "valid"
     return Pad([*map(list, widths), [0, 0]], value=value, name=name)(tensor), "valid"
+
+
+def _same(
+    sizes: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Give the cells before and after, and the windows, of Keras's padding="same"."""
+    counts = tuple(-(-size // stride) for size, stride in zip(sizes, strides, strict=True))
+    totals = [
+        max((count - 1) * stride + cells - size, 0)
+        for count, stride, cells, size in zip(counts, strides, window, sizes, strict=True)
+    ]
+    return tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals), counts
 
 
 def _count(size: int, window: int, stride: int, before: int, after: int, *, ceil: bool) -> int:
