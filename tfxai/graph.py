@@ -193,6 +193,31 @@ def parameters(model: keras.Model) -> list[tuple[keras.Variable, bool]]:
     return list(found.values())
 
 
+def weighted_layers(model: keras.Model) -> list[tuple[str, list[keras.Variable]]]:
+    """Give the layers that own floating-point weights, from the input to the output.
+
+    Each comes by its path, with its own weights, not those of layers inside it. A subclassed
+    model's layers come in the order in which they were made.
+    """
+    known = {id(v) for v, _ in parameters(model)}
+    found: list[tuple[str, list[keras.Variable]]] = []
+
+    def visit(layer: Any) -> None:
+        functional = _functional(layer)
+        inside = functional.operations if functional is not None else layer._layers
+        for part in inside:
+            if isinstance(part, keras.layers.Layer):
+                visit(part)
+        own = layer._trainable_variables + layer._non_trainable_variables
+        new = [v for v in own if id(v) in known]
+        known.difference_update(map(id, new))
+        if new:
+            found.append((_path(new[0]).rsplit("/", 1)[0], new))
+
+    visit(model)
+    return found
+
+
 def _functional(operation: Any) -> keras.Model | None:
     """Give the functional model that a model is or, if Sequential, is made of."""
     if isinstance(operation, keras.Sequential):

@@ -1,7 +1,41 @@
 """Metrics of attributions: numpy in, numpy out."""
 
 from tfxai.metrics.curves import Curve, Curves
+from tfxai.metrics.degradation import degradation
 from tfxai.metrics.deletion import deletion, deletion_and_insertion, insertion
+from tfxai.metrics.faithfulness import Infidelity, completeness, infidelity
+from tfxai.metrics.information import information_level, median_auc
+from tfxai.metrics.localisation import mass_share, pointing_game, top_k_share
+from tfxai.metrics.randomisation import (
+    Consistency,
+    consistency,
+    invariance,
+    rank_correlation,
+    shifted,
+)
+from tfxai.metrics.robustness import max_sensitivity
 from tfxai.metrics.sparseness import gini
 
-__all__ = ["Curve", "Curves", "deletion", "deletion_and_insertion", "gini", "insertion"]
+__all__ = [
+    "Consistency",
+    "Curve",
+    "Curves",
+    "Infidelity",
+    "completeness",
+    "consistency",
+    "degradation",
+    "deletion",
+    "deletion_and_insertion",
+    "gini",
+    "infidelity",
+    "information_level",
+    "insertion",
+    "invariance",
+    "mass_share",
+    "max_sensitivity",
+    "median_auc",
+    "pointing_game",
+    "rank_correlation",
+    "shifted",
+    "top_k_share",
+]

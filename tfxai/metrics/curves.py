@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, heads
+from tfxai import checks
 from tfxai.baselines import baseline
 from tfxai.interpolation import align_corners
-from tfxai.tracing import traced
+from tfxai.metrics.scoring import checked_images, finite, score_function
 from tfxai.types import Score
 
 STEPS = 50
@@ -29,7 +28,7 @@ class Curve:
     scores: np.ndarray
     """``[B, n]``."""
     auc: np.ndarray
-    """The area under each curve by the trapezoid rule, ``[B]``."""
+    """The area under each curve by the trapezoid rule, over its width: its mean height, ``[B]``."""
     name: str
 
     def plot(self, *, axes: Any = None) -> Any:
@@ -75,42 +74,66 @@ def drawn(
     images, maps = _checked(images, heatmaps)
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
-    forward = _scoring(model, rule.score, images)
+    forward = score_function(model, rule.score, images)
     substrate = _substrate(rule, images)
     step = max(1, cells // STEPS)
     if rule.step is not None:
         step = checks.positive_integer("step", rule.step)
     size = checks.positive_integer("batch_size", rule.batch_size)
     taken = np.append(np.arange(0, cells, step), cells)
-    order = np.argsort(-maps.reshape(count, -1), axis=1, kind="stable")
-    rank = np.argsort(order, axis=1).reshape(maps.shape)
+    rank = descending_rank(maps.reshape(count, -1)).reshape(maps.shape)
     rows, columns = (
         align_corners(images.shape[axis], maps.shape[axis]).astype(images.dtype) for axis in (1, 2)
     )
-    pairs = np.stack(np.meshgrid(np.arange(count), taken, indexing="ij"), -1).reshape(-1, 2)
 
     def along(name: str) -> Curve:
-        scores = []
-        for start in range(0, len(pairs), size):
-            which, number = pairs[start : start + size].T
+        def points(which: np.ndarray, number: np.ndarray) -> np.ndarray:
             first = rank[which] < number[:, None, None]
             shown = first if name == "insertion" else ~first
             up = np.einsum("Hh,nhw,Ww->nHW", rows, shown, columns, optimize=True)[..., None]
-            points = substrate[which] + up * (images[which] - substrate[which])
-            scores.append(forward(points, chosen[which]))
-        values, fractions = np.concatenate(scores).reshape(count, -1), taken / cells
-        area = (values[:, 1:] + values[:, :-1]) / 2 @ np.diff(fractions)
-        return Curve(fractions, values, area, name)
+            return substrate[which] + up * (images[which] - substrate[which])
+
+        scores = scored_points(points, taken, forward, chosen, size)
+        return curve_of(taken / cells, scores, name)
 
     return [along(name) for name in names]
 
 
+def descending_rank(values: np.ndarray) -> np.ndarray:
+    """Rank each row of ``[B, n]``, the largest first; equal values in their order."""
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.argsort(order, axis=1)
+
+
+def scored_points(
+    points: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    taken: np.ndarray,
+    forward: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    targets: np.ndarray,
+    size: int,
+) -> np.ndarray:
+    """Score every image at every number of taken parts, `size` at a time, ``[B, n]``.
+
+    `points` maps which images ``[N]`` and numbers ``[N]`` to changed images.
+    """
+    count = len(targets)
+    pairs = np.stack(np.meshgrid(np.arange(count), taken, indexing="ij"), -1).reshape(-1, 2)
+    scores = []
+    for start in range(0, len(pairs), size):
+        which, number = pairs[start : start + size].T
+        scores.append(forward(points(which, number), targets[which]))
+    return np.concatenate(scores).reshape(count, -1)
+
+
+def curve_of(fractions: np.ndarray, scores: np.ndarray, name: str) -> Curve:
+    """Make a `Curve` of scores ``[B, n]`` at fractions ``[n]``."""
+    widths = np.diff(fractions)
+    auc = (scores[:, 1:] + scores[:, :-1]) / 2 @ widths / widths.sum()
+    return Curve(fractions, scores, auc, name)
+
+
 def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
-    images, maps = np.asarray(images), np.asarray(heatmaps)
-    if images.dtype.kind != "f":
-        images = images.astype(np.float32)
-    if images.ndim != 4 or images.size == 0:
-        raise ValueError(f"images has shape {list(images.shape)}: expected [B, H, W, C]")
+    images, maps = checked_images(images), np.asarray(heatmaps)
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(
             f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "
@@ -123,9 +146,7 @@ def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
             f"heatmaps has shape {list(np.shape(heatmaps))}: expected [{len(images)}, h, w, 1], h "
             f"and w at most {list(images.shape[1:3])}"
         )
-    for name, values in (("images", images), ("heatmaps", maps)):
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} has NaN or infinite values")
+    finite("heatmaps", maps)
     return images, maps
 
 
@@ -137,33 +158,3 @@ def _substrate(rule: Rule, images: np.ndarray) -> np.ndarray:
     if len(found) != 1:
         raise ValueError(f"substrate is a batch of {len(found)}; pass one image")
     return np.broadcast_to(found[0], images.shape)
-
-
-def _scoring(
-    model: Callable, score: Score | None, images: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph, traced once."""
-    if not isinstance(model, keras.Model):
-        if score is None:
-            return lambda x, targets: _picked(model(x), targets)
-        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
-    any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-    if score is None:
-        outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
-        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
-    scored = traced(heads.scored(model, score)).get_concrete_function(
-        any_images, tf.TensorSpec([None], tf.int32)
-    )
-    return lambda x, targets: scored(tf.constant(x), tf.constant(targets)).numpy()
-
-
-def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:
-    values = np.asarray(outputs)
-    if values.ndim == 1:
-        return values
-    if values.ndim != 2 or targets.max() >= values.shape[1]:
-        raise ValueError(
-            f"the model gives outputs of shape {list(values.shape)} for targets up to "
-            f"{targets.max()}: expected [N, classes]"
-        )
-    return values[np.arange(len(values)), targets]

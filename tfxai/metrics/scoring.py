@@ -1,0 +1,80 @@
+"""What metrics ask of images, maps and models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import heads
+from tfxai.tracing import traced
+from tfxai.types import Score
+
+Explain = Callable[[np.ndarray, Any], Any]
+"""Maps images ``[B, ...]`` and targets ``[B]`` (or None: the predicted classes) to attributions
+``[B, ...]``. An `Explainer` is one."""
+
+
+def checked_images(images: Any) -> np.ndarray:
+    """Give images as floating-point ``[B, H, W, C]``, or raise a ValueError."""
+    images = np.asarray(images)
+    if images.dtype.kind != "f":
+        images = images.astype(np.float32)
+    if images.ndim != 4 or images.size == 0:
+        raise ValueError(f"images has shape {list(images.shape)}: expected [B, H, W, C]")
+    return finite("images", images)
+
+
+def checked_maps(name: str, values: Any, images: np.ndarray) -> np.ndarray:
+    """Give attributions of images ``[B, H, W, C | 1]``, or raise a ValueError."""
+    maps = np.asarray(values)
+    maps = maps[..., None] if maps.ndim == 3 else maps
+    if maps.shape[:3] != images.shape[:3] or maps.shape[3] not in (1, images.shape[3]):
+        raise ValueError(
+            f"{name} has shape {list(np.shape(values))}: expected {list(images.shape)}, or one "
+            "channel"
+        )
+    return finite(name, maps)
+
+
+def finite(name: str, values: np.ndarray) -> np.ndarray:
+    """Give an array back, or raise a ValueError for NaN and infinite values."""
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} has NaN or infinite values")
+    return values
+
+
+def score_function(
+    model: Callable, score: Score | None, images: np.ndarray
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph, traced once.
+
+    Without a score that is the model's output at the target as it stands.
+    """
+    if not isinstance(model, keras.Model):
+        if score is None:
+            return lambda x, targets: _picked(model(x), targets)
+        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
+    any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+    if score is None:
+        outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
+        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
+    scored = traced(heads.scored(model, score)).get_concrete_function(
+        any_images, tf.TensorSpec([None], tf.int32)
+    )
+    return lambda x, targets: scored(tf.constant(x), tf.constant(targets)).numpy()
+
+
+def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:
+    values = np.asarray(outputs)
+    if values.ndim == 1:
+        return values
+    if values.ndim != 2 or targets.max() >= values.shape[1]:
+        raise ValueError(
+            f"the model gives outputs of shape {list(values.shape)} for targets up to "
+            f"{targets.max()}: expected [N, classes]"
+        )
+    return values[np.arange(len(values)), targets]
