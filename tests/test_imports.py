@@ -37,10 +37,11 @@ LAYERS = [
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
     {"explainer", "fitting", "proximal"},
-    {"methods"},
+    {"methods", "benchmark"},
     {"__init__"},
     {"zoo"},
     {"demonstration", "cli_arguments"},
+    {"cli_ranking"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -68,6 +69,7 @@ def test_imports_point_down(path):
     own = module_of(path)
     for other in imported_modules(path):
         same_room = own == other and own in (
+            "benchmark",
             "converters",
             "hessian",
             "methods",

@@ -78,7 +78,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import `tfxai.converters` when it is asked for: it needs the extra ``tfxai[onnx]``."""
-    if name == "converters":
-        return importlib.import_module("tfxai.converters")
+    """Import at their first use what is slow to import or needs extras."""
+    if name in ("benchmark", "converters"):
+        return importlib.import_module(f"tfxai.{name}")
     raise AttributeError(f"module 'tfxai' has no attribute {name!r}")

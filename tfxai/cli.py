@@ -1,4 +1,4 @@
-"""The command line: ``tfxai explain``, ``tfxai convert`` and ``tfxai demo``."""
+"""The command line: ``tfxai explain``, ``benchmark``, ``convert`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 import tfxai
 from tfxai import cli_arguments as arguments
+from tfxai import cli_ranking as ranking
 from tfxai import demonstration, plot, zoo
 from tfxai.cli_arguments import METHODS, UNREADABLE, UserError
 from tfxai.explanation import Explanation
@@ -78,7 +79,7 @@ def explain(
     broken = 0
     for file, stem in track(files, "Explaining", console=console, disable=len(files) < 2):
         try:
-            pixels = _read(file, classifier)
+            pixels = arguments.pixels(file, classifier)
         except (*UNREADABLE, Image.DecompressionBombError) as error:
             broken += 1
             errors.print(
@@ -143,6 +144,69 @@ def convert(
 
 
 @app.command()
+def benchmark(
+    model: Annotated[str, typer.Argument(help="A .keras or .onnx file, or a model of the zoo.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    methods: Annotated[
+        str, typer.Option(help="Names with commas between, as of explain, or all.")
+    ] = ",".join(ranking.METHODS),
+    metrics: Annotated[
+        str, typer.Option(help=f"Some of {', '.join(ranking.MEASURES)}.")
+    ] = ",".join(ranking.METRICS),
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("benchmark"),
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="name.key=value for a method or metric, e.g. smoothgrad.samples=20"),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV of file name and class to explain [the predicted class]"),
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(help="Folder of masks NAME.png, white on the object; for pointing_game."),
+    ] = None,
+    compositions: Annotated[
+        int | None,
+        typer.Option(help="Explain grids of this many photos a side; one cell has the class."),
+    ] = None,
+    patterns: Annotated[
+        Path | None, typer.Option(help="For the pattern methods: a file saved by tfxai.Patterns.")
+    ] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="For a file: raw, unit, signed or imagenet, as for explain.")
+    ] = "raw",
+    sign: Annotated[
+        str, typer.Option(help="How channels are joined: signed, or positive (their sizes).")
+    ] = "signed",
+    batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
+    seed: Annotated[int, typer.Option(help="For random numbers.")] = 0,
+) -> None:
+    """Rank methods on a model: tables, curves and OUT/report.html.
+
+    A run that was stopped goes on where it was when the command is repeated; methods and metrics
+    may be added.
+    """
+    classifier = arguments.classifier(model, preprocess)
+    builds, measures = ranking.chosen(classifier, methods, metrics, option or [], patterns)
+    files = [file for file, _ in arguments.image_files(images)]
+    cases = ranking.cases(classifier, files, labels, regions, compositions, seed)
+    try:
+        results = tfxai.benchmark.run(
+            classifier.model, cases, builds, measures, out, bounds=classifier.bounds, sign=sign,
+            batch_size=batch_size, seed=seed, class_names=classifier.names,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+    console.print(ranking.table(results))
+    console.print(f"wrote {out / 'report.html'}", markup=False, highlight=False)
+    if results.broken or results.failed:
+        told = f"{len(results.broken)} images and {len(results.failed)} cells have no result"
+        errors.print(told, style="red")
+        raise typer.Exit(1)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the panel.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A model of the zoo.")] = "efficientnet-lite0",
@@ -161,13 +225,6 @@ def demo(
     path = out / "panel.png"
     demonstration.panel(photos, records).savefig(path, dpi=110)
     console.print(f"wrote {path}", markup=False, highlight=False)
-
-
-def _read(file: Path, classifier: zoo.Classifier) -> np.ndarray:
-    with Image.open(file) as image:
-        pixels = zoo.centre_crop(image, classifier.size, margin=classifier.crop_margin)
-    grey = classifier.model.input_shape[-1] == 1
-    return pixels.mean(-1, keepdims=True) if grey else pixels
 
 
 def _picture(record: Explanation, pixels: np.ndarray) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL import Image
 
 import tfxai
 from tfxai import zoo
@@ -131,22 +132,33 @@ def explainer(
     classifier: zoo.Classifier, method: str, options: list[str], patterns: Path | None
 ) -> tfxai.Explainer:
     """Build a method by its name, with options as key=value."""
+    return builder(classifier, method, options, patterns)(classifier.model)
+
+
+def builder(
+    classifier: zoo.Classifier, method: str, options: list[str], patterns: Path | None
+) -> Callable[[keras.Model], tfxai.Explainer]:
+    """Give a method by its name as a function of a model."""
     if method not in METHODS:
         raise UserError(f"--method {method}: expected one of {', '.join(METHODS)}")
-    builder = METHODS[method]
+    function = METHODS[method]
     allowed = {
         name: p.default
-        for name, p in inspect.signature(builder).parameters.items()
+        for name, p in inspect.signature(function).parameters.items()
         if p.kind is inspect.Parameter.KEYWORD_ONLY
     }
-    keywords = dict(_option(text, method, allowed) for text in options)
+    keywords = dict(keyword(text, method, allowed) for text in options)
     if "bounds" in allowed:
         keywords.setdefault("bounds", classifier.bounds)
-    learnt = _patterns(builder, method, patterns)
-    try:
-        return builder(classifier.model, *learnt, **keywords)
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error) if learnt else f"--option {error}") from error
+    learnt = _patterns(function, method, patterns)
+
+    def build(model: keras.Model) -> tfxai.Explainer:
+        try:
+            return function(model, *learnt, **keywords)
+        except (TypeError, ValueError) as error:
+            raise UserError(str(error) if learnt else f"--option {error}") from error
+
+    return build
 
 
 def _patterns(builder: Callable, method: str, path: Path | None) -> list[tfxai.Patterns]:
@@ -168,7 +180,7 @@ def _patterns(builder: Callable, method: str, path: Path | None) -> list[tfxai.P
         raise UserError(f"--patterns {error}") from error
 
 
-def _option(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
+def keyword(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
     """Read key=value: a Python literal, the name of a rule, score or kernel, or text."""
     key, separator, value = text.partition("=")
     if not separator or key not in allowed:
@@ -185,6 +197,14 @@ def _option(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return key, value
+
+
+def pixels(file: Path, classifier: zoo.Classifier) -> np.ndarray:
+    """Read the middle of a photo as the classifier wants it, ``[H, W, 3 | 1]`` in 0..255."""
+    with Image.open(file) as image:
+        found = zoo.centre_crop(image, classifier.size, margin=classifier.crop_margin)
+    grey = classifier.model.input_shape[-1] == 1
+    return found.mean(-1, keepdims=True) if grey else found
 
 
 def image_files(paths: list[Path]) -> list[tuple[Path, str]]:

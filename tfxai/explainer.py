@@ -65,6 +65,12 @@ class Explainer(keras.Model):
         """The explained model."""
         return self.of.model if isinstance(self.of, Explainer) else self.of
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method and its options as text, and those of the explainer that it builds upon."""
+        own = {"method": self._builder.__name__, **readable(self._options)}
+        return {**own, "of": self.of.settings} if isinstance(self.of, Explainer) else own
+
     def __call__(self, inputs: Tensors, targets: Any = None, *, seed: Any = 0) -> Any:
         """Compute attributions.
 
@@ -222,17 +228,12 @@ class Explainer(keras.Model):
             targets=chosen.numpy(),
             scores=scores.numpy(),
             seed=seed,
-            settings=self._settings(),
+            settings=self.settings,
             head=self._runner.anatomy(inputs).head if wants_logits(self.method.score) else None,
             versions=versions(),
             names=self.class_names,
             inputs=batch,
         )
-
-    def _settings(self) -> dict[str, Any]:
-        """Give the method and its options, and those of the explainer that it builds upon."""
-        own = {"method": self._builder.__name__, **readable(self._options)}
-        return {**own, "of": self.of._settings()} if isinstance(self.of, Explainer) else own
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, graph.declared_inputs(self.model))

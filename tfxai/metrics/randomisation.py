@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from scipy.stats import rankdata
 
 from tfxai import checks, graph
@@ -62,12 +63,16 @@ class Consistency:
     layers: tuple[tuple[str, ...], ...]
     """What was made random at each stage, ``[S]`` of names."""
     correlations: np.ndarray
-    """Spearman's, ``[S, B]``."""
+    """Spearman's, ``[S, B]``; NaN where a map is the same everywhere."""
 
     @property
     def mean(self) -> np.ndarray:
-        """Of the correlations' sizes, ``[B]``: small for maps that depend on the weights."""
-        return np.abs(self.correlations).mean(0)
+        """Of the sizes that are known, ``[B]``: small for maps that depend on the weights."""
+        sizes = np.abs(self.correlations)
+        known = np.isfinite(sizes)
+        count = known.sum(0)
+        none = np.full(len(count), np.nan)
+        return np.divide(np.where(known, sizes, 0).sum(0), count, out=none, where=count > 0)
 
 
 def consistency(
@@ -184,7 +189,7 @@ def shifted(model: keras.Model, shift: Any = 1.0) -> keras.Model:
         True
     """
     specs = graph.declared_inputs(checks.model(model))
-    if not hasattr(specs, "shape"):
+    if not isinstance(specs, tf.TensorSpec):
         raise ValueError(f"model: {model.name} has no single declared input to shift")
     inputs = keras.Input(specs.shape[1:], dtype=specs.dtype)
     offset = (-np.asarray(shift, np.float64)).tolist()

@@ -1,0 +1,384 @@
+"""The benchmark: resumable, exclusive, honest about what failed."""
+
+import csv
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.conftest import small_cnn
+from tfxai import benchmark, metrics, scores
+from tfxai.benchmark import Case, Results
+
+L = keras.layers
+METHODS = {
+    "gradient": tfxai.gradient,
+    "IG (8)": partial(tfxai.integrated_gradients, steps=8),
+    "random": tfxai.random_attribution,
+}
+TABLES = ("values", "summary", "comparisons", "curves")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def model():
+    return small_cnn()
+
+
+@pytest.fixture
+def photos():
+    return np.random.default_rng(0).random((7, 8, 8, 3)).astype("float32")
+
+
+@pytest.fixture
+def run(model, photos, tmp_path):
+    """Run with short options, quietly, in an own directory."""
+
+    def call(images=photos, methods=METHODS, chosen=("deletion", "gini"), of=model, **options):
+        options = {"batch_size": 3, "verbose": 0, "out": tmp_path / "run", **options}
+        return benchmark.run(of, images, methods, chosen, **options)
+
+    return call
+
+
+def tables(directory):
+    return {name: (directory / f"{name}.csv").read_bytes() for name in TABLES}
+
+
+def test_values_are_those_of_the_metrics(run, model, photos):
+    results = run(chosen=["deletion", "insertion", "gini", "completeness", "degradation"])
+    targets = model(photos).numpy().argmax(1)
+    assert results.targets == targets.tolist()
+    assert results.images == [str(i) for i in range(7)]
+    for title, build in METHODS.items():
+        record = build(model).explain(photos, targets, verbose=0)
+        maps = record.attributions.sum(-1)
+        options = {"substrate": "blur", "score": scores.probability}
+        both = metrics.deletion_and_insertion(model, photos, maps, targets, **options)
+        found = {metric: results.values(metric)[title] for metric in results.metrics}
+        np.testing.assert_allclose(found["deletion"], both.deletion.auc, rtol=1e-4)
+        np.testing.assert_allclose(found["insertion"], both.insertion.auc, rtol=1e-4)
+        np.testing.assert_allclose(found["gini"], metrics.gini(maps), rtol=1e-5)
+        expected = metrics.completeness(model, photos, record.attributions, targets)
+        np.testing.assert_allclose(found["completeness"], expected, rtol=1e-3, atol=1e-4)
+        curve = results.curve("deletion", title)
+        np.testing.assert_allclose(curve.mean, both.deletion.scores.mean(0), rtol=1e-3)
+        assert (curve.low <= curve.mean + 1e-9).all()
+        assert (curve.mean <= curve.high + 1e-9).all()
+        assert results.seconds(title) > 0
+
+
+def test_every_metric_in_one_run(run, photos):
+    regions = np.zeros((7, 8, 8), bool)
+    regions[:, :4, :4] = True
+    every = {name: factory() for name, factory in benchmark.MEASURES.items()}
+    every["sic"] = benchmark.sic(least=0.0)
+    every["aic"] = benchmark.aic(least=0.0)
+    results = run(chosen=every, regions=regions, bounds=(0, 1))
+    assert results.failed == {}
+    for name in every:
+        values = results.values(name)["IG (8)"]
+        assert values.shape == (7,)
+        assert np.isfinite(values).any() or name in ("sic", "aic")
+    assert (results.values("invariance")["gradient"] > 0.999).all()
+    infidelity = {title: v.mean() for title, v in results.values("infidelity").items()}
+    assert infidelity["IG (8)"] < infidelity["random"]
+    html = (results.directory / "report.html").read_text()
+    assert html.count("<img") >= 4
+    assert "src='http" not in html
+    for name in every:
+        assert name in html
+
+
+def test_a_second_call_computes_nothing(run, monkeypatch):
+    first = run()
+    before = tables(first.directory)
+    monkeypatch.setattr(tfxai.Explainer, "explain", lambda *a, **k: pytest.fail("computed again"))
+    again = run()
+    assert tables(again.directory) == before
+    assert len(again.lines) == len(first.lines)
+
+
+def test_methods_and_metrics_may_be_added(run):
+    part = run(methods={"gradient": tfxai.gradient}, chosen=["gini"])
+    assert len(part.lines) == 3
+    grown = run()
+    assert len(grown.lines) == 3 + 9
+    whole = run(out=grown.directory.with_name("whole"))
+    assert tables(whole.directory) == tables(grown.directory)
+
+
+def test_a_torn_line_is_computed_again(run):
+    first = run()
+    before = tables(first.directory)
+    journal = first.directory / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-40])
+    assert len(Results.load(first.directory).lines) == len(first.lines) - 1
+    assert tables(run().directory) == before
+    assert len(journal.read_bytes().splitlines()) == len(first.lines)
+    journal.write_bytes(journal.read_bytes().replace(b"gini", b'gi"ni', 1))
+    with pytest.raises(ValueError, match="line 1 is damaged"):
+        run()
+
+
+KILLED = """
+import sys
+from functools import partial
+import numpy as np
+import tfxai
+from tests.conftest import small_cnn
+from tests.test_benchmark import METHODS
+from tfxai import benchmark
+
+class Slow:
+    # Each image takes a moment, so that there is time to kill the run.
+    def __len__(self):
+        return 12
+    def __iter__(self):
+        import time
+        for i, image in enumerate(np.random.default_rng(0).random((12, 8, 8, 3), np.float32)):
+            time.sleep(float(sys.argv[2]))
+            yield benchmark.Case(str(i), image)
+
+benchmark.run(small_cnn(), Slow(), METHODS, ["deletion", "gini", "infidelity"], sys.argv[1],
+              batch_size=2, verbose=0)
+"""
+
+
+def process(out, pause):
+    command = [sys.executable, "-c", KILLED, str(out), str(pause)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_lines(directory, number):
+    path = directory / "journal.jsonl"
+    for _ in range(1200):
+        if path.exists() and path.read_bytes().count(b"\n") >= number:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"no {number} lines in {path}")
+
+
+def test_killed_and_resumed_is_equal_to_the_byte(tmp_path):
+    """kill -9 in mid-run; and a second run is refused while the first one lasts."""
+    run = process(tmp_path / "killed", 3)
+    wait_for_lines(tmp_path / "killed", 4)
+    second = process(tmp_path / "killed", 0)
+    assert second.wait() == 1
+    assert "another run is writing there" in second.stderr.read()
+    assert run.poll() is None
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    done = Results.load(tmp_path / "killed")
+    assert 4 <= len(done.lines) < 18
+    for directory in ("killed", "whole"):
+        assert process(tmp_path / directory, 0).wait() == 0
+    assert tables(tmp_path / "killed") == tables(tmp_path / "whole")
+    resumed = Results.load(tmp_path / "killed")
+    assert resumed.lines[: len(done.lines)] == done.lines
+    assert len(resumed.lines) == 18
+
+
+def test_what_the_directory_is_of_cannot_change(run, photos, model):
+    run()
+    other = small_cnn()
+    other.set_weights([w + 0.1 for w in model.get_weights()])
+    with pytest.raises(ValueError, match="has a run with model="):
+        run(of=other)
+    with pytest.raises(ValueError, match="with seed=0, not 1"):
+        run(seed=1)
+    with pytest.raises(ValueError, match="with batch_size=3, not 2"):
+        run(batch_size=2)
+    with pytest.raises(ValueError, match="other images, in batch 0"):
+        run(images=photos[::-1])
+    with pytest.raises(ValueError, match=r"a run with IG \(8\) as"):
+        run(methods={"IG (8)": partial(tfxai.integrated_gradients, steps=9)})
+    with pytest.raises(ValueError, match="a run with deletion as"):
+        run(chosen={"deletion": benchmark.deletion(substrate="mean")})
+
+
+def test_a_method_that_fails_leaves_the_others(run, photos):
+    def refused(model):
+        return tfxai.gradient(model, score=lambda outputs, targets: outputs[:, 0, 0])
+
+    methods = {"gradient": tfxai.gradient, "refused": refused}
+    results = run(methods=methods, chosen=["gini"])
+    assert set(results.failed) == {("refused", "gini")}
+    assert [c.method for c in results.cells] == ["gradient"]
+    assert "refused, gini" in (results.directory / "report.html").read_text()
+    assert len(run(methods=methods, chosen=["gini"]).lines) == len(results.lines) + 3
+
+
+def test_a_metric_that_fails_leaves_the_others(run):
+    broken = benchmark.Measure(lambda s: 1 / 0, "more", {})
+    results = run(chosen={"gini": benchmark.gini(), "broken": broken})
+    assert set(results.failed) == set(itertools.product(METHODS, ["broken"]))
+    assert np.isfinite(results.values("gini")["gradient"]).all()
+    assert np.isnan(results.values("broken")["gradient"]).all()
+
+
+class Mixed:
+    """Cases of which some are broken."""
+
+    def __init__(self, photos, broken=(1, 4), regions=None):
+        self.photos, self.broken, self.regions = photos, broken, regions
+
+    def __len__(self):
+        return len(self.photos)
+
+    def __iter__(self):
+        for i, photo in enumerate(self.photos):
+            if i in self.broken:
+                yield benchmark.Broken(f"{i}.png", "cut off")
+            else:
+                yield Case(f"{i}.png", photo, i % 5)
+
+
+def test_broken_images_are_named_and_skipped(run, photos):
+    results = run(images=Mixed(photos))
+    assert results.broken == {"1.png": "cut off", "4.png": "cut off"}
+    assert results.images == [f"{i}.png" for i in (0, 2, 3, 5, 6)]
+    assert results.targets == [0, 2, 3, 0, 1]
+    assert "Skipped 1.png" in (results.directory / "report.html").read_text()
+    assert len(run(images=Mixed(photos)).lines) == len(results.lines)
+    whole = run(images=photos, targets=np.arange(7) % 5, out=results.directory.with_name("whole"))
+    for i, at in enumerate([0, 2, 3, 5, 6]):
+        np.testing.assert_allclose(
+            results.values("deletion")["gradient"][i],
+            whole.values("deletion")["gradient"][at],
+            rtol=1e-5,
+        )
+    with pytest.raises(ValueError, match="none of them could be read"):
+        run(images=Mixed(photos, range(7)), out=results.directory.with_name("none"))
+
+
+def test_a_dataset_streams(run, photos):
+    targets = np.arange(7) % 5
+    dataset = tf.data.Dataset.from_tensor_slices((photos, targets)).batch(4)
+    results = run(images=dataset)
+    assert results.targets == targets.tolist()
+    array = run(targets=targets, out=results.directory.with_name("array"))
+    assert tables(results.directory) == tables(array.directory)
+    plain = run(images=dataset.map(lambda x, y: x), out=results.directory.with_name("plain"))
+    assert len(plain.targets) == 7
+
+
+def test_tables_are_read_by_others(run):
+    import pyarrow.parquet
+
+    results = run()
+    with (results.directory / "values.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 21
+    assert rows[0].keys() == {"image", "target", "method", "deletion", "gini"}
+    found = [float(r["gini"]) for r in rows if r["method"] == "gradient"]
+    np.testing.assert_array_equal(found, results.values("gini")["gradient"])
+    read = pyarrow.parquet.read_table(results.directory / "values.parquet").to_pylist()
+    assert [r["gini"] for r in read] == [float(r["gini"]) for r in rows]
+
+
+def test_only_real_differences_are_told(run):
+    images = np.random.default_rng(1).random((12, 8, 8, 3)).astype("float32")
+    twice = {"one": tfxai.gradient, "same": tfxai.gradient, "random": tfxai.random_attribution}
+    results = run(images=images, methods=twice, chosen=["gini", "completeness"])
+    pairs = {(c.first, c.second): c for c in results.comparisons["gini"]}
+    assert pairs["one", "same"].p == 1
+    assert not pairs["one", "same"].real
+    assert pairs["one", "random"].real
+    best = {c.method: c.best for c in results.cells if c.metric == "gini"}
+    assert best["one"] == best["same"] != best["random"]
+
+
+def test_a_model_of_one_unit(run, photos):
+    model = keras.Sequential([keras.Input((8, 8, 3)), L.Flatten(), L.Dense(1, "sigmoid")])
+    results = run(of=model, targets=1, chosen=["deletion", "completeness"])
+    probability = model(photos).numpy()[:, 0]
+    np.testing.assert_allclose(
+        results.curve("deletion", "gradient").mean[0], probability.mean(), rtol=1e-4
+    )
+    assert (results.values("completeness")["IG (8)"] < 1e-3).all()
+    with pytest.raises(ValueError, match="sic needs a model of several classes"):
+        run(of=model, chosen=["sic"], bounds=(0, 1), out=results.directory.with_name("sic"))
+
+
+@pytest.mark.parametrize("head", [None, "softmax", "sigmoid"])
+def test_heads(run, photos, head):
+    """Logits and probabilities of every kind of head."""
+    model = small_cnn(head=head)
+    results = run(of=model, chosen=["deletion", "completeness"])
+    outputs = model(photos).numpy()
+    expected = np.exp(outputs) / np.exp(outputs).sum(1, keepdims=True) if head is None else outputs
+    start = results.curve("deletion", "gradient").mean[0]
+    assert start == pytest.approx(expected.max(1).mean(), rel=1e-4)
+    assert (results.values("completeness")["IG (8)"] < 0.3).all()
+
+
+def test_mixed_precision(run):
+    results = run(of=small_cnn(policy="mixed_float16"), chosen=["deletion", "gini", "consistency"])
+    assert results.failed == {}
+    assert np.isfinite(results.values("deletion")["IG (8)"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"images": np.ones((0, 8, 8, 3))}, "images has shape"),
+        ({"images": []}, "there are none"),
+        ({"images": np.ones((2, 8, 8))}, r"expected \[N, H, W, C\]"),
+        ({"targets": [1, 2]}, r"targets has shape \[2\]"),
+        ({"targets": 9}, "9 is out of range"),
+        ({"methods": {}}, "methods: none given"),
+        ({"chosen": []}, "metrics: none given"),
+        ({"chosen": ["delition"]}, "'delition' is none"),
+        ({"chosen": ["pointing_game"]}, "pointing_game needs images whose class's place"),
+        ({"chosen": ["sic"]}, "sic needs bounds="),
+        ({"sign": "both"}, "sign='both'"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"regions": np.ones((2, 8, 8))}, "regions: 2 for 7 images"),
+        ({"images": [Case("a", np.ones((8, 8, 3))), Case("b", np.ones((8, 9, 3)))]}, "same shape"),
+        ({"images": tf.data.Dataset.range(3).batch(2), "targets": 1}, "are for arrays"),
+    ],
+)
+def test_bad_input(run, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(**options)
+
+
+def test_bad_methods(run, model):
+    with pytest.raises(TypeError, match=r"methods\['a'\]: expected a function"):
+        run(methods={"a": tfxai.gradient(model)})
+    with pytest.raises(TypeError, match="expected a dict"):
+        run(methods=[tfxai.gradient])
+
+
+def test_models_that_are_no_image_classifiers(run):
+    table = keras.Sequential([keras.Input((5,)), L.Dense(2)])
+    with pytest.raises(ValueError, match="no single declared input of images"):
+        run(of=table)
+    segment = keras.Sequential([keras.Input((8, 8, 3)), L.Conv2D(2, 1)])
+    with pytest.raises(ValueError, match="no single output"):
+        run(of=segment)
+
+
+def test_a_directory_that_cannot_be_written(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="file"):
+        run(out=tmp_path / "file")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ValueError, match="has no run"):
+        Results.load(tmp_path / "other")
+    (tmp_path / "other" / "settings.json").write_text(json.dumps([])[:1])
+    with pytest.raises(ValueError, match="has no run"):
+        run(out=tmp_path / "other")

@@ -1,0 +1,103 @@
+"""Localisation data with exact truth: photos in a grid, of which one cell holds the class.
+
+After the grid pointing game (Boehle et al. 2021, section 4.1), with the photos made smaller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai import checks
+from tfxai.benchmark.cases import Case
+
+
+@dataclass(frozen=True)
+class Compositions:
+    """Compose photos of different classes into grids; the class of one cell is to be found.
+
+    Every photo is the one to be found once. The others of its grid, and its cell, are drawn anew
+    each time, by the seed. A model whose inputs are of a fixed size sees each photo smaller than
+    it is used to: use photos that it still recognises there.
+
+    Args:
+        photos: ``[N, H, W, C]``, as the model takes them.
+        targets: their classes, ``[N]``.
+        cells: photos along each side of the grid.
+        seed: of the choices.
+
+    Yields:
+        `Case`: the composition ``[H, W, C]``, the class to be found, and where it is, a mask
+        ``[H, W]``. Cells at the right and lower edge are larger where the side is no multiple.
+
+    Raises:
+        ValueError: too few classes for a grid of different ones.
+
+    Example:
+        >>> photos = np.arange(4.0)[:, None, None, None] + np.zeros((4, 4, 4, 1))
+        >>> case = next(iter(Compositions(photos, [7, 8, 9, 10], seed=1)))
+        >>> case.target, case.inputs[..., 0].round(), case.region.astype(int)
+        (7, array([[3., 3., 2., 2.],
+                   [3., 3., 2., 2.],
+                   [0., 0., 1., 1.],
+                   [0., 0., 1., 1.]]), array([[0, 0, 0, 0],
+                   [0, 0, 0, 0],
+                   [1, 1, 0, 0],
+                   [1, 1, 0, 0]]))
+    """
+
+    photos: np.ndarray
+    targets: Sequence[int]
+    cells: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        side = checks.positive_integer("cells", self.cells, least=2)
+        if np.ndim(self.photos) != 4 or len(self.photos) != len(self.targets):
+            raise ValueError(
+                f"photos has shape {list(np.shape(self.photos))} for {len(self.targets)} targets: "
+                "expected [N, H, W, C]"
+            )
+        if len(set(self.targets)) < side**2:
+            raise ValueError(
+                f"targets: {len(set(self.targets))} classes, but a grid of {side} x {side} needs "
+                f"{side**2} different ones"
+            )
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __iter__(self) -> Iterator[Case]:
+        """Give a composition for each photo."""
+        height, width = self.photos.shape[1:3]
+        rows = np.linspace(0, height, self.cells + 1).astype(int)
+        columns = np.linspace(0, width, self.cells + 1).astype(int)
+        for i, target in enumerate(self.targets):
+            random = np.random.default_rng([self.seed, i])
+            chosen = self._with_others(i, random)
+            image = np.empty_like(self.photos[0])
+            region = np.zeros((height, width), bool)
+            for cell, which in enumerate(chosen):
+                row, column = divmod(cell, self.cells)
+                part = np.s_[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
+                image[part] = smaller(self.photos[which], image[part].shape[:2])
+                region[part] = which == i
+            yield Case(f"composition {i}", image, int(target), region)
+
+    def _with_others(self, i: int, random: np.random.Generator) -> np.ndarray:
+        """Choose photos of other classes, and an order of all."""
+        chosen = [i]
+        for j in random.permutation(len(self.targets)):
+            if self.targets[j] not in {self.targets[c] for c in chosen}:
+                chosen.append(int(j))
+            if len(chosen) == self.cells**2:
+                break
+        return random.permutation(chosen)
+
+
+def smaller(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Make a photo ``[H, W, C]`` smaller, averaging the pixels that fall together."""
+    return tf.image.resize(photo, size, method="area").numpy()

@@ -1,0 +1,105 @@
+"""What a measure is shown: one method's maps of one batch, and the model that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import graph, heads
+from tfxai.explainer import Explainer
+from tfxai.metrics.scoring import Explain
+from tfxai.scores import as_rows
+from tfxai.tracing import traced
+
+Build = Callable[[keras.Model], Explainer]
+"""Makes a method's explainer of a model."""
+SLOPES = {
+    "gradient",
+    "smoothgrad",
+    "adaptgrad",
+    "noisegrad",
+    "fusiongrad",
+    "guided_backprop",
+    "deconvnet",
+    "pattern_net",
+}
+"""Methods whose maps are changes of the score per change of the input, not shares of the score."""
+
+
+class Predictor(NamedTuple):
+    """A model as functions of numpy images, each traced once."""
+
+    probabilities: Callable[[np.ndarray], np.ndarray]
+    """``[N, H, W, C]`` -> ``[N, classes]``, of at least two classes."""
+    logits: Callable[[np.ndarray], np.ndarray]
+    """The same before the softmax; of a one-unit output z they are (-z, z)."""
+    units: int
+
+
+class Subject(NamedTuple):
+    """One method's maps of one batch."""
+
+    model: keras.Model
+    predictor: Predictor
+    inputs: np.ndarray
+    targets: np.ndarray
+    regions: np.ndarray | None
+    bounds: tuple[Any, Any] | None
+    attributions: np.ndarray
+    """As the method gives them."""
+    heatmaps: np.ndarray
+    """Their sum over channels, ``[B, H, W]``, with signs or of the sizes."""
+    slopes: bool
+    """Whether the maps are per change of the input."""
+    explain: Explain
+    explain_shifted: Callable[[Any], Explain]
+    """The method on the model that `metrics.shifted` makes."""
+    seed: int
+
+
+def predictor(model: keras.Model) -> Predictor:
+    """Give a classifier's functions.
+
+    Raises:
+        ValueError: the model takes no single image, or gives no ``[N, classes]``.
+    """
+    specs = graph.declared_inputs(model)
+    if not isinstance(specs, tf.TensorSpec) or len(specs.shape) != 4 or None in specs.shape[1:]:
+        raise ValueError(
+            f"model: {model.name} has no single declared input of images [H, W, C] of a fixed "
+            "size, which the metrics need"
+        )
+    anatomy = heads.inspect(model, specs)
+    if anatomy.units is None:
+        raise ValueError(f"model: {model.name} has no single output [N, classes]")
+    units, head = anatomy.units, anatomy.head
+
+    def logits(images: tf.Tensor) -> tf.Tensor:
+        rows = as_rows(heads.strip_head(model(images, training=False))[0])
+        rows = tf.cast(rows, tf.float32) if rows.dtype.size < 4 else rows
+        return tf.concat([-rows, rows], 1) if units == 1 else rows
+
+    def probabilities(images: tf.Tensor) -> tf.Tensor:
+        rows = logits(images)
+        if units == 1:
+            return tf.sigmoid(rows)
+        return tf.sigmoid(rows) if head == "sigmoid" else tf.nn.softmax(rows)
+
+    any_images = tf.TensorSpec([None, *specs.shape[1:]], graph.float_type(model))
+
+    def on_numpy(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
+        concrete = traced(function).get_concrete_function(any_images)
+        return lambda images: concrete(tf.constant(images, any_images.dtype)).numpy()
+
+    return Predictor(on_numpy(probabilities), on_numpy(logits), units)
+
+
+def has_slopes(settings: dict[str, Any]) -> bool:
+    """Whether maps are per change of the input, of an explainer's settings."""
+    while "of" in settings:
+        settings = settings["of"]
+    return settings["method"] in SLOPES
