@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from tfxai import metrics
 from tfxai.benchmark.subject import Predictor, Subject
@@ -32,16 +35,24 @@ class Measure(NamedTuple):
     """Of "regions", "bounds" and "classes", what it cannot do without."""
 
 
-def deletion(*, substrate: Any = "blur", step: int | None = None) -> Measure:
-    """Give the area under the deletion curve of the probability (`tfxai.metrics.deletion`)."""
-    options: dict[str, Any] = {"substrate": substrate, "step": step}
-    return Measure(_along(metrics.deletion, options), "less", options)
+def deletion(
+    *, substrate: Any = "blur", step: int | None = None, cells: int | None = None
+) -> Measure:
+    """Give the area under the deletion curve of the probability (`tfxai.metrics.deletion`).
+
+    `cells` averages maps over a grid of so many cells a side first.
+    """
+    return _along(metrics.deletion, "less", substrate, step, cells)
 
 
-def insertion(*, substrate: Any = "blur", step: int | None = None) -> Measure:
-    """Give the area under the insertion curve of the probability (`tfxai.metrics.insertion`)."""
-    options: dict[str, Any] = {"substrate": substrate, "step": step}
-    return Measure(_along(metrics.insertion, options), "more", options)
+def insertion(
+    *, substrate: Any = "blur", step: int | None = None, cells: int | None = None
+) -> Measure:
+    """Give the area under the insertion curve of the probability (`tfxai.metrics.insertion`).
+
+    `cells` averages maps over a grid of so many cells a side first.
+    """
+    return _along(metrics.insertion, "more", substrate, step, cells)
 
 
 def degradation(*, patch: int = 9, most: int = 100) -> Measure:
@@ -71,25 +82,44 @@ def aic(*, masks: int = 1, least: float = 0.8, thresholds: Sequence[float] = THR
     return _information("accuracy", {"masks": masks, "least": least, "thresholds": thresholds})
 
 
-def consistency(*, order: str = "cascading", stages: int = 5) -> Measure:
-    """Give how like maps are to those of random weights (`tfxai.metrics.consistency`)."""
+def consistency(
+    *, order: str = "cascading", stages: int = 5, other: keras.Model | None = None
+) -> Measure:
+    """Give how like maps are to those of random weights (`tfxai.metrics.consistency`).
+
+    `other` is a model that has learnt random labels, as papers 001 and 002 have it; each model's
+    own class is explained.
+    """
     options: dict[str, Any] = {"order": order, "stages": stages}
 
     def compute(s: Subject) -> Outcome:
+        if other is not None:
+            pair = (s.explain(s.inputs, None), s.explain_on(other)(s.inputs, None))
+            return Outcome(np.abs(metrics.rank_correlation(*pair)))
         found = metrics.consistency(s.model, s.explain, s.inputs, s.targets, seed=s.seed, **options)
         return Outcome(found.mean)
 
-    return Measure(compute, "less", options)
+    return Measure(compute, "less", {"other": other.name} if other is not None else options)
 
 
-def invariance(*, shift: float = 1.0) -> Measure:
-    """Give how like maps are under a shift that is compensated (`tfxai.metrics.invariance`)."""
+def invariance(*, shift: float = 1.0, retrained: keras.Model | None = None) -> Measure:
+    """Give how like maps are under a shift that is compensated (`tfxai.metrics.invariance`).
+
+    `retrained` is a model that was trained on shifted inputs, as papers 001 and 002 have it; each
+    model's own class is explained. Methods with bounds must be built with shifted ones for it.
+    """
+
+    @cache
+    def moved(model: keras.Model) -> keras.Model:
+        return metrics.shifted(model, shift)
 
     def compute(s: Subject) -> Outcome:
-        other = s.explain_shifted(shift)
-        return Outcome(metrics.invariance(s.explain, other, s.inputs, s.targets, shift=shift))
+        other = s.explain_on(moved(s.model) if retrained is None else retrained)
+        targets = s.targets if retrained is None else None
+        return Outcome(metrics.invariance(s.explain, other, s.inputs, targets, shift=shift))
 
-    return Measure(compute, "more", {"shift": shift})
+    options = {"shift": shift, "retrained": None if retrained is None else retrained.name}
+    return Measure(compute, "more", options)
 
 
 def pointing_game(*, tolerance: float = 15.0) -> Measure:
@@ -212,13 +242,20 @@ def check(chosen: Mapping[str, Measure], predictor: Predictor, available: set[st
                 raise ValueError(f"metrics: {name} needs {remedies[need]}")
 
 
-def _along(metric: Callable[..., Curve], options: dict[str, Any]) -> Callable[[Subject], Outcome]:
+def _along(
+    metric: Callable[..., Curve], better: str, substrate: Any, step: int | None, cells: int | None
+) -> Measure:
     def compute(s: Subject) -> Outcome:
-        predict = s.predictor.probabilities
-        curve = metric(predict, s.inputs, s.heatmaps, s.targets, bounds=s.bounds, **options)
+        maps = s.heatmaps[..., None]
+        if cells is not None:
+            maps = tf.image.resize(maps, [cells, cells], method="area").numpy()
+        curve = metric(
+            s.predictor.probabilities, s.inputs, maps, s.targets,
+            substrate=substrate, step=step, bounds=s.bounds,
+        )  # fmt: skip
         return Outcome(curve.auc, curve)
 
-    return compute
+    return Measure(compute, better, {"substrate": substrate, "step": step, "cells": cells})
 
 
 def _information(kind: str, options: dict[str, Any]) -> Measure:

@@ -29,6 +29,7 @@ th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd
 th:first-child, td:first-child, td.text { text-align: left; }
 td small { color: #777; } td.best { background: #e3f1e5; } td.first { font-weight: 700; }
 img { max-width: 100%; } .note { color: #555; max-width: 55rem; } .error { color: #a11; }
+td small { font-weight: 400; } .curves img { max-width: 36rem; }
 .curves { display: flex; flex-wrap: wrap; gap: 1rem; }
 """
 
@@ -125,7 +126,7 @@ def curves(results: Results, metric: str) -> Figure | None:
     found = {m: c for m in results.methods if (c := results.curve(metric, m)) is not None}
     if not found:
         return None
-    figure = Figure(figsize=(7, 4), layout="constrained")
+    figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = figure.subplots()
     better = -1 if results.settings["metrics"][metric]["better"] == "more" else 1
     areas = {m: better * c.mean.mean() for m, c in found.items()}
@@ -140,8 +141,9 @@ def curves(results: Results, metric: str) -> Figure | None:
             )
     axes.set_title(metric, size=11, parse_math=False)
     axes.margins(x=0)
-    axes.set_xlabel("information" if metric in ("sic", "aic") else "share of the image")
-    axes.set_ylabel("probability")
+    information = results.settings["metrics"][metric].get("thresholds") is not None
+    axes.set_xlabel("information" if information else "share of the image")
+    axes.set_ylabel("relative score" if information else "probability")
     axes.spines[["top", "right"]].set_visible(False)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     order = sorted(found, key=lambda m: areas[m])

@@ -2,53 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import Any
 
 import keras
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfxai import checks, metrics
+from tfxai import checks
 from tfxai.benchmark import cases, journal, measures, report, tables
 from tfxai.benchmark.cases import Batch
 from tfxai.benchmark.measures import Measure
 from tfxai.benchmark.results import Results
-from tfxai.benchmark.subject import Build, Predictor, Subject, has_slopes, predictor
-from tfxai.explainer import Explainer
-from tfxai.metrics.scoring import Explain
+from tfxai.benchmark.subject import Build, predictor
+from tfxai.benchmark.work import Setup, digest, explainer_of, work
 from tfxai.plot import SIGNS
 from tfxai.settings import readable, versions
 
 FORMAT = 1
 """Of the directory."""
-EXPECTED = (TypeError, ValueError, ArithmeticError)
-"""What methods and metrics raise for a model or a map that they cannot have."""
-
-
-class _Run(NamedTuple):
-    """What stays the same for all images."""
-
-    model: keras.Model
-    predictor: Predictor
-    builds: Mapping[str, Build]
-    explainers: dict[str, Explainer]
-    shifted: dict[tuple[str, str], Explainer]
-    chosen: dict[str, Measure]
-    bounds: tuple[Any, Any] | None
-    sign: str
-    seed: int
-    shown: int
-    batch_size: int
-    directory: Path
 
 
 def run(
@@ -123,8 +98,10 @@ def run(
     checks.one_of("sign", sign, SIGNS)
     checks.seed(seed)
     seen = predictor(checks.model(model))
-    explainers = {title: _explainer(title, build, model) for title, build in _some(methods).items()}
-    setup = _Run(
+    explainers = {
+        title: explainer_of(title, build, model) for title, build in _some(methods).items()
+    }
+    setup = Setup(
         model, seen, methods, explainers, {}, chosen, bounds, sign, seed,
         checks.positive_integer("shown", shown, least=0), size, directory,
     )  # fmt: skip
@@ -146,7 +123,7 @@ def run(
                 for title in methods:
                     missing = set(chosen) - before.has(batch.number, title)
                     if batch.names and missing:
-                        _one(setup, batch, title, missing, progress, task)
+                        work(setup, batch, title, missing, progress, task)
                     progress.advance(task)
         results = Results.load(directory)
         if not results.images:
@@ -156,111 +133,7 @@ def run(
     return results
 
 
-def _one(
-    setup: _Run, batch: Batch, title: str, missing: set[str], progress: Progress, task: Any
-) -> None:
-    """Explain a batch by one method and score it by the missing metrics, in one line."""
-    targets = _targets(setup, batch)
-    line: dict[str, Any] = {
-        "batch": batch.number,
-        "images": batch.names,
-        "inputs": digest(batch.inputs),
-        "targets": targets.tolist(),
-        "method": title,
-        "values": {},
-        "curves": {},
-        "fractions": {},
-        "seconds": {},
-        "failed": {},
-    }
-    start = time.perf_counter()
-    try:
-        subject = _subject(setup, batch, title, targets)
-    except EXPECTED as error:
-        line["failed"] = dict.fromkeys(sorted(missing), _one_line(error))
-    else:
-        line["seconds"]["explain"] = time.perf_counter() - start
-        for name, measure in setup.chosen.items():
-            if name in missing:
-                _score(line, name, measure, subject)
-        taken = line["seconds"]["explain"] / len(batch.names)
-        progress.update(task, detail=f"{title} {taken:.2g} s/image")
-    journal.append(setup.directory, line)
-    for text in dict.fromkeys(line["failed"].values()):
-        progress.console.print(f"{title}: {text}", style="red", markup=False, soft_wrap=True)
-
-
-def _subject(setup: _Run, batch: Batch, title: str, targets: np.ndarray) -> Subject:
-    """Explain a batch."""
-    explainer = setup.explainers[title]
-    explain = _quiet(explainer, setup.seed)
-    maps = np.asarray(explain(batch.inputs, targets))
-    heatmaps = (np.abs(maps) if setup.sign == "positive" else maps).sum(-1)
-    _keep_maps(setup, batch, title, heatmaps)
-    return Subject(
-        setup.model, setup.predictor, batch.inputs, targets, batch.regions, setup.bounds, maps,
-        heatmaps, has_slopes(explainer.settings), explain,
-        lambda shift: _quiet(_shifted(setup, title, shift), setup.seed), setup.seed,
-    )  # fmt: skip
-
-
-def _score(line: dict[str, Any], name: str, measure: Measure, subject: Subject) -> None:
-    """Add one metric to a line, or why there is none."""
-    start = time.perf_counter()
-    try:
-        outcome = measure.compute(subject)
-    except EXPECTED as error:
-        line["failed"][name] = _one_line(error)
-        return
-    line["seconds"][name] = time.perf_counter() - start
-    line["values"][name] = np.asarray(outcome.values, np.float64).tolist()
-    if outcome.curve is not None:
-        rows = outcome.curve.scores
-        line["curves"][name] = [[float(f"{v:.6g}") for v in row] for row in rows]
-        line["fractions"][name] = outcome.curve.fractions.tolist()
-
-
-def _targets(setup: _Run, batch: Batch) -> np.ndarray:
-    """Give the classes to explain: those of the cases, else the predicted ones."""
-    predicted = setup.predictor.probabilities(batch.inputs).argmax(1)
-    given = [p if t is None else t for t, p in zip(batch.targets, predicted, strict=True)]
-    return checks.targets(given, len(given), setup.predictor.units, None)
-
-
-def _quiet(explainer: Explainer, seed: int) -> Explain:
-    def explain(inputs: np.ndarray, targets: Any) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return explainer.explain(inputs, targets, verbose=0, seed=seed).attributions
-
-    return explain
-
-
-def _shifted(setup: _Run, title: str, shift: Any) -> Explainer:
-    """Give a method's explainer of the shifted model, made once."""
-    key = (title, repr(shift))
-    if key not in setup.shifted:
-        other = metrics.shifted(setup.model, shift)
-        setup.shifted[key] = _explainer(title, setup.builds[title], other)
-    return setup.shifted[key]
-
-
-def _keep_maps(setup: _Run, batch: Batch, title: str, heatmaps: np.ndarray) -> None:
-    """Keep the first images and their maps for the report."""
-    rows = max(0, setup.shown - batch.number * setup.batch_size)
-    folder = setup.directory / "maps"
-    if rows == 0:
-        return
-    folder.mkdir(exist_ok=True)
-    for name, values in (("images", batch.inputs), (quote(title, safe=""), heatmaps)):
-        path = folder / f"{batch.number:06}.{name}.npy"
-        partial = path.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.save(file, values[:rows].astype(np.float32))
-        partial.replace(path)
-
-
-def _settings(setup: _Run, class_names: Sequence[str] | None) -> dict[str, Any]:
+def _settings(setup: Setup, class_names: Sequence[str] | None) -> dict[str, Any]:
     names = class_names or getattr(setup.model, "class_names", None)
     return {
         "format": FORMAT,
@@ -277,30 +150,6 @@ def _settings(setup: _Run, class_names: Sequence[str] | None) -> dict[str, Any]:
             name: {"better": m.better, **readable(m.options)} for name, m in setup.chosen.items()
         },
     }
-
-
-def digest(*arrays: np.ndarray) -> str:
-    """Give a number that other arrays do not have."""
-    found = hashlib.sha256()
-    for value in arrays:
-        array = np.ascontiguousarray(value)
-        found.update(json.dumps([str(array.dtype), array.shape]).encode())
-        found.update(array.tobytes())
-    return found.hexdigest()[:16]
-
-
-def _explainer(title: str, build: Any, model: keras.Model) -> Explainer:
-    explainer = build(model) if callable(build) and not isinstance(build, keras.Model) else None
-    if not isinstance(explainer, Explainer):
-        raise TypeError(
-            f"methods[{title!r}]: expected a function from a model to its explainer, such as "
-            f"tfxai.gradient, got {type(build).__name__}"
-        )
-    return explainer
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
 
 
 def _some(methods: Mapping[str, Build]) -> Mapping[str, Build]:
@@ -330,7 +179,7 @@ def _broken(results: Results) -> set[int]:
     return {line["batch"] for line in results.lines if "broken" in line}
 
 
-def _note_broken(setup: _Run, batch: Batch, progress: Progress) -> None:
+def _note_broken(setup: Setup, batch: Batch, progress: Progress) -> None:
     found = dict(batch.broken)
     journal.append(setup.directory, {"batch": batch.number, "broken": found})
     for name, reason in found.items():

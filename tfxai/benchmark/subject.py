@@ -56,8 +56,8 @@ class Subject(NamedTuple):
     slopes: bool
     """Whether the maps are per change of the input."""
     explain: Explain
-    explain_shifted: Callable[[Any], Explain]
-    """The method on the model that `metrics.shifted` makes."""
+    explain_on: Callable[[keras.Model], Explain]
+    """The same method on another model."""
     seed: int
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai import checks, scores
 from tfxai.estimate import gradient_of
-from tfxai.explainer import Explainer
+from tfxai.explainer import Explainer, as_explainer
 from tfxai.heads import scored
 from tfxai.runner import Method
 from tfxai.samplers import split
@@ -51,14 +51,18 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
     """Explain by x * d f_t(x) / d x: complete for networks without biases.
 
     Args:
-        model: a Keras model with one output.
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        model: a Keras model with one output, or an explainer to stand in the gradient's place.
+        score: what is explained, (outputs, targets) -> ``[B]``; of a model, not of an explainer.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score.
 
+    Raises:
+        ValueError: a score beside an explainer.
+
     Reference:
-        Shrikumar et al. 2016, *Not Just a Black Box*.
+        Shrikumar et al. 2016, *Not Just a Black Box*. Of `smoothgrad` or `adaptgrad` it is paper
+        001's S-GI and A-GI (METHODS 2.3); the reverse puts the noise on the factor x too.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -66,8 +70,12 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
         >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy()
         array([[ 2., -3.]], dtype=float32)
     """
-    attribution = times_input(gradient_of(scored(checks.model(model), score)))
-    method = Method(lambda rows: without_numbers(attribution), score)
+    base = in_place_of_gradient(model, score)
+
+    def build(rows: int) -> Measurement:
+        return without_numbers(times_input(maps_only(base.method.build(rows))))
+
+    method = base.method._replace(build=build, like=None)
     return Explainer(model, method, builder=gradient_times_input, options={"score": score})
 
 
@@ -101,6 +109,14 @@ def random_attribution(model: keras.Model) -> Explainer:
 
     method = Method(lambda rows: without_numbers(attribute), scores.logit, random=True)
     return Explainer(checks.model(model), method, builder=random_attribution, options={})
+
+
+def in_place_of_gradient(of: keras.Model, score: Score) -> Explainer:
+    """Give an explainer as it is, and of a model its gradient; an explainer has its own score."""
+    base = as_explainer(of, lambda model: gradient(model, score=score))
+    if base is of and score is not scores.logit:
+        raise ValueError(f"score={score!r}: give it to {of.name}, which takes the gradient's place")
+    return base
 
 
 def times_input(attribution: Attribution) -> Attribution:

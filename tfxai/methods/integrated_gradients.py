@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import keras
@@ -14,9 +13,9 @@ from tfxai import aggregators, batch, checks, samplers, scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import estimate, over_inputs
-from tfxai.explainer import Explainer, as_explainer
+from tfxai.explainer import Explainer
 from tfxai.heads import scored
-from tfxai.methods.gradient import gradient, maps_only
+from tfxai.methods.gradient import in_place_of_gradient, maps_only
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
 from tfxai.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
@@ -80,11 +79,7 @@ def integrated_gradients(
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy()
         array([[2., 6.]], dtype=float32)
     """
-    base = as_explainer(model, partial(gradient, score=score))
-    if base is model and score is not scores.logit:
-        raise ValueError(
-            f"score={score!r}: give it to {model.name}, which takes the gradient's place"
-        )
+    base = in_place_of_gradient(model, score)
     checks.positive_integer("steps", steps)
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
