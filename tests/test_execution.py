@@ -25,6 +25,7 @@ REFERENCES = np.random.default_rng(9).normal(size=(3, 8, 8, 3))
 METHODS = {
     "gradient": tfxai.gradient,
     "gradient_times_input": tfxai.gradient_times_input,
+    "input_times_smoothgrad": lambda m: tfxai.gradient_times_input(tfxai.smoothgrad(m, samples=3)),
     "random_attribution": tfxai.random_attribution,
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=12),
     "tolerance": lambda m: tfxai.integrated_gradients(m, tolerance=0.02, max_steps=60),
@@ -90,7 +91,14 @@ VARIANTS = {
     *("gauss_legendre", "references", "blur", "black", "smoothgrad_squared", "smoothed_ig"),
     *("vargrad", "cafo", "deconvnet", "pattern_net", "gradient_times_input", "smoothed_eg"),
     *("pattern_guided", "noisy_patterns", "igos_published", "igos_averaged"),
-    *("meaningful_perturbation", "occlusion", "tolerance", "fusiongrad", "random_attribution"),
+    *(
+        "meaningful_perturbation",
+        "occlusion",
+        "input_times_smoothgrad",
+        "tolerance",
+        "fusiongrad",
+        "random_attribution",
+    ),
 }
 """What is saved in a way of its own, and executed like others."""
 ALIKE = {"blur", "deconvnet", "smoothgrad_squared", "smoothed_ig", "igos_averaged"}

@@ -62,6 +62,16 @@ def test_gradient(net, x):
     np.testing.assert_allclose(product, x * expected, rtol=1e-12)
 
 
+def test_another_explanation_times_the_input(net, x):
+    """Paper 001's S-GI (METHODS 2.3); the other score is the other explainer's affair."""
+    smooth = tfxai.smoothgrad(net, samples=3)
+    product = tfxai.gradient_times_input(smooth)(x, TARGET, seed=4)
+    np.testing.assert_allclose(product, x * smooth(x, TARGET, seed=4), rtol=1e-12)
+    for builder in (tfxai.gradient_times_input, tfxai.integrated_gradients):
+        with pytest.raises(ValueError, match="takes the gradient's place"):
+            builder(smooth, score=tfxai.scores.probability)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_integrated_gradients_by_a_rule(rule, net, x):
     explainer = tfxai.integrated_gradients(net, steps=7, quadrature=rule, baseline=0.3)

@@ -3,23 +3,17 @@
 Fig. 3 shows the inherent noise: the probability A(x) that the noise on x carries it beyond the
 bounds. Here x is uniform between those of torchvision's ImageNet. Fig. 4 and 5 show maps of the
 gradient, gradient x input (GI) and integrated gradients (IG), and of the same with the smoothed
-(S-) or the adaptively smoothed (A-) gradient in its place. Table 2 has their Gini index, and that
-of NoiseGrad (NG) of each.
+(S-) or the adaptively smoothed (A-) gradient in its place. Its tables are in `paper_tables.py`.
 
 Other than in the paper the classifier is EfficientNet-Lite0, and there are few photos. Gradient
-and GI have 50 samples, as there, but IG only 10 at each of 16 points, and NG 10 models of 10
-samples each (there 50 everywhere). White and black are those of the image.
+and GI have 50 samples, as there, but IG only 10 at each of 16 points (there 50). White and black
+are those of the image.
 
-Found, with the defaults: the mean of A(x) is .1596 for SmoothGrad, as in the paper, and .0271 for
-AdaptGrad with q = c or .0134 with eq. 13 as printed (the paper has .0142). AdaptGrad's maps are
-sparser than SmoothGrad's, Gini index .547 to .508 and with GI .699 to .613, but only with GI
-sparser than the original's (gradient .571, GI .663). IG's do not differ (.55 to .56). NG's are
-near normal noise's .414 (.43 to .45): five draws of such noise on its weights left this network
-none of its predictions for 21 photos.
+Found: the mean of A(x) is .1596 for SmoothGrad, as in the paper, and .0271 for AdaptGrad with
+q = c or .0134 with eq. 13 as printed (the paper has .0142).
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +26,7 @@ BOUNDS = (-2.12, 2.64)
 """Of ImageNet's pixels after torchvision's normalisation, as the paper rounds them."""
 ALPHA = 0.2
 """SmoothGrad's sigma, relative to the distance of the bounds."""
-WEIGHTS_EPSILON = 0.2
-"""NoiseGrad's sigma."""
-COLUMNS = ("gradient", "GI", "IG (black)", "IG (white)", "NG")
+COLUMNS = ("gradient", "GI", "IG (black)", "IG (white)")
 PREFIXES = ("", "S-", "A-")
 NAMES = {"S-gradient": "SmoothGrad", "A-gradient": "AdaptGrad"}
 
@@ -106,7 +98,7 @@ def gradients(model, bounds, samples):
     }
 
 
-def saliencies(explainer, cheaper, x, targets, bounds, *, few, steps):
+def saliencies(explainer, cheaper, x, targets, bounds, *, steps):
     """Give column -> maps, summed over channels with their signs as the authors do.
 
     IG of an explainer puts it in the gradient's place, so that the noise fits each point of the
@@ -114,11 +106,10 @@ def saliencies(explainer, cheaper, x, targets, bounds, *, few, steps):
 
     Args:
         explainer: stands in the gradient's place.
-        cheaper: the same with few samples, for IG and NG.
+        cheaper: the same with few samples, for IG.
         x: images, preprocessed.
         targets: their classes.
         bounds: black and white.
-        few: NG's models.
         steps: points on IG's path.
     """
     gradient = explainer.explain(x, targets, verbose=0).attributions
@@ -128,23 +119,13 @@ def saliencies(explainer, cheaper, x, targets, bounds, *, few, steps):
             cheaper, baseline=baseline, steps=steps, quadrature=quadrature.gauss_legendre
         )
         found[name] = ig.explain(x, targets, verbose=0).attributions
-    noisy = tfxai.noisegrad(cheaper, samples=few, epsilon=WEIGHTS_EPSILON)
-    found["NG"] = noisy.explain(x, targets, verbose=0).attributions
     return {column: maps.sum(-1, keepdims=True) for column, maps in found.items()}
 
 
-def gini_table(maps):
-    """Give rows (column, Gini index of the original, of S-, of A-), means over the photos."""
-    return [
-        (column, *(tfxai.metrics.gini(maps[prefix][column]).mean() for prefix in PREFIXES))
-        for column in COLUMNS
-    ]
-
-
 def draw_maps(path, images, labels, maps):
-    """Draw all but NoiseGrad; red speaks for the class where the maps are in its units."""
+    """Draw the maps; red speaks for the class where the maps are in its units."""
     shown, signs = {}, []
-    for column in COLUMNS[:-1]:
+    for column in COLUMNS:
         for prefix in PREFIXES:
             name = prefix + column
             shown[NAMES.get(name, name)] = list(maps[prefix][column])
@@ -172,21 +153,12 @@ def report_photos(out, count, *, samples, few, steps):
     best = model.predict(x, verbose=0).argmax(1)
     many, cheap = gradients(model, bounds, samples), gradients(model, bounds, few)
     maps = {
-        prefix: saliencies(many[prefix], cheap[prefix], x, best, bounds, few=few, steps=steps)
+        prefix: saliencies(many[prefix], cheap[prefix], x, best, bounds, steps=steps)
         for prefix in PREFIXES
     }
     labels = [classifier.names[i].split(",")[0] for i in best]
     draw_maps(out / "adaptgrad_maps.png", images, labels, maps)
-
-    head = ("map", "original", "S-", "A-", "samples of S- and A-")
-    counts = [samples, samples, steps * few, steps * few, few * few]
-    rows = [(*row, n) for row, n in zip(gini_table(maps), counts, strict=True)]
-    with (out / "adaptgrad.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, *rows])
-    print("{:12}{:>10}{:>10}{:>10}  {}".format(*head))
-    for row in rows:
-        print("{:12}{:10.3f}{:10.3f}{:10.3f}  {}".format(*row))
-    print(f"wrote {out / 'adaptgrad_maps.png'} and {out / 'adaptgrad.csv'}")
+    print(f"wrote {out / 'adaptgrad_maps.png'}")
 
 
 def main():
@@ -194,7 +166,7 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for what is written")
     parser.add_argument("--photos", type=int, default=3, help="up to 21; 0: Fig. 3 alone")
     parser.add_argument("--samples", type=int, default=50, help="of the gradient and GI")
-    parser.add_argument("--few", type=int, default=10, help="samples of IG and NG, NG's models")
+    parser.add_argument("--few", type=int, default=10, help="samples of IG")
     parser.add_argument("--steps", type=int, default=16, help="points on IG's path")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)

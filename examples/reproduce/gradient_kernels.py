@@ -2,22 +2,17 @@
 
 Its Fig. 2 smooths a piecewise linear function. Here SmoothGrad of such a function, built of
 ReLUs, is compared with what each of the five kernels gives analytically. Its Fig. 3 and 7 show the
-kernels and their maps, its Table 1 the maps' Gini index. All kernels get the epsilon that has the
-same mass within [-r, r], so that they are comparable; for the hyperbolic and the rect kernel the
-paper misprints it. The sigmoid kernel is then the hyperbolic one, but for rounding.
+kernels and their maps; its Table 1 is in `paper_tables.py`. All kernels get the epsilon that has
+the same mass within [-r, r], so that they are comparable; for the hyperbolic and the rect kernel
+the paper misprints it. The sigmoid kernel is then the hyperbolic one, but for rounding.
 
-Other than in the paper the classifier is EfficientNet-Lite0; there are few photos, 50 samples of
-SmoothGrad and NoiseGrad (as in the paper) but only 10 x 10 of FusionGrad (there 50 x 50).
+Other than in the paper the classifier is EfficientNet-Lite0, and there are few photos.
 
 Found, with the defaults: on the line SmoothGrad is within 3.1 standard errors of the formula, for
-all kernels at 281 points. On the photos no kernel makes maps sparser than the gradient's (Gini
-index .571; normal noise has .414): SmoothGrad .496 (Poisson) to .518 (rect), FusionGrad .465 to
-.529. NoiseGrad's noise is so small that its maps hardly differ from the gradient's, .558 to .560,
-but for the Poisson kernel's .527. Kernels but Poisson differ by .01 at the most.
+all kernels at 281 points.
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 import keras
@@ -86,39 +81,19 @@ def photos(count, size):
     return zoo.crops(files[:count], size)
 
 
-def explainers(model, *, r, confidence, samples, fusion):
-    """Give (method, kernel) -> explainer. The noise on weights has the paper's r = .01."""
-    found = {("gradient", "none"): tfxai.gradient(model)}
-    options = {"r": r, "samples": samples, "confidence": confidence}
-    for kernel in kernels.ALL:
-        found["SmoothGrad", str(kernel)] = tfxai.smoothgrad(model, kernel=kernel, **options)
+def explainers(model, *, r, confidence, samples):
+    """Give title -> explainer. The noise on weights has the paper's r = .01."""
     options = {"samples": samples, "confidence": confidence}
+    found = {"gradient": tfxai.gradient(model)}
     for kernel in kernels.ALL:
-        found["NoiseGrad", str(kernel)] = tfxai.noisegrad(model, kernel=kernel, **options)
-    options = {"input_r": r, "samples": fusion, "confidence": confidence}
-    for kernel in kernels.ALL:
-        found["FusionGrad", str(kernel)] = tfxai.fusiongrad(model, kernel=kernel, **options)
-    return found
+        found[f"SmoothGrad, {kernel}"] = tfxai.smoothgrad(model, kernel=kernel, r=r, **options)
+    return found | {"NoiseGrad, gaussian": tfxai.noisegrad(model, **options)}
 
 
 def saliencies(explainers, x):
     """Give each explainer's maps, summed over channels with their signs as the authors do."""
     maps = {key: e.explain(x, verbose=0).attributions for key, e in explainers.items()}
     return {key: m.sum(-1, keepdims=True) for key, m in maps.items()}
-
-
-def gini_table(maps, *, confidence, samples, fusion):
-    """Give rows (method, kernel, confidence, mean Gini index, samples)."""
-    count = {
-        "gradient": 1,
-        "SmoothGrad": samples,
-        "NoiseGrad": samples,
-        "FusionGrad": fusion[0] * fusion[1],
-    }
-    return [
-        (method, kernel, confidence, tfxai.metrics.gini(m).mean(), count[method])
-        for (method, kernel), m in maps.items()
-    ]
 
 
 def draw_kernels(path, comparison):
@@ -157,12 +132,8 @@ def draw_densities(panel, confidence):
 
 
 def draw_maps(path, images, labels, maps):
-    """Draw the gradient and SmoothGrad with each kernel, and NoiseGrad with the Gaussian."""
-    shown = {
-        f"{method}, {kernel}".removesuffix(", none"): list(m)
-        for (method, kernel), m in maps.items()
-        if method in ("gradient", "SmoothGrad") or (method, kernel) == ("NoiseGrad", "gaussian")
-    }
+    """Draw the gradient and SmoothGrad with each kernel, and NoiseGrad."""
+    shown = {title: list(m) for title, m in maps.items()}
     figure = plot.panel(images, shown, labels=labels, signs="positive")
     figure.savefig(path, dpi=100)
 
@@ -186,14 +157,7 @@ def report_photos(out, count, **options):
     best = classifier.model.predict(x, verbose=0).argmax(1)
     labels = [classifier.names[i].split(",")[0] for i in best]
     draw_maps(out / "gradient_kernels_maps.png", images, labels, maps)
-    rows = gini_table(maps, **options)
-    with (out / "gradient_kernels.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("method", "kernel", "confidence", "gini", "samples"))
-        writer.writerows(rows)
-    for method, kernel, _, gini, samples in rows:
-        print(f"{method:12}{kernel:12}{gini:.3f}  ({samples} samples)")
-    print(f"wrote {out / 'gradient_kernels_maps.png'} and {out / 'gradient_kernels.csv'}")
+    print(f"wrote {out / 'gradient_kernels_maps.png'}")
 
 
 def main():
@@ -201,14 +165,13 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for what is written")
     parser.add_argument("--photos", type=int, default=3, help="up to 21; 0: the line alone")
     parser.add_argument("--samples", type=int, default=50, help="of SmoothGrad and NoiseGrad")
-    parser.add_argument("--fusion", type=int, nargs=2, default=(10, 10), help="models, inputs")
     parser.add_argument("--confidence", type=float, default=0.95, help="alpha, on photos")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     report_one_dimension(given.out)
     if given.photos:
         options = {"confidence": given.confidence, "samples": given.samples}
-        report_photos(given.out, given.photos, fusion=tuple(given.fusion), **options)
+        report_photos(given.out, given.photos, **options)
 
 
 if __name__ == "__main__":

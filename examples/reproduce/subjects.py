@@ -71,7 +71,7 @@ def digits(given):
     names = tuple("0123456789")
     shown = data.test_images[:count]
     references = data.images[: 10 * REFERENCES]
-    return Subject(given.data, model, shown, (0.0, 1.0), references, 2, names)
+    return Subject(given.data, model, shown, (0.0, 1.0), references, 4, names)
 
 
 def mnist():
