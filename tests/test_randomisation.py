@@ -64,6 +64,19 @@ def test_independent_stages_touch_one_group_each(model, images):
     assert seen == [[False] * 3, [False, False, True], [False, True, False], [True, False, False]]
 
 
+def test_nothing_depends_on_the_batches(model, images):
+    sizes = []
+
+    def explain(x, targets):
+        sizes.append((len(x), list(targets)))
+        return tfxai.gradient(model)(x, targets)
+
+    found = metrics.consistency(model, explain, images, [0, 1, 2, 3, 4], batch_size=2, stages=1)
+    assert sizes[:3] == [(2, [0, 1]), (2, [2, 3]), (1, [4])]
+    whole = metrics.consistency(model, tfxai.gradient(model), images, [0, 1, 2, 3, 4], stages=1)
+    np.testing.assert_allclose(found.correlations, whole.correlations, atol=1e-3)
+
+
 def test_stages_divide_the_layers(model, images):
     found = metrics.consistency(model, lambda x, t: x, images, 0, stages=2)
     assert [len(names) for names in found.layers] == [2, 1]

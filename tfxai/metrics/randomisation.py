@@ -16,7 +16,7 @@ import tensorflow as tf
 from scipy.stats import rankdata
 
 from tfxai import checks, graph
-from tfxai.metrics.scoring import Explain, finite
+from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of
 
 ORDERS = ("cascading", "independent")
 
@@ -84,6 +84,7 @@ def consistency(
     order: str = "cascading",
     stages: int = 5,
     seed: int = 0,
+    batch_size: int = 32,
 ) -> Consistency:
     """Compare maps before and after the model's weights are made random, layer by layer.
 
@@ -103,6 +104,7 @@ def consistency(
             "independent" a stage is put back before the next.
         stages: into how many groups the layers are divided, at most one for each layer.
         seed: of the weights.
+        batch_size: inputs that are explained at once.
 
     Returns:
         A `Consistency`.
@@ -130,19 +132,27 @@ def consistency(
     parts = [layers[p[0] : p[-1] + 1] for p in np.array_split(np.arange(len(layers)), count)]
     groups = [[name for name, _ in part] for part in parts]
     variables = [[v for _, owned in part for v in owned] for part in parts]
-    before = np.asarray(explain(inputs, targets))
+    points = finite("inputs", np.asarray(inputs))
+    chosen = checked_targets(targets, len(points))
+    before = maps_of(explain, points, chosen, batch_size)
     found = []
     with _restored([v for group in variables for v in group]) as restore:
         for number, group in enumerate(variables):
             _shuffle(group, np.random.default_rng([seed, number]))
-            found.append(rank_correlation(before, np.asarray(explain(inputs, targets))))
+            found.append(rank_correlation(before, maps_of(explain, points, chosen, batch_size)))
             if not cascading:
                 restore()
     return Consistency(tuple(map(tuple, groups)), np.stack(found))
 
 
 def invariance(
-    explain: Explain, other: Explain, inputs: np.ndarray, targets: Any, *, shift: Any = 1.0
+    explain: Explain,
+    other: Explain,
+    inputs: np.ndarray,
+    targets: Any,
+    *,
+    shift: Any = 1.0,
+    batch_size: int = 32,
 ) -> np.ndarray:
     """Compare maps of a model with those of one that sees shifted inputs and does the same.
 
@@ -154,6 +164,7 @@ def invariance(
         inputs: ``[B, ...]``.
         targets: class indices, ``[B]`` or one for all; None for the class that each model predicts.
         shift: what the other model's inputs have more, a number or one for each channel.
+        batch_size: inputs that are explained at once.
 
     Returns:
         ``[B]``, Spearman's rank correlation: 1 for an invariant method.
@@ -172,7 +183,10 @@ def invariance(
     """
     points = finite("inputs", np.asarray(inputs))
     moved = (points + np.asarray(shift)).astype(points.dtype)
-    return rank_correlation(explain(points, targets), other(moved, targets))
+    chosen = checked_targets(targets, len(points))
+    return rank_correlation(
+        maps_of(explain, points, chosen, batch_size), maps_of(other, moved, chosen, batch_size)
+    )
 
 
 def shifted(model: keras.Model, shift: Any = 1.0) -> keras.Model:

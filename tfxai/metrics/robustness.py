@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import checks
-from tfxai.metrics.scoring import Explain, finite
+from tfxai.metrics.scoring import Explain, finite, maps_of
 
 
 def max_sensitivity(
@@ -18,6 +18,7 @@ def max_sensitivity(
     radius: float = 0.02,
     samples: int = 10,
     seed: int = 0,
+    batch_size: int = 32,
 ) -> np.ndarray:
     """Give the largest relative change of the map under small noise on the input.
 
@@ -30,6 +31,7 @@ def max_sensitivity(
         radius: r, in the inputs' unit.
         samples: draws of d, uniform, the same for all inputs.
         seed: of the draws.
+        batch_size: inputs that are explained at once.
 
     Returns:
         ``[B]``, at least 0; NaN for a map of zeros.
@@ -51,16 +53,11 @@ def max_sensitivity(
     chosen = checks.targets(targets, len(points), None, None)
     reach = checks.real("radius", radius, above=0)
     random = np.random.default_rng(seed)
-    before = _rows(explain(points, chosen))
+    before = maps_of(explain, points, chosen, batch_size).reshape(len(points), -1)
     size = np.linalg.norm(before, axis=1)
     most = np.zeros(len(points))
     for _ in range(checks.positive_integer("samples", samples)):
         noise = random.uniform(-reach, reach, points.shape[1:]).astype(points.dtype)
-        after = _rows(explain(points + noise, chosen))
+        after = maps_of(explain, points + noise, chosen, batch_size).reshape(before.shape)
         most = np.maximum(most, np.linalg.norm(after - before, axis=1))
     return np.divide(most, size, out=np.full(len(points), np.nan), where=size > 0)
-
-
-def _rows(maps: Any) -> np.ndarray:
-    values = finite("attributions", np.asarray(maps, np.float64))
-    return values.reshape(len(values), -1)

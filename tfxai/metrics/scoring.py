@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import heads
+from tfxai import checks, heads
 from tfxai.tracing import traced
 from tfxai.types import Score
 
@@ -45,6 +45,25 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has NaN or infinite values")
     return values
+
+
+def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int) -> np.ndarray:
+    """Explain `batch_size` inputs at a time, ``[B, ...]`` in float64.
+
+    Targets are one for each input, or None.
+    """
+    size = checks.positive_integer("batch_size", batch_size)
+    parts = []
+    for start in range(0, len(inputs), size):
+        part = slice(start, start + size)
+        chosen = None if targets is None else targets[part]
+        parts.append(np.asarray(explain(inputs[part], chosen), np.float64))
+    return finite("attributions", np.concatenate(parts))
+
+
+def checked_targets(targets: Any, count: int) -> np.ndarray | None:
+    """Give targets ``[count]``, or None for the predicted classes."""
+    return None if targets is None else checks.targets(targets, count, None, None)
 
 
 def score_function(
