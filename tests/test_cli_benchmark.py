@@ -5,6 +5,7 @@ import csv
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import tfxai
@@ -171,3 +172,25 @@ def test_mistakes(arguments, message, model, here, run):
     assert code == 2
     assert message in " ".join(err.split())
     assert "Traceback" not in err
+
+
+def test_export_writes_what_explains(model, here, run):
+    methods = ("--methods", "gradient,smoothgrad", "--option", "smoothgrad.samples=3")
+    code, out, err = run("export", model, "served/model", *methods, "--inputs", "bytes")
+    assert (code, err) == (0, "")
+    assert "explain_smoothgrad: largest difference from here 0" in out
+    loaded = tf.saved_model.load("served/model")
+    images = tf.constant([(here / "photos" / f"{name}.png").read_bytes() for name in NAMES])
+    answer = loaded.signatures["explain_gradient"](
+        inputs=images, targets=tf.fill([5], -1), seed=tf.constant(0)
+    )
+    assert answer["attributions"].shape == (5, 24, 32, 3)
+    code, _, err = run("export", model, "served/model", *methods)
+    assert code == 2
+    assert "exists already" in err
+    code, _, err = run("export", model, "other", "--inputs", "jpeg")
+    assert code == 2
+    assert "inputs='jpeg'" in err
+    code, _, err = run("export", model, "other", "--methods", "nothing")
+    assert code == 2
+    assert "--method nothing: expected one of" in err

@@ -37,7 +37,7 @@ LAYERS = [
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
     {"explainer", "fitting", "proximal"},
-    {"methods", "benchmark"},
+    {"methods", "benchmark", "serving"},
     {"__init__"},
     {"zoo"},
     {"demonstration", "cli_arguments"},

@@ -30,6 +30,7 @@ from tfxai.methods.pattern import (
 from tfxai.methods.rise import rise
 from tfxai.methods.smoothing import smoothgrad, smoothgrad_squared, vargrad
 from tfxai.patterns import Patterns
+from tfxai.serving import export
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ __all__ = [
     "deconvnet",
     "excitation_backprop",
     "expected_gradients",
+    "export",
     "fit_patterns",
     "fusiongrad",
     "grad_cam",

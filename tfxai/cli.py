@@ -1,4 +1,4 @@
-"""The command line: ``tfxai explain``, ``benchmark``, ``convert`` and ``demo``."""
+"""The command line: ``tfxai explain``, ``benchmark``, ``convert``, ``export``, ``demo``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.table import Table
 import tfxai
 from tfxai import cli_arguments as arguments
 from tfxai import cli_ranking as ranking
-from tfxai import demonstration, plot, zoo
+from tfxai import demonstration, plot, serving, zoo
 from tfxai.cli_arguments import METHODS, UNREADABLE, UserError
 from tfxai.explanation import Explanation
 
@@ -204,6 +204,46 @@ def benchmark(
         told = f"{len(results.broken)} images and {len(results.failed)} cells have no result"
         errors.print(told, style="red")
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A .keras or .onnx file, or a model of the zoo.")],
+    path: Annotated[Path, typer.Argument(help="The folder to write, a SavedModel.")],
+    methods: Annotated[str, typer.Option(help="Names with commas between, as of explain.")] = (
+        "integrated_gradients"
+    ),
+    inputs: Annotated[
+        str,
+        typer.Option(help="tensor, uint8 (pixels of the model's size) or bytes (JPEG or PNG)."),
+    ] = "tensor",
+    option: Annotated[
+        list[str] | None, typer.Option(help="method.key=value, e.g. integrated_gradients.steps=32")
+    ] = None,
+    patterns: Annotated[
+        Path | None, typer.Option(help="For the pattern methods: a file saved by tfxai.Patterns.")
+    ] = None,
+    preprocess: Annotated[
+        str, typer.Option(help="For a file: raw, unit, signed or imagenet, as for explain.")
+    ] = "raw",
+) -> None:
+    """Write one SavedModel that predicts and explains, for TensorFlow Serving."""
+    classifier = arguments.classifier(model, preprocess)
+    names = ranking.named(methods, patterns)
+    options = ranking.by_name(option or [], names)
+    builds = ranking.builders(classifier, names, options, patterns)
+    prepare = classifier.preprocess if inputs in ("uint8", "bytes") else None
+    try:
+        tfxai.export(
+            classifier.model, path, {n: build(classifier.model) for n, build in builds.items()},
+            inputs=inputs, preprocess=prepare, class_names=classifier.names,
+        )  # fmt: skip
+    except (OSError, TypeError, ValueError) as error:
+        raise UserError(str(error)) from error
+    told = serving.metadata(path)
+    for name, difference in told["parity"].items():
+        console.print(f"{name}: largest difference from here {difference:.3g}", highlight=False)
+    console.print(f"wrote {path}", markup=False, highlight=False)
 
 
 @app.command()

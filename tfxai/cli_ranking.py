@@ -46,24 +46,48 @@ def chosen(
     patterns: Path | None,
 ) -> tuple[Builds, dict[str, Measure]]:
     """Give methods and metrics by their names, with options as name.key=value."""
-    names = _listed("--methods", methods)
-    if names == ["all"]:
-        names = [m for m in arguments.METHODS if patterns is not None or m not in PATTERN_METHODS]
     kinds = _listed("--metrics", metrics)
     for name in kinds:
         if name not in MEASURES:
             raise UserError(f"--metrics {name}: expected some of {', '.join(MEASURES)}")
-    given: dict[str, list[str]] = {name: [] for name in (*names, *kinds)}
+    names = named(methods, patterns)
+    given = by_name(options, [*names, *kinds])
+    measures = {name: _measure(name, given[name]) for name in kinds}
+    return builders(classifier, names, given, patterns), measures
+
+
+def named(methods: str, patterns: Path | None) -> list[str]:
+    """Give the names of methods; all are those that need no patterns, if there are none."""
+    names = _listed("--methods", methods)
+    if names != ["all"]:
+        return names
+    return [m for m in arguments.METHODS if patterns is not None or m not in PATTERN_METHODS]
+
+
+def by_name(options: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Give the options name.key=value of each name as key=value."""
+    given: dict[str, list[str]] = {name: [] for name in names}
     for text in options:
         name, _, rest = text.partition(".")
         if name not in given or not rest:
             raise UserError(f"--option {text}: expected NAME.key=value for one of {list(given)}")
         given[name].append(rest)
-    builds = {}
-    for name in names:
-        learnt = patterns if name in PATTERN_METHODS else None
-        builds[name] = arguments.builder(classifier, name, given[name], learnt)
-    return builds, {name: _measure(name, given[name]) for name in kinds}
+    return given
+
+
+def builders(
+    classifier: zoo.Classifier,
+    names: Sequence[str],
+    options: dict[str, list[str]],
+    patterns: Path | None,
+) -> Builds:
+    """Give methods by their names as functions of a model; patterns to those that take some."""
+    return {
+        name: arguments.builder(
+            classifier, name, options[name], patterns if name in PATTERN_METHODS else None
+        )
+        for name in names
+    }
 
 
 def _measure(name: str, options: Sequence[str]) -> Measure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -17,7 +17,17 @@ from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
 from tfxai.settings import readable, versions
-from tfxai.types import Tensors
+from tfxai.types import Measured, Tensors
+
+
+class Answer(NamedTuple):
+    """What an explainer says of a batch."""
+
+    measured: Measured
+    scores: tf.Tensor
+    """The explained score of each example, ``[B]``."""
+    targets: tf.Tensor
+    """The explained classes, ``[B]``."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -111,6 +121,27 @@ class Explainer(keras.Model):
         targets = self._runner.predict(inputs) if targets is None else _rows_of(targets, inputs)
         maps = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
         return _like(given, maps)
+
+    def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
+        """Compute in a graph all that `explain` keeps, as when the explainer is served.
+
+        Args:
+            inputs: tensors ``[B, ...]``.
+            targets: int32 ``[B]``; below 0 for the predicted class.
+            seed: as in `__call__`.
+
+        Returns:
+            An `Answer`.
+        """
+        given, inputs = inputs, self._runner.cast(inputs)
+        units = self._runner.anatomy(inputs).units
+        if units is not None:
+            inside = targets < max(units, 2)
+            targets = checks.required(targets, inside, "targets: expected a class below", units)
+            targets = tf.where(targets < 0, self._runner.predict(inputs), targets)
+        measured, scores = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
+        maps = _like(given, measured.attributions)
+        return Answer(measured._replace(attributions=maps), scores, targets)
 
     def explain(
         self,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from tfxai import efficientnet_lite, torch_file
@@ -30,8 +31,8 @@ class Classifier(NamedTuple):
     model: keras.Model
     size: tuple[int, int]
     """Height and width."""
-    preprocess: Callable[[np.ndarray], np.ndarray]
-    """RGB ``[..., 3]`` in 0..255 -> the model's input, float32."""
+    preprocess: Callable[[Any], Any]
+    """RGB ``[..., 3]`` in 0..255, an array or a tensor -> the model's input, float32."""
     bounds: tuple[Any, Any]
     """What black and white become, scalars or per channel."""
     names: tuple[str, ...] | None
@@ -153,8 +154,8 @@ def _lite(name: str, weights: str | None) -> Classifier:
     return Classifier(model, (side, side), _scale_lite, (-127 / 128, 1.0), names, CROP_MARGIN)
 
 
-def _scale_lite(pixels: np.ndarray) -> np.ndarray:
-    return (np.asarray(pixels, np.float32) - 127) / 128
+def _scale_lite(pixels: Any) -> Any:
+    return (_own(pixels) - 127) / 128
 
 
 def _application(name: str, weights: str | None) -> Classifier:
@@ -170,8 +171,13 @@ def _application(name: str, weights: str | None) -> Classifier:
     return Classifier(model, size, preprocess, (black, white), names, CROP_MARGIN)
 
 
-def _preprocess_application(function: Callable, pixels: np.ndarray) -> np.ndarray:
-    return np.asarray(function(np.array(pixels, np.float32)))
+def _preprocess_application(function: Callable, pixels: Any) -> Any:
+    return function(_own(pixels))
+
+
+def _own(pixels: Any) -> Any:
+    """Give pixels in float32, an array as one that may be changed."""
+    return tf.cast(pixels, tf.float32) if tf.is_tensor(pixels) else np.array(pixels, np.float32)
 
 
 def _module_of(name: str) -> str:

@@ -1,0 +1,235 @@
+"""Export: one SavedModel that predicts and explains, with equal numbers, without tfxai."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tfxai
+from tests.conftest import small_cnn, two_inputs
+from tests.test_execution import METHODS
+from tfxai import serving, zoo
+
+L = keras.layers
+
+FRESH = """
+import sys, json
+sys.modules["tfxai"] = None  # an import of it would raise
+sys.modules["keras"] = None
+import numpy as np
+import tensorflow as tf
+
+folder = sys.argv[1]
+loaded = tf.saved_model.load(folder + "/served")
+given = np.load(folder + "/given.npz")
+found = {}
+for name, signature in loaded.signatures.items():
+    asked = {} if name == "serving_default" else {
+        "targets": tf.constant(given["targets"]), "seed": tf.constant(7)}
+    for key, value in signature(inputs=tf.constant(given["inputs"]), **asked).items():
+        found[name + "." + key] = value.numpy()
+np.savez(folder + "/found.npz", **found)
+"""
+
+
+def in_a_fresh_process(folder):
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH, str(folder)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(np.load(folder / "found.npz"))
+
+
+def test_every_method_in_a_fresh_process_without_tfxai(cnn, images, tmp_path):
+    """CASO and the masks included; the numbers are those of the explainer, to the last digit."""
+    explainers = {name: build(cnn) for name, build in METHODS.items()}
+    tfxai.export(cnn, tmp_path / "served", explainers)
+    targets = np.array([1, -1, 0, 4, -1], np.int32)
+    np.savez(tmp_path / "given.npz", inputs=images, targets=targets)
+    found = in_a_fresh_process(tmp_path)
+    np.testing.assert_array_equal(found["serving_default.outputs"], cnn(images))
+    predicted = cnn(images).numpy().argmax(1)
+    chosen = np.where(targets < 0, predicted, targets)
+    for name, explainer in explainers.items():
+        record = explainer.explain(images, chosen, verbose=0, seed=7)
+        answer = {k.removeprefix(f"explain_{name}."): v for k, v in found.items()
+                  if k.startswith(f"explain_{name}.")}  # fmt: skip
+        np.testing.assert_array_equal(answer["attributions"], record.attributions, err_msg=name)
+        np.testing.assert_array_equal(answer["targets"], chosen)
+        np.testing.assert_array_equal(answer["scores"], record.scores)
+        for key, value in record.numbers.items():
+            np.testing.assert_array_equal(answer[key], value, err_msg=f"{name}.{key}")
+    told = serving.metadata(tmp_path / "served")
+    assert set(told["parity"].values()) == {0.0}
+    assert told["explainers"]["igos"]["method"] == "igos"
+    assert told["versions"]["tfxai"] == tfxai.__version__
+
+
+@pytest.fixture
+def served(cnn, tmp_path):
+    cnn.class_names = list("abcde")
+    explainers = {"ig": tfxai.integrated_gradients(cnn, steps=9)}
+    return tfxai.export(cnn, tmp_path / "served", explainers)
+
+
+def test_any_batch_size(cnn, images, served):
+    explain = tf.saved_model.load(served).signatures["explain_ig"]
+    for count in (1, 3, 5):
+        given = tf.constant(images[:count])
+        answer = explain(inputs=given, targets=tf.fill([count], -1), seed=tf.constant(0))
+        expected = tfxai.integrated_gradients(cnn, steps=9).explain(images[:count], verbose=0)
+        np.testing.assert_array_equal(answer["attributions"], expected.attributions)
+        np.testing.assert_array_equal(
+            answer["completeness_gap"], expected.numbers["completeness_gap"]
+        )
+
+
+def test_metadata_is_an_asset(served):
+    told = json.loads((served / "assets" / "tfxai.json").read_text())
+    assert told == serving.metadata(served)
+    assert told["class_names"] == list("abcde")
+    assert told["explainers"]["ig"]["steps"] == 9
+    with pytest.raises(ValueError, match="is no model that tfxai exported"):
+        serving.metadata(served.parent)
+
+
+def test_a_target_that_is_none(served, images):
+    explain = tf.saved_model.load(served).signatures["explain_ig"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected a class below"):
+        explain(inputs=tf.constant(images[:1]), targets=tf.constant([5]), seed=tf.constant(0))
+
+
+def test_the_command_line_tool_of_tensorflow(served, tmp_path):
+    program = Path(sys.executable).parent / "saved_model_cli"
+    options = ["--dir", str(served), "--tag_set", "serve", "--signature_def", "explain_ig"]
+    shown = subprocess.run([program, "show", *options], capture_output=True, text=True)
+    for text in ("inputs['inputs']", "inputs['targets']", "inputs['seed']", "completeness_gap"):
+        assert text in shown.stdout
+    arrays = {"inputs": np.ones((2, 8, 8, 3), "float32")}
+    arrays |= {"targets": np.array([0, -1], np.int32), "seed": np.int32(0)}
+    for name, value in arrays.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    given = ";".join(f"{name}={tmp_path / name}.npy" for name in arrays)
+    ran = subprocess.run(
+        [program, "run", *options, "--inputs", given], capture_output=True, text=True
+    )
+    assert "Result for output key attributions" in ran.stdout, ran.stderr[-2000:]
+
+
+def pixel_model(size=(12, 16), channels=3):
+    keras.utils.set_random_seed(0)
+    layers = [L.Conv2D(3, 3, activation="relu"), L.Flatten(), L.Dense(4, "softmax")]
+    return keras.Sequential([keras.Input((*size, channels)), *layers])
+
+
+def unit(pixels):
+    return pixels / 255.0
+
+
+def test_pixels_are_preprocessed_in_the_graph(tmp_path):
+    model = pixel_model()
+    explainer = tfxai.gradient(model)
+    options = {"inputs": "uint8", "preprocess": unit}
+    path = tfxai.export(model, tmp_path / "m", {"g": explainer}, **options)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 12, 16, 3)).astype(np.uint8)
+    loaded = tf.saved_model.load(path).signatures
+    inputs = pixels.astype(np.float32) / np.float32(255)
+    outputs = loaded["serving_default"](inputs=tf.constant(pixels))["outputs"]
+    np.testing.assert_allclose(outputs, model(inputs), rtol=1e-6)
+    given = {"targets": tf.constant([0, 1, 2]), "seed": tf.constant(0)}
+    maps = loaded["explain_g"](inputs=tf.constant(pixels), **given)["attributions"]
+    np.testing.assert_allclose(maps, explainer(inputs, [0, 1, 2]), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(40, 20), (20, 90), (12, 16)])
+def test_encoded_images_are_decoded_in_the_graph(size, channels, tmp_path):
+    """The middle in the model's proportions, as Pillow cuts and resizes it."""
+    model = pixel_model(channels=channels)
+    path = tfxai.export(model, tmp_path / "m", {}, inputs="bytes", preprocess=unit)
+    y, x = np.mgrid[: size[0], : size[1]]
+    pixels = np.stack([y * 3, x * 2, x + y], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=100, subsampling=0)
+    images = [(tmp_path / f"a.{end}").read_bytes() for end in ("png", "jpg")]
+    outputs = tf.saved_model.load(path).signatures["serving_default"](inputs=tf.constant(images))
+    with Image.open(tmp_path / "a.png") as image:
+        grey = image.convert("L").convert("RGB") if channels == 1 else image
+        cut = zoo.centre_crop(grey, (12, 16), margin=0)[..., :channels]
+    expected = model(cut[None] / 255).numpy()[0]
+    np.testing.assert_allclose(outputs["outputs"], [expected] * 2, atol=0.02)
+
+
+def test_several_inputs_and_mixed_precision(tmp_path):
+    model = two_inputs()
+    explainer = tfxai.integrated_gradients(model, steps=5)
+    path = tfxai.export(model, tmp_path / "two", {"ig": explainer})
+    random = np.random.default_rng(0)
+    inputs = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
+    inputs = {k: v.astype("float32") for k, v in inputs.items()}
+    given = {f"inputs_{k}": tf.constant(v) for k, v in inputs.items()}
+    answer = tf.saved_model.load(path).signatures["explain_ig"](
+        **given, targets=tf.constant([0, 2]), seed=tf.constant(0)
+    )
+    expected = explainer.explain(inputs, [0, 2], verbose=0)
+    for key, value in expected.attributions.items():
+        np.testing.assert_array_equal(answer[f"attributions_{key}"], value)
+    half = small_cnn(policy="mixed_float16")
+    path = tfxai.export(half, tmp_path / "half", {"g": tfxai.gradient(half)})
+    assert serving.metadata(path)["parity"]["explain_g"] == 0
+
+
+def test_bad_input(cnn, tmp_path, monkeypatch):
+    ig = tfxai.integrated_gradients(cnn)
+    with pytest.raises(ValueError, match="explains another model"):
+        tfxai.export(small_cnn(), tmp_path / "m", {"ig": ig})
+    with pytest.raises(ValueError, match="'my ig' cannot name a signature"):
+        tfxai.export(cnn, tmp_path / "m", {"my ig": ig})
+    with pytest.raises(TypeError, match=r"explainers\['ig'\]: expected an Explainer"):
+        tfxai.export(cnn, tmp_path / "m", {"ig": tfxai.gradient})
+    with pytest.raises(ValueError, match="exists already"):
+        tfxai.export(cnn, tmp_path, {})
+    with pytest.raises(ValueError, match="preprocess is for"):
+        tfxai.export(cnn, tmp_path / "m", {}, preprocess=unit)
+    with pytest.raises(ValueError, match="inputs='jpeg'"):
+        tfxai.export(cnn, tmp_path / "m", {}, inputs="jpeg")
+    table = keras.Sequential([keras.Input((5,)), L.Dense(2)])
+    with pytest.raises(ValueError, match="needs a model of one input of images"):
+        tfxai.export(table, tmp_path / "m", {}, inputs="bytes")
+
+    class Subclassed(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(ValueError, match="declares no inputs; wrap it"):
+        tfxai.export(Subclassed(), tmp_path / "m", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_left_when_writing_fails(cnn, tmp_path, monkeypatch):
+    """As on a full disk; a folder of the name is a whole one."""
+
+    def full(*arguments, **options):
+        Path(arguments[1]).mkdir()
+        (Path(arguments[1]) / "saved_model.pb").write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        tfxai.export(cnn, tmp_path / "m", {"g": tfxai.gradient(cnn)})
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        tfxai.export(cnn, tmp_path / "file" / "m", {})
