@@ -38,6 +38,7 @@ LAYERS = [
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
     {"explainer", "fitting", "proximal"},
     {"methods", "benchmark", "serving"},
+    {"callbacks"},
     {"__init__"},
     {"zoo"},
     {"demonstration", "cli_arguments"},

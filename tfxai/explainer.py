@@ -81,6 +81,22 @@ class Explainer(keras.Model):
         own = {"method": self._builder.__name__, **readable(self._options)}
         return {**own, "of": self.of.settings} if isinstance(self.of, Explainer) else own
 
+    def on(self, model: keras.Model) -> Explainer:
+        """Build the same method, with the same options, on another model.
+
+        Args:
+            model: a Keras model.
+
+        Example:
+            >>> import tfxai
+            >>> one, other = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+            ...               for _ in range(2))
+            >>> tfxai.smoothgrad(one, samples=7).on(other).settings["samples"]
+            7
+        """
+        of = self.of.on(model) if isinstance(self.of, Explainer) else model
+        return self._builder(of, **self._options)
+
     def __call__(self, inputs: Tensors, targets: Any = None, *, seed: Any = 0) -> Any:
         """Compute attributions.
 

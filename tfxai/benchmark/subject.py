@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import graph, heads
+from tfxai import checks, graph, heads
 from tfxai.explainer import Explainer
 from tfxai.metrics.scoring import Explain
 from tfxai.scores import as_rows
@@ -96,6 +97,56 @@ def predictor(model: keras.Model) -> Predictor:
         return lambda images: concrete(tf.constant(images, any_images.dtype)).numpy()
 
     return Predictor(on_numpy(probabilities), on_numpy(logits), units)
+
+
+def explained(
+    explainer: Explainer,
+    predictor: Predictor,
+    inputs: np.ndarray,
+    targets: np.ndarray,
+    *,
+    regions: np.ndarray | None,
+    bounds: tuple[Any, Any] | None,
+    sign: str,
+    seed: int,
+    explain_on: Callable[[keras.Model], Explain],
+) -> Subject:
+    """Explain a batch; other arguments as the fields of `Subject`, `sign` as in `run`."""
+    explain = quiet(explainer, seed)
+    maps = np.asarray(explain(inputs, targets))
+    heatmaps = (np.abs(maps) if sign == "positive" else maps).sum(-1)
+    return Subject(
+        explainer.model,
+        predictor,
+        inputs,
+        targets,
+        regions,
+        bounds,
+        maps,
+        heatmaps,
+        has_slopes(explainer.settings),
+        explain,
+        explain_on,
+        seed,
+    )
+
+
+def quiet(explainer: Explainer, seed: int) -> Explain:
+    """Give (inputs, targets) -> attributions in bounded memory, without warnings of single maps."""
+
+    def explain(inputs: np.ndarray, targets: Any) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return explainer.explain(inputs, targets, verbose=0, seed=seed).attributions
+
+    return explain
+
+
+def chosen_targets(predictor: Predictor, inputs: np.ndarray, given: Sequence[int | None]) -> Any:
+    """Give the classes to explain, int32 ``[B]``: those given, else the predicted ones."""
+    predicted = predictor.probabilities(inputs).argmax(1)
+    targets = [p if t is None else t for t, p in zip(given, predicted, strict=True)]
+    return checks.targets(targets, len(targets), predictor.units, None)
 
 
 def has_slopes(settings: dict[str, Any]) -> bool:

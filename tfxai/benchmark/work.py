@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +14,18 @@ import keras
 import numpy as np
 from rich.progress import Progress, TaskID
 
-from tfxai import checks
 from tfxai.benchmark import journal
 from tfxai.benchmark.cases import Batch
 from tfxai.benchmark.measures import Measure
-from tfxai.benchmark.subject import Build, Predictor, Subject, has_slopes
+from tfxai.benchmark.subject import (
+    Build,
+    Predictor,
+    Subject,
+    chosen_targets,
+    explained,
+    quiet,
+)
 from tfxai.explainer import Explainer
-from tfxai.metrics.scoring import Explain
 
 EXPECTED = (TypeError, ValueError, ArithmeticError)
 """What methods and metrics raise for a model or a map that they cannot have."""
@@ -48,7 +52,7 @@ def work(
     setup: Setup, batch: Batch, title: str, missing: set[str], progress: Progress, task: TaskID
 ) -> None:
     """Explain a batch by one method and score it by the missing metrics, in one line."""
-    targets = _targets(setup, batch)
+    targets = chosen_targets(setup.predictor, batch.inputs, batch.targets)
     line: dict[str, Any] = {
         "batch": batch.number,
         "images": batch.names,
@@ -79,17 +83,20 @@ def work(
 
 
 def _subject(setup: Setup, batch: Batch, title: str, targets: np.ndarray) -> Subject:
-    """Explain a batch."""
-    explainer = setup.explainers[title]
-    explain = _quiet(explainer, setup.seed)
-    maps = np.asarray(explain(batch.inputs, targets))
-    heatmaps = (np.abs(maps) if setup.sign == "positive" else maps).sum(-1)
-    _keep_maps(setup, batch, title, heatmaps)
-    return Subject(
-        setup.model, setup.predictor, batch.inputs, targets, batch.regions, setup.bounds, maps,
-        heatmaps, has_slopes(explainer.settings), explain,
-        lambda other: _quiet(_on(setup, title, other), setup.seed), setup.seed,
-    )  # fmt: skip
+    """Explain a batch, and keep the maps that the report shows."""
+    found = explained(
+        setup.explainers[title],
+        setup.predictor,
+        batch.inputs,
+        targets,
+        regions=batch.regions,
+        bounds=setup.bounds,
+        sign=setup.sign,
+        seed=setup.seed,
+        explain_on=lambda other: quiet(_on(setup, title, other), setup.seed),
+    )
+    _keep_maps(setup, batch, title, found.heatmaps)
+    return found
 
 
 def _score(line: dict[str, Any], name: str, measure: Measure, subject: Subject) -> None:
@@ -106,22 +113,6 @@ def _score(line: dict[str, Any], name: str, measure: Measure, subject: Subject) 
         rows = outcome.curve.scores
         line["curves"][name] = [[float(f"{v:.6g}") for v in row] for row in rows]
         line["fractions"][name] = outcome.curve.fractions.tolist()
-
-
-def _targets(setup: Setup, batch: Batch) -> np.ndarray:
-    """Give the classes to explain: those of the cases, else the predicted ones."""
-    predicted = setup.predictor.probabilities(batch.inputs).argmax(1)
-    given = [p if t is None else t for t, p in zip(batch.targets, predicted, strict=True)]
-    return checks.targets(given, len(given), setup.predictor.units, None)
-
-
-def _quiet(explainer: Explainer, seed: int) -> Explain:
-    def explain(inputs: np.ndarray, targets: Any) -> np.ndarray:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            return explainer.explain(inputs, targets, verbose=0, seed=seed).attributions
-
-    return explain
 
 
 def _on(setup: Setup, title: str, model: keras.Model) -> Explainer:
