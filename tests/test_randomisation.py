@@ -160,6 +160,7 @@ def test_gradients_are_invariant_and_products_with_the_input_are_not(images):
     assert (measured(tfxai.gradient) > 0.9999).all()
     assert (measured(tfxai.guided_backprop) > 0.9999).all()
     assert (measured(tfxai.smoothgrad, epsilon=0.1, samples=5) > 0.999).all()
+    assert (measured(tfxai.noisegrad, samples=5, epsilon=0.2) > 0.999).all()
     assert (measured(tfxai.gradient_times_input) < 0.9).all()
     assert (measured(tfxai.integrated_gradients, baseline="mean") > 0.99).all()
     assert (measured(tfxai.integrated_gradients, baseline=0.0) < 0.9).all()

@@ -179,10 +179,11 @@ def parameters(model: keras.Model) -> list[tuple[keras.Variable, bool]]:
     """Give a model's floating-point weights, each with whether it is a statistic.
 
     Statistics are what training gathers but does not learn, such as moving means. Weights that are
-    frozen at the moment are none.
+    frozen at the moment are none. Their order is that of `weighted_layers`, however models are
+    nested.
     """
     found: dict[int, tuple[keras.Variable, bool]] = {}
-    for layer in (model, *model._flatten_layers(include_self=False)):
+    for layer in _from_input_to_output(model):
         for variables, statistic in (
             (layer._trainable_variables, False),
             (layer._non_trainable_variables, True),
@@ -201,21 +202,24 @@ def weighted_layers(model: keras.Model) -> list[tuple[str, list[keras.Variable]]
     """
     known = {id(v) for v, _ in parameters(model)}
     found: list[tuple[str, list[keras.Variable]]] = []
-
-    def visit(layer: Any) -> None:
-        functional = _functional(layer)
-        inside = functional.operations if functional is not None else layer._layers
-        for part in inside:
-            if isinstance(part, keras.layers.Layer):
-                visit(part)
+    for layer in _from_input_to_output(model):
         own = layer._trainable_variables + layer._non_trainable_variables
         new = [v for v in own if id(v) in known]
         known.difference_update(map(id, new))
         if new:
             found.append((_path(new[0]).rsplit("/", 1)[0], new))
-
-    visit(model)
     return found
+
+
+def _from_input_to_output(layer: Any) -> Iterator[Any]:
+    """Give the layers inside a layer in the order of their calls, and then itself."""
+    functional = _functional(layer)
+    called = functional.operations if functional is not None else ()
+    inside = {id(part): part for part in (*called, *layer._layers)}
+    for part in inside.values():
+        if isinstance(part, keras.layers.Layer) and part is not functional:
+            yield from _from_input_to_output(part)
+    yield layer
 
 
 def _functional(operation: Any) -> keras.Model | None:
