@@ -1,7 +1,9 @@
 """Export: one SavedModel that predicts and explains, with equal numbers, without tfxai."""
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -233,3 +235,45 @@ def test_nothing_is_left_when_writing_fails(cnn, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         tfxai.export(cnn, tmp_path / "file" / "m", {})
+
+
+def from_rest(body, signature):
+    """Make a request's tensors as TensorFlow Serving does, by the signature's types and shapes."""
+
+    def plain(value):
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        return base64.b64decode(value["b64"]) if isinstance(value, dict) else value
+
+    specs = signature.structured_input_signature[1]
+    assert body["inputs"].keys() == specs.keys()
+    found = {
+        name: tf.constant(plain(value), specs[name].dtype) for name, value in body["inputs"].items()
+    }
+    for name, value in found.items():
+        assert specs[name].shape.is_compatible_with(value.shape)
+    return found
+
+
+def test_the_request_bodies_of_the_readme(tmp_path):
+    """REST's in columns and gRPC's, against the signature's definition."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    shown = re.search(r"```json\nPOST /v1/models/lite0:predict\n(.*?)```", readme, re.DOTALL)[1]
+    body = json.loads(shown)
+    model = pixel_model()
+    explainer = tfxai.integrated_gradients(model, steps=4)
+    options = {"inputs": "bytes", "preprocess": unit}
+    path = tfxai.export(model, tmp_path / "m", {"integrated_gradients": explainer}, **options)
+    signature = tf.saved_model.load(path).signatures[body["signature_name"]]
+    encoded = tf.io.encode_jpeg(np.full((20, 30, 3), 90, np.uint8)).numpy()
+    body["inputs"]["inputs"][0]["b64"] = base64.b64encode(encoded).decode()
+    by_rest = signature(**from_rest(json.loads(json.dumps(body)), signature))
+
+    protos = {}
+    for name, value in {"inputs": [encoded], "targets": [-1], "seed": 0}.items():
+        dtype = {"inputs": tf.string}.get(name, tf.int32)
+        assert f'"{name}": ' in readme
+        protos[name] = tf.make_tensor_proto(value, dtype=dtype)
+    by_grpc = signature(**{k: tf.constant(tf.make_ndarray(p)) for k, p in protos.items()})
+    np.testing.assert_array_equal(by_rest["attributions"], by_grpc["attributions"])
+    assert by_rest["attributions"].shape == (1, 12, 16, 3)

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 from PIL import Image
-from scipy.interpolate import griddata
 
 from tfxai import checks, scores
 from tfxai.metrics.curves import Curve, curve_of
@@ -162,13 +161,32 @@ def _random_pixels(random: np.random.Generator, shape: tuple[int, ...], share: f
 
 
 def _interpolated(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fill the pixels that are not in the mask, linearly between those that are."""
+    """Fill the pixels that are not in the mask, linearly between those that are, and round."""
+    # Drawing's triangles are also those that are found fast on a grid, where SciPy's search is
+    # slowed down by the many neighbours on one circle. Slow to import, so not before it is needed.
+    from matplotlib.tri import Triangulation
+
     if mask.all():
         return pixels
+    row, column = np.nonzero(mask)
+    y, x = np.nonzero(~mask)
+    triangles = Triangulation(column, row)
+    corners = triangles.triangles[np.asarray(triangles.get_trifinder()(x, y))]
+    a, b, c = np.moveaxis(np.stack([column, row], -1)[corners], 1, 0)
+    point = np.stack([x, y], -1)
+    # Areas of whole numbers: the sums are exact, and so is what is rounded.
+    areas = np.stack([_area(b, c, point), _area(c, a, point), _area(a, b, point)], 1)
+    sums = (areas[..., None] * pixels[mask].astype(np.int64)[corners]).sum(1)
+    whole = areas.sum(1)[:, None]
     filled = pixels.copy()
-    known, wanted = np.argwhere(mask), np.argwhere(~mask)
-    filled[~mask] = np.round(griddata(known, pixels[mask].astype(np.float64), wanted))
+    filled[~mask] = (2 * sums + whole) // (2 * whole)
     return filled
+
+
+def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Give twice the signed area of triangles with corners ``[N, 2]``."""
+    ab, ac = b - a, c - a
+    return ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
 
 
 def _file_size(pixels: np.ndarray) -> int:
