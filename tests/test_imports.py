@@ -15,6 +15,7 @@ LAYERS = [
         "interpolation",
         "quadrature",
         "scores",
+        "served_inputs",
         "torch_file",
         "plot",
         "patterns",

@@ -17,16 +17,13 @@ import tensorflow as tf
 
 from tfxai import checks, graph
 from tfxai.explainer import Explainer
+from tfxai.served_inputs import KINDS, Preprocess, by_name, from_served
 from tfxai.settings import versions
 from tfxai.types import Tensors
 
-INPUTS = ("tensor", "uint8", "bytes")
 PREDICTED = -1
 """As a target: the class that the model predicts."""
 METADATA = "tfxai.json"
-
-Preprocess = Callable[[tf.Tensor], tf.Tensor]
-"""Maps pixels ``[B, H, W, C]`` in 0..255, float32, to what the model takes."""
 
 
 def export(
@@ -80,7 +77,7 @@ def export(
         TensorShape([4, 2])
     """
     checks.model(model)
-    checks.one_of("inputs", inputs, INPUTS)
+    checks.one_of("inputs", inputs, KINDS)
     for name, explainer in explainers.items():
         _check(name, explainer, model)
     specs = graph.declared_inputs(model)
@@ -92,7 +89,7 @@ def export(
     target = Path(path)
     if target.exists():
         raise ValueError(f"path={str(path)!r} exists already")
-    prepare, signature = _inputs(inputs, specs, preprocess)
+    prepare, signature = from_served(inputs, specs, preprocess)
     module = _module(model, explainers, prepare, signature)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and moved: a folder of this name is a whole one.
@@ -157,7 +154,7 @@ def _module(
     module.owned = list(owned.values())
 
     def predict(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return _named("outputs", model(prepare(inputs), training=False))
+        return by_name("outputs", model(prepare(inputs), training=False))
 
     module.endpoints = {"serving_default": _traced(predict, signature)}
     asked = {"targets": tf.TensorSpec([None], tf.int32), "seed": tf.TensorSpec([], tf.int32)}
@@ -171,13 +168,13 @@ def _explaining(explainer: Explainer, prepare: Callable[[Tensors], Tensors]) -> 
     def explain(targets: tf.Tensor, seed: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         found = explainer.measure(prepare(inputs), targets, seed)
         return {
-            **_named("attributions", found.measured.attributions),
+            **by_name("attributions", found.measured.attributions),
             "scores": found.scores,
             "targets": found.targets,
             **{
                 k: v
                 for name, n in found.measured.numbers.items()
-                for k, v in _named(name, n).items()
+                for k, v in by_name(name, n).items()
             },
         }
 
@@ -189,67 +186,6 @@ def _traced(function: Callable, signature: dict[str, tf.TensorSpec]) -> Any:
         name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()
     }
     return tf.function(function, autograph=False).get_concrete_function(**named)
-
-
-def _inputs(
-    kind: str, specs: Tensors, preprocess: Preprocess | None
-) -> tuple[Callable[[dict[str, tf.Tensor]], Tensors], dict[str, tf.TensorSpec]]:
-    """Give how the signature's inputs become the model's, and their TensorSpecs by name."""
-    if kind == "tensor":
-        if preprocess is not None:
-            raise ValueError("preprocess is for inputs='uint8' or 'bytes'")
-        names = list(_named("inputs", specs))
-        flat = tf.nest.flatten(specs)
-        return (
-            lambda given: tf.nest.pack_sequence_as(specs, [given[name] for name in names]),
-            dict(zip(names, flat, strict=True)),
-        )
-    if not isinstance(specs, tf.TensorSpec) or specs.shape.rank != 4 or None in specs.shape[1:3]:
-        raise ValueError(f"inputs={kind!r} needs a model of one input of images of a fixed size")
-    size, channels = tuple(specs.shape[1:3]), specs.shape[3]
-
-    def to_model(pixels: tf.Tensor) -> tf.Tensor:
-        pixels = tf.cast(pixels, tf.float32)
-        ready = pixels if preprocess is None else preprocess(pixels)
-        return tf.ensure_shape(tf.cast(ready, specs.dtype), specs.shape)
-
-    if kind == "uint8":
-        return lambda given: to_model(given["inputs"]), {
-            "inputs": tf.TensorSpec(specs.shape, tf.uint8)
-        }
-
-    def decoded(given: dict[str, tf.Tensor]) -> tf.Tensor:
-        pixels = tf.map_fn(
-            lambda encoded: _middle(encoded, size, channels),
-            given["inputs"],
-            fn_output_signature=tf.TensorSpec([*size, channels], tf.float32),
-        )
-        return to_model(pixels)
-
-    return decoded, {"inputs": tf.TensorSpec([None], tf.string)}
-
-
-def _middle(encoded: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
-    """Decode an image, cut its middle in the model's proportions and resize it."""
-    image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    ratio = tf.cast(size[0] / size[1], tf.float32)
-    tall, wide = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    rows = tf.cast(tf.round(tf.minimum(tall, wide * ratio)), tf.int32)
-    columns = tf.cast(tf.round(tf.minimum(wide, tall / ratio)), tf.int32)
-    cut = tf.image.crop_to_bounding_box(
-        image, (height - rows) // 2, (width - columns) // 2, rows, columns
-    )
-    resized = tf.image.resize(cut, size, method="bicubic", antialias=True)
-    return tf.ensure_shape(tf.clip_by_value(resized, 0.0, 255.0), [*size, channels])
-
-
-def _named(name: str, values: Tensors) -> dict[str, Any]:
-    """Give the tensors of a structure by name: the name alone for one, else name_key."""
-    paths = keras.tree.flatten_with_path(values)
-    if len(paths) == 1 and not paths[0][0]:
-        return {name: values}
-    return {"_".join([name, *map(str, p)]): leaf for p, leaf in paths}
 
 
 def _parity(

