@@ -107,6 +107,13 @@ def test_metadata_is_an_asset(served):
         serving.metadata(served.parent)
 
 
+def test_an_explainer_that_was_never_called_is_exported_by_keras(cnn, images, tmp_path):
+    explainer = tfxai.gradient(cnn)
+    explainer.export(tmp_path / "own", verbose=False)
+    served = tf.saved_model.load(tmp_path / "own")
+    np.testing.assert_array_equal(served.serve(tf.constant(images)), explainer(images))
+
+
 def test_a_target_that_is_none(served, images):
     explain = tf.saved_model.load(served).signatures["explain_ig"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected a class below"):

@@ -131,6 +131,20 @@ class Explainer(keras.Model):
         """Do nothing: the variables are the model's. `export` serves what is named here."""
         self.built = True
 
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+    ) -> None:
+        """Export as Keras does, of the predicted classes; `tfxai.export` offers more."""
+        specs = graph.declared_inputs(self.model)
+        if specs is not None and not self.built:
+            # Keras exports what has been called, and learns the inputs' shapes from that.
+            self(keras.tree.map_structure(_zeros, specs), 0)
+        super().export(filepath, format, verbose, input_signature)
+
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
         """Compute attributions of tensors, in whatever graph is being built."""
         given, inputs = inputs, self._runner.cast(inputs)
@@ -303,6 +317,11 @@ def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explai
     """Give an explainer back, and make one of a model."""
     checks.model(of)
     return of if isinstance(of, Explainer) else builder(of)
+
+
+def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
+    """Give one example, of an ordinary size where any is allowed."""
+    return tf.zeros([1, *(64 if n is None else n for n in spec.shape[1:])], spec.dtype)
 
 
 def _is_concrete(inputs: Tensors) -> bool:
