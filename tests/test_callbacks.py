@@ -55,12 +55,12 @@ def test_training_is_the_same_with_and_without(policy, jit, images, tmp_path):
     plain = model_of(policy, jit)
     alone = fit(plain, []).history["loss"]
     watched = model_of(policy, jit)
-    explainers = {
-        "smooth": tfxai.smoothgrad(watched, samples=3),
-        "noisy": tfxai.noisegrad(watched, samples=2),
-        "igos": tfxai.igos(watched, resolution=4, iterations=2, steps=3),
-    }
-    some = ["deletion", "gini", "consistency", "invariance", "previous"]
+    explainers = {"smooth": tfxai.smoothgrad(watched, samples=3)}
+    some = ["deletion", "gini", "previous"]
+    if (policy, jit) == ("float32", False):
+        explainers["noisy"] = tfxai.noisegrad(watched, samples=2)
+        explainers["igos"] = tfxai.igos(watched, resolution=4, iterations=2, steps=3)
+        some += ["consistency", "invariance"]
     callbacks = [
         ExplanationCallback(explainers, images, directory=tmp_path, signs="positive"),
         MetricCallback(explainers, images, some),

@@ -382,5 +382,5 @@ def test_a_single_logit_is_explained_as_two_classes():
 def test_saved_settings_hold_every_option():
     explainer = tfxai.caso(small_cnn(), lambda1=0.01, rank=7, backtracking=True)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(explainer))
-    assert again._settings() == explainer._settings()
-    assert explainer._settings()["rank"] == 7
+    assert again.settings == explainer.settings
+    assert explainer.settings["rank"] == 7

@@ -39,14 +39,16 @@ class Compositions:
     Example:
         >>> photos = np.arange(4.0)[:, None, None, None] + np.zeros((4, 4, 4, 1))
         >>> case = next(iter(Compositions(photos, [7, 8, 9, 10], seed=1)))
-        >>> case.target, case.inputs[..., 0].round(), case.region.astype(int)
-        (7, array([[3., 3., 2., 2.],
-                   [3., 3., 2., 2.],
-                   [0., 0., 1., 1.],
-                   [0., 0., 1., 1.]]), array([[0, 0, 0, 0],
-                   [0, 0, 0, 0],
-                   [1, 1, 0, 0],
-                   [1, 1, 0, 0]]))
+        >>> case.target, case.inputs[..., 0].round()
+        (7, array([[3., 3., 0., 0.],
+                   [3., 3., 0., 0.],
+                   [2., 2., 1., 1.],
+                   [2., 2., 1., 1.]]))
+        >>> case.region.astype(int)
+        array([[0, 0, 1, 1],
+               [0, 0, 1, 1],
+               [0, 0, 0, 0],
+               [0, 0, 0, 0]])
     """
 
     photos: np.ndarray
