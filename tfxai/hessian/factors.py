@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -44,10 +45,14 @@ class Factor(NamedTuple):
 def eigen(matrices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Give the eigenvalues of symmetric matrices, the largest first, and eigenvectors as columns.
 
-    They are computed in float64: the matrices are small.
+    They are computed in float64: the matrices are small. Those of a matrix that is not finite are
+    NaN; TensorFlow's would raise an error of their own, before or after the one that says why.
     """
-    values, vectors = tf.linalg.eigh(tf.cast(matrices, tf.float64))
-    ordered = values[:, ::-1], vectors[:, :, ::-1]
+    finite = tf.reduce_all(tf.math.is_finite(matrices), (1, 2), keepdims=True)
+    values, vectors = tf.linalg.eigh(tf.cast(tf.where(finite, matrices, 0), tf.float64))
+    unknown = tf.constant(math.nan, tf.float64)
+    values = tf.where(finite[:, :, 0], values, unknown)
+    ordered = values[:, ::-1], tf.where(finite, vectors, unknown)[:, :, ::-1]
     return tf.cast(ordered[0], matrices.dtype), tf.cast(ordered[1], matrices.dtype)
 
 
