@@ -89,7 +89,6 @@ class ExplanationCallback(keras.callbacks.Callback):
         if self.directory is not None:
             self.directory.mkdir(parents=True, exist_ok=True)
         self.writer = None if tensorboard is None else _writer(tensorboard)
-        self.seconds = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """See that the explainers are of this model."""
@@ -97,12 +96,13 @@ class ExplanationCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Draw, if it is time."""
-        start = time.perf_counter()
+        seconds = 0.0
         if epoch % self.every == 0:
+            start = time.perf_counter()
             self._draw(epoch)
-            self.seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - start
         if logs is not None:
-            logs[SECONDS] = logs.get(SECONDS, 0.0) + self.seconds * (epoch % self.every == 0)
+            logs[SECONDS] = logs.get(SECONDS, 0.0) + seconds
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Join the pictures to an animation."""
