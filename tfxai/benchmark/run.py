@@ -18,7 +18,7 @@ from tfxai.benchmark.cases import Batch
 from tfxai.benchmark.measures import Measure
 from tfxai.benchmark.results import Results
 from tfxai.benchmark.subject import Build, predictor
-from tfxai.benchmark.work import Setup, digest, explainer_of, work
+from tfxai.benchmark.work import Setup, digest, explainer_of, heading, work
 from tfxai.plot import SIGNS
 from tfxai.settings import readable, versions
 
@@ -120,10 +120,11 @@ def run(
                 _same_images(before, batch)
                 if batch.broken and batch.number not in _broken(before):
                     _note_broken(setup, batch, progress)
+                missing = {t: set(chosen) - before.has(batch.number, t) for t in methods}
+                begun = heading(setup, batch) if batch.names and any(missing.values()) else {}
                 for title in methods:
-                    missing = set(chosen) - before.has(batch.number, title)
-                    if batch.names and missing:
-                        work(setup, batch, title, missing, progress, task)
+                    if begun and missing[title]:
+                        work(setup, batch, begun, title, missing[title], progress, task)
                     progress.advance(task)
         results = Results.load(directory)
         if not results.images:

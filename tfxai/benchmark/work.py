@@ -48,16 +48,30 @@ class Setup(NamedTuple):
     directory: Path
 
 
-def work(
-    setup: Setup, batch: Batch, title: str, missing: set[str], progress: Progress, task: TaskID
-) -> None:
-    """Explain a batch by one method and score it by the missing metrics, in one line."""
+def heading(setup: Setup, batch: Batch) -> dict[str, Any]:
+    """Give what all lines of a batch begin with: its images, and the classes to explain."""
     targets = chosen_targets(setup.predictor, batch.inputs, batch.targets)
-    line: dict[str, Any] = {
+    return {
         "batch": batch.number,
         "images": batch.names,
         "inputs": digest(batch.inputs),
         "targets": targets.tolist(),
+    }
+
+
+def work(
+    setup: Setup,
+    batch: Batch,
+    begun: dict[str, Any],
+    title: str,
+    missing: set[str],
+    progress: Progress,
+    task: TaskID,
+) -> None:
+    """Explain a batch by one method and score it by the missing metrics, in one line."""
+    targets = np.array(begun["targets"], np.int32)
+    line: dict[str, Any] = {
+        **begun,
         "method": title,
         "values": {},
         "curves": {},
