@@ -333,8 +333,8 @@ def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
     expected = explainer.explain(images, verbose=0).attributions
     measure, sizes = explainer._runner.measure, []
 
-    def scarce(inputs):
-        run = measure(inputs)
+    def scarce(*arguments):
+        run = measure(*arguments)
 
         def limited(inputs, targets, seed):
             sizes.append(len(inputs))

@@ -12,6 +12,7 @@ LAYERS = [
         "batch",
         "checks",
         "converters",
+        "folders",
         "interpolation",
         "quadrature",
         "scores",
@@ -31,6 +32,7 @@ LAYERS = [
         "graph",
         "line_search",
         "masks",
+        "replicas",
         "upsampling",
     },
     {"samplers", "heads"},
@@ -39,7 +41,7 @@ LAYERS = [
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
     {"explainer", "fitting", "proximal"},
     {"methods", "benchmark", "serving"},
-    {"callbacks"},
+    {"callbacks", "scale"},
     {"__init__"},
     {"zoo"},
     {"demonstration", "cli_arguments"},
@@ -77,6 +79,7 @@ def test_imports_point_down(path):
             "methods",
             "metrics",
             "rules",
+            "scale",
         )
         assert same_room or LEVEL[other] < LEVEL[own], f"{own} imports {other}"
 

@@ -81,6 +81,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """Import at their first use what is slow to import or needs extras."""
-    if name in ("benchmark", "callbacks", "converters"):
+    if name in ("benchmark", "callbacks", "converters", "scale"):
         return importlib.import_module(f"tfxai.{name}")
     raise AttributeError(f"module 'tfxai' has no attribute {name!r}")

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfxai import checks, graph
 from tfxai.explanation import Explanation, join
+from tfxai.replicas import mirrored
 from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
@@ -184,6 +185,9 @@ class Explainer(keras.Model):
     ) -> Explanation:
         """Explain any number of examples in bounded memory, and keep a record.
 
+        An explainer that was built within the scope of a `tf.distribute.MirroredStrategy`, on a
+        model that was, explains on all its devices.
+
         Args:
             inputs: as in `__call__`, but numpy arrays or eager tensors.
             targets: as in `__call__`.
@@ -202,7 +206,8 @@ class Explainer(keras.Model):
             targets = self._checked_targets(inputs, targets)
         one = self._runner.cast(keras.tree.map_structure(lambda x: x[:1], inputs))
         if batch_size == "auto":
-            size = min(count, self._runner.examples_at_once(one))
+            replicas = self.distribute_strategy.num_replicas_in_sync
+            size = min(count, replicas * self._runner.examples_at_once(one))
         else:
             size = min(count, checks.positive_integer("batch_size", batch_size))
         progress = keras.utils.Progbar(count) if verbose and count > size else None
@@ -273,7 +278,7 @@ class Explainer(keras.Model):
     def _explain_batch(self, batch: Tensors, targets: np.ndarray | None, seed: int) -> Explanation:
         inputs = self._runner.cast(batch)
         chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
-        measure = self._runner.measure(inputs)
+        measure = self._runner.measure(inputs, mirrored(self.distribute_strategy))
         with checks.plain_assertions(self.name):
             measured, scores = measure(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())

@@ -171,7 +171,9 @@ def owners(model: keras.Model) -> dict[int, tuple[keras.layers.Layer, keras.Vari
     for layer in (model, *model._flatten_layers(include_self=False)):
         for variable in layer.variables:
             value = variable.value
-            found[id(getattr(value, "handle", value))] = (layer, variable)
+            # A variable of a distribution strategy has one copy for each device.
+            for copy in getattr(value, "values", (value,)):
+                found[id(getattr(copy, "handle", copy))] = (layer, variable)
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
+from tfxai.replicas import on_replicas
 from tfxai.rules.backward import Report
 from tfxai.scores import as_rows
 from tfxai.tracing import in_batches, traced
@@ -100,14 +101,23 @@ class Runner:
         batched = in_batches(attributions, self.examples_at_once(inputs))
         return self._graph("attribute", batched, 3, inputs)
 
-    def measure(self, inputs: Tensors) -> Callable[..., tuple[Measured, tf.Tensor]]:
-        """Give the measurement and the scores, traced for inputs like these."""
+    def measure(
+        self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None
+    ) -> Callable[..., tuple[Measured, tf.Tensor]]:
+        """Give the measurement and the scores, traced for inputs like these.
+
+        Args:
+            inputs: examples, concrete or symbolic.
+            strategy: of which all replicas are to have a part in it.
+        """
 
         def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
             return self._measured(inputs, targets, seed), self._scored(inputs, targets)
 
         batched = in_batches(measured, self.examples_at_once(inputs))
-        return self._graph("measure", batched, 3, inputs)
+        if strategy is None:
+            return self._graph("measure", batched, 3, inputs)
+        return self._graph("replicas", on_replicas(batched, strategy), 3, inputs)
 
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""

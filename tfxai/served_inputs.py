@@ -45,7 +45,7 @@ def from_served(
 
     def decoded(given: dict[str, tf.Tensor]) -> tf.Tensor:
         pixels = tf.map_fn(
-            lambda encoded: _middle(encoded, size, channels),
+            lambda encoded: middle(encoded, size, channels),
             given["inputs"],
             fn_output_signature=tf.TensorSpec([*size, channels], tf.float32),
         )
@@ -54,7 +54,7 @@ def from_served(
     return decoded, {"inputs": tf.TensorSpec([None], tf.string)}
 
 
-def _middle(encoded: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
+def middle(encoded: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tensor:
     """Decode an image, cut its middle in the model's proportions and resize it."""
     image = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
     height, width = tf.shape(image)[0], tf.shape(image)[1]

@@ -41,8 +41,9 @@ def export(
     ``explain_<name>``: inputs, ``targets`` int32 ``[B]`` (-1 for the predicted class) and ``seed``
     int32 ``[]`` -> ``attributions``, ``scores``, ``targets`` and the method's own numbers, such as
     ``completeness_gap`` or ``standard_error``. Batches may be of any size. Metadata is the asset
-    ``tfxai.json``: methods and options, versions, class names, and how far the numbers of the
-    written model are from those of the explainers here (0 as a rule).
+    ``tfxai.json``: methods and options, versions, class names, what the signatures take and give,
+    and how far the numbers of the written model are from those of the explainers here (0 as a
+    rule).
 
     Args:
         model: a Keras model with declared inputs.
@@ -105,6 +106,7 @@ def export(
             "inputs": inputs,
             "class_names": None if names is None else list(names),
             "explainers": {name: e.settings for name, e in explainers.items()},
+            "signatures": {name: _shapes(e) for name, e in module.endpoints.items()},
             "versions": versions(),
             "parity": _parity(written, module.endpoints, signature),
         }
@@ -165,7 +167,9 @@ def _module(
 
 
 def _explaining(explainer: Explainer, prepare: Callable[[Tensors], Tensors]) -> Callable:
-    def explain(targets: tf.Tensor, seed: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+    def explain(
+        *, targets: tf.Tensor, seed: tf.Tensor, **inputs: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         found = explainer.measure(prepare(inputs), targets, seed)
         return {
             **by_name("attributions", found.measured.attributions),
@@ -186,6 +190,16 @@ def _traced(function: Callable, signature: dict[str, tf.TensorSpec]) -> Any:
         name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()
     }
     return tf.function(function, autograph=False).get_concrete_function(**named)
+
+
+def _shapes(endpoint: Any) -> dict[str, dict[str, list]]:
+    """Give the shape and type of what a signature takes and gives, by name."""
+    sides = {"inputs": endpoint.structured_input_signature[1]}
+    sides["outputs"] = endpoint.structured_outputs
+    return {
+        side: {name: [spec.shape.as_list(), spec.dtype.name] for name, spec in specs.items()}
+        for side, specs in sides.items()
+    }
 
 
 def _parity(

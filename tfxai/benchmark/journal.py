@@ -8,36 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from tfxai.folders import write_whole
 
 FIXED = ("format", "model", "batch_size", "seed", "sign", "bounds", "shown", "versions")
 """Settings that a run keeps. Methods and metrics may be added, not changed."""
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Make the directory and keep other runs out of it, until the end or until this one is killed.
-
-    Raises:
-        ValueError: another run is writing there, or the directory cannot be written.
-    """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise ValueError(f"out={str(directory)!r}: another run is writing there") from error
-    except OSError as error:
-        raise ValueError(f"out={str(directory)!r}: {error.strerror}") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def open_run(directory: Path, settings: dict[str, Any]) -> None:
@@ -105,13 +82,6 @@ def lines(directory: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is damaged: {error}") from error
     return found
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it is never seen in part."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfxai import plot
-from tfxai.benchmark.journal import write_whole
 from tfxai.benchmark.results import Cell, Results
 from tfxai.benchmark.statistics import enough
+from tfxai.folders import write_whole
 
 ACROSS = 9
 """Maps beside each other."""

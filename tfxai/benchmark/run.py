@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfxai import checks
+from tfxai import checks, folders
 from tfxai.benchmark import cases, journal, measures, report, tables
 from tfxai.benchmark.cases import Batch
 from tfxai.benchmark.measures import Measure
@@ -109,7 +109,7 @@ def run(
     first = _first(found)
     available = {"regions"} if first.regions is not None else set()
     measures.check(chosen, seen, available | ({"bounds"} if bounds is not None else set()))
-    with journal.locked(directory):
+    with folders.locked(directory):
         journal.open_run(directory, _settings(setup, class_names))
         before = Results.load(directory)
         total = cases.count(images)

@@ -8,8 +8,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from tfxai.benchmark.journal import write_whole
 from tfxai.benchmark.results import Results
+from tfxai.folders import write_whole
 
 Rows = list[dict[str, Any]]
 
