@@ -34,6 +34,7 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/noise_on_weights.py
 	$(BIN)/python examples/benchmarks/caso.py
 	$(BIN)/python examples/benchmarks/igos.py
+	$(BIN)/python examples/benchmarks/ray_workers.py
 
 clean:
 	rm -rf .venv build dist *.egg-info

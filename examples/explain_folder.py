@@ -29,15 +29,14 @@ def exported(folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    photos = zoo.foolbox_photos()[0][0].parent
-    parser.add_argument("images", type=Path, nargs="?", default=photos, help="a folder of photos")
+    parser.add_argument("images", type=Path, nargs="?", help="a folder [photos of foolbox]")
     parser.add_argument("--out", type=Path, default=Path("explained"), help="folder to write")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     model = exported(given.out / "model")
     told = scale.explain_dataset(
         model,
-        given.images,
+        given.images or [file for file, _ in zoo.foolbox_photos()],
         given.out / "maps",
         given.workers,
         dtype="float16",

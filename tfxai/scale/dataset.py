@@ -220,10 +220,13 @@ def _explain(
             progress = keras.utils.Progbar(count, verbose=verbose, unit_name="image")
             given_up = list(_given_up(told, progress))
     if given_up:
+        some = ", ".join(
+            f"{s.number} (from {s.files[0]})" for s in left if s.number in given_up[:9]
+        )
         raise RuntimeError(
-            f"{shards.ATTEMPTS} workers have died over each of the shards {given_up[:10]}, for "
-            "lack of memory perhaps. All others are written: call again with a smaller batch_size, "
-            "or fewer num_actors"
+            f"{len(given_up)} shards are not written, as {shards.ATTEMPTS} workers have died over "
+            f"each, for lack of memory perhaps: {some}. All others are written: call again with a "
+            "smaller batch_size, or fewer num_actors"
         )
 
 
