@@ -313,7 +313,7 @@ def test_a_model_of_one_unit(run, photos):
         run(of=model, chosen=["sic"], bounds=(0, 1), out=results.directory.with_name("sic"))
 
 
-@pytest.mark.parametrize("head", [None, "softmax", "sigmoid"])
+@pytest.mark.parametrize("head", [None, "sigmoid"])
 def test_heads(run, photos, head):
     """Logits and probabilities of every kind of head."""
     model = small_cnn(head=head)

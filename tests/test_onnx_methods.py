@@ -29,9 +29,10 @@ METHODS = {
     "grad_cam": tfxai.grad_cam,
 }
 RELOADED = ("guided_backprop", "pattern_attribution")
+OF_VGG = ("integrated_gradients", "excitation_backprop", "pattern_attribution", "igos")
 
 
-@pytest.fixture(scope="module", params=["resnet18_dynamo", "vgg16_legacy"])
+@pytest.fixture(scope="module")
 def models(request, tmp_path_factory):
     """A converted net, and itself from a .keras file."""
     model = from_onnx(FOLDER / f"{request.param}.onnx")
@@ -40,7 +41,11 @@ def models(request, tmp_path_factory):
     return model, keras.saving.load_model(path)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("models", "name"),
+    [*(("resnet18_dynamo", n) for n in METHODS), *(("vgg16_legacy", n) for n in OF_VGG)],
+    indirect=["models"],
+)
 def test_methods_explain_converted_networks(name, models):
     model, again = models
     maps = METHODS[name](model).explain(IMAGES, verbose=0).attributions

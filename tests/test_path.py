@@ -73,11 +73,17 @@ def test_waves_choose_nearly_the_nodes_of_one_by_one_bisection():
     assert estimated == pytest.approx(bound, rel=0.15)
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
-def test_the_estimated_error_is_the_true_one_or_above(activation, trained):
-    model, data, _ = trained(activation)
+@pytest.fixture(scope="module", params=["relu", "gelu", "tanh"])
+def converged(request, trained):
+    """A trained model, inputs, and maps of so many steps that they count as true."""
+    model, data, _ = trained(request.param)
     x = data[:12]
-    truth = tfxai.integrated_gradients(model, steps=4000, quadrature=quadrature.midpoint)(x).numpy()
+    truth = tfxai.integrated_gradients(model, steps=4000, quadrature=quadrature.midpoint)(x)
+    return request.param, model, x, truth.numpy()
+
+
+def test_the_estimated_error_is_the_true_one_or_above(converged):
+    activation, model, x, truth = converged
     record = tfxai.integrated_gradients(model, steps=20).explain(x, verbose=0)
     axes = (1, 2, 3)
     error = np.sqrt(((record.attributions - truth) ** 2).sum(axes) / (truth**2).sum(axes))
@@ -87,18 +93,16 @@ def test_the_estimated_error_is_the_true_one_or_above(activation, trained):
         assert np.mean(estimated) == pytest.approx(np.mean(error), rel=0.4)
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
-@pytest.mark.parametrize("rule", ["midpoint", "squared_midpoint", "gauss_legendre"])
-def test_the_default_is_at_least_as_good_as_each_fixed_rule(activation, rule, trained):
-    model, data, _ = trained(activation)
-    x = data[:12]
-    truth = tfxai.integrated_gradients(model, steps=4000, quadrature=quadrature.midpoint)(x).numpy()
+def test_the_default_is_at_least_as_good_as_each_fixed_rule(converged):
+    _, model, x, truth = converged
 
     def error(**options):
         maps = tfxai.integrated_gradients(model, steps=33, **options)(x).numpy()
         return np.linalg.norm(maps - truth) / np.linalg.norm(truth)
 
-    assert error() <= max(error(quadrature=getattr(quadrature, rule)), 1e-5)
+    default = error()
+    for rule in (quadrature.midpoint, quadrature.squared_midpoint, quadrature.gauss_legendre):
+        assert default <= max(error(quadrature=rule), 1e-5)
 
 
 def test_each_example_stops_at_its_own_tolerance(trained):

@@ -8,14 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 TWO_DEVICES = """
-import numpy as np, tensorflow as tf
+import keras, numpy as np, tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfxai
 from tests.conftest import small_cnn, two_inputs
 from tests.test_execution import METHODS
 
-NAMES = ["integrated_gradients", "smoothgrad", "fusiongrad", "pattern_attribution", "caso", "rise"]
+NAMES = ["smoothgrad", "fusiongrad", "pattern_attribution", "caso"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 images = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
 targets = np.arange(5)
@@ -46,6 +46,30 @@ expected = tfxai.integrated_gradients(other, steps=5).explain(inputs, [0, 1, 2],
 found = of_two.explain(inputs, [0, 1, 2], verbose=0)
 for key, value in expected.attributions.items():
     np.testing.assert_allclose(found.attributions[key], value, rtol=1e-5, atol=1e-6)
+
+# After a training each replica has moving averages of its own; the model's are the first's.
+with strategy.scope():
+    trained = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(),
+                                keras.layers.Dense(6, "relu"), keras.layers.Dense(3)])
+    trained.compile("sgd", "mse")
+    explainer = tfxai.gradient_times_input(trained)
+random = np.random.default_rng(1)
+trained.fit(random.normal(size=(40, 4)), random.normal(size=(40, 3)), batch_size=10, verbose=0)
+mean = trained.layers[0].moving_mean.value
+assert not np.array_equal(*map(np.asarray, mean.values))
+again = keras.models.clone_model(trained)
+again.set_weights(trained.get_weights())
+x = random.normal(size=(4, 4)).astype("float32")
+found = explainer.explain(x, 1, verbose=0).attributions
+expected = tfxai.gradient_times_input(again).explain(x, 1, verbose=0).attributions
+np.testing.assert_allclose(found, expected, rtol=1e-6)
+with strategy.scope():
+    loaded = keras.models.clone_model(trained)
+    loaded.set_weights(trained.get_weights())
+    explainer = tfxai.gradient_times_input(loaded)
+found = explainer.explain(x, 1, verbose=0).attributions
+np.testing.assert_allclose(found, expected, rtol=1e-6)
+assert [key[0] for key in explainer._runner._graphs if key[0] != "predict"] == ["replicas"]
 print("equal")
 """
 

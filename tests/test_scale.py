@@ -49,6 +49,7 @@ def served(tmp_path_factory):
     for kind in ("bytes", "uint8"):
         options = {"inputs": kind, "preprocess": unit, "class_names": names}
         tfxai.export(model, room / kind, explainers, **options)
+        explainers = {"ig": explainers["ig"]}
     tfxai.export(model, room / "tensor", explainers, class_names=names)
     return room
 
@@ -214,7 +215,7 @@ def test_halved_never_overflows_nor_vanishes(size):
     np.testing.assert_allclose(back, values, rtol=0, atol=np.abs(values).max() * 2**-11)
 
 
-@pytest.mark.parametrize(("size", "batch"), [(1, 1), (2, 3), (4, 4), (100, 2)])
+@pytest.mark.parametrize(("size", "batch"), [(1, 1), (4, 3)])
 def test_the_cut_changes_nothing(size, batch, served, photos, tmp_path):
     """Shards and batches; random numbers are those of the seed alone."""
     options = {"explainer": "smooth"}

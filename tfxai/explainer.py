@@ -186,7 +186,8 @@ class Explainer(keras.Model):
         """Explain any number of examples in bounded memory, and keep a record.
 
         An explainer that was built within the scope of a `tf.distribute.MirroredStrategy`, on a
-        model that was, explains on all its devices.
+        model that was, explains on all its devices; but on one while moving averages differ
+        between them, as after a training by this strategy, until the model is saved and loaded.
 
         Args:
             inputs: as in `__call__`, but numpy arrays or eager tensors.
@@ -202,11 +203,12 @@ class Explainer(keras.Model):
         inputs = keras.tree.map_structure(np.asarray, inputs)
         self._check(inputs)
         count = len(tf.nest.flatten(inputs)[0])
+        strategy = mirrored(self.distribute_strategy, self.model)
         if targets is not None:
             targets = self._checked_targets(inputs, targets)
         one = self._runner.cast(keras.tree.map_structure(lambda x: x[:1], inputs))
         if batch_size == "auto":
-            replicas = self.distribute_strategy.num_replicas_in_sync
+            replicas = 1 if strategy is None else strategy.num_replicas_in_sync
             size = min(count, replicas * self._runner.examples_at_once(one))
         else:
             size = min(count, checks.positive_integer("batch_size", batch_size))
@@ -218,7 +220,7 @@ class Explainer(keras.Model):
             examples = keras.tree.map_structure(lambda x: x[part], inputs)  # noqa: B023
             try:
                 chosen = None if targets is None else targets[part]
-                parts.append(self._explain_batch(examples, chosen, seed))
+                parts.append(self._explain_batch(examples, chosen, seed, strategy))
             except tf.errors.ResourceExhaustedError:
                 if not self._runner.shrink(one):
                     raise
@@ -275,10 +277,16 @@ class Explainer(keras.Model):
         explainer.class_names = tuple(names) if names else None
         return explainer
 
-    def _explain_batch(self, batch: Tensors, targets: np.ndarray | None, seed: int) -> Explanation:
+    def _explain_batch(
+        self,
+        batch: Tensors,
+        targets: np.ndarray | None,
+        seed: int,
+        strategy: tf.distribute.Strategy | None,
+    ) -> Explanation:
         inputs = self._runner.cast(batch)
         chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
-        measure = self._runner.measure(inputs, mirrored(self.distribute_strategy))
+        measure = self._runner.measure(inputs, strategy)
         with checks.plain_assertions(self.name):
             measured, scores = measure(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())

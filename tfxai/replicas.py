@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai import batch
 from tfxai.types import Tensors
 
 
-def mirrored(strategy: tf.distribute.Strategy) -> tf.distribute.Strategy | None:
-    """Give a strategy that has copies of a model on devices of this machine; None for others."""
-    several = strategy.num_replicas_in_sync > 1
-    return strategy if several and isinstance(strategy, tf.distribute.MirroredStrategy) else None
+def mirrored(strategy: tf.distribute.Strategy, model: keras.Model) -> tf.distribute.Strategy | None:
+    """Give a strategy that has equal copies of a model on devices of this machine, or None.
+
+    While a model is trained each replica gathers moving averages of its own; Keras takes those of
+    the first to be the model's.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return None
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        return None
+    return (
+        strategy if all(_same_everywhere(v.value) for v in model.non_trainable_variables) else None
+    )
 
 
 def on_replicas(function: Callable[..., Any], strategy: tf.distribute.Strategy) -> Callable:
@@ -40,3 +51,8 @@ def on_replicas(function: Callable[..., Any], strategy: tf.distribute.Strategy) 
         return tf.nest.map_structure(lambda *part: tf.concat(part, 0)[:count], *parts)
 
     return everywhere
+
+
+def _same_everywhere(variable: tf.Variable) -> bool:
+    first, *others = (np.asarray(copy) for copy in getattr(variable, "values", (variable,)))
+    return all(np.array_equal(first, other, equal_nan=True) for other in others)
