@@ -1,5 +1,7 @@
 """Datasets: what is read, explained and written; with Ray in test_scale_ray.py."""
 
+import importlib
+import importlib.util
 import resource
 
 import numpy as np
@@ -323,6 +325,7 @@ def test_bad_input(served, photos, tmp_path):
     refused("num_actors=0", num_actors=0)
     refused("batch_size=0", batch_size=0)
     refused("shard_size=0", shard_size=0)
+    refused("seed=2147483648: exported explainers take 32 bits", seed=2**31)
     refused("dtype='float8'", dtype="float8")
     refused("also='error'", also=["error"], explainer="smooth")
     refused("there is no such folder", source=tmp_path / "nowhere")
@@ -363,6 +366,14 @@ def test_another_model_is_another_dataset(cnn, tmp_path):
         cnn.set_weights([w + 1 for w in cnn.get_weights()])
     one, other = (dataset._fingerprint(path) for path in paths)
     assert one == dataset._fingerprint(paths[0]) != other
+
+
+def test_missing_packages_come_with_the_pip_command(served, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'tfxai\[ray\]'"):
+        importlib.reload(scale)
+    with pytest.raises(ModuleNotFoundError, match=r"Ray: pip install 'tfxai\[ray\]'"):
+        scale.explain_dataset(served / "bytes", photos, tmp_path / "out", explainer="ig")
 
 
 def test_workers_get_even_shares():

@@ -1,5 +1,10 @@
 """Explain datasets of any size by an exported model, in several processes with Ray Data."""
 
+import importlib.util
+
+if importlib.util.find_spec("pyarrow") is None:
+    raise ModuleNotFoundError("tfxai.scale needs PyArrow and Ray: pip install 'tfxai[ray]'")
+
 from tfxai.scale.dataset import Summary, explain_dataset
 from tfxai.scale.shards import read
 

@@ -105,7 +105,7 @@ def writing(out: Path, number: int, schema: pa.Schema) -> Iterator[Any]:
     try:
         with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             yield writer
-        with path.open("rb") as file:
+        with path.open("r+b") as file:
             os.fsync(file.fileno())
         path.replace(path_of(out, number))
     except BaseException:
