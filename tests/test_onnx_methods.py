@@ -29,7 +29,7 @@ METHODS = {
     "grad_cam": tfxai.grad_cam,
 }
 RELOADED = ("guided_backprop", "pattern_attribution")
-OF_VGG = ("integrated_gradients", "excitation_backprop", "pattern_attribution", "igos")
+OF_VGG = ("integrated_gradients", "excitation_backprop", "pattern_attribution")
 
 
 @pytest.fixture(scope="module")

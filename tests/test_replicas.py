@@ -15,7 +15,7 @@ import tfxai
 from tests.conftest import small_cnn, two_inputs
 from tests.test_execution import METHODS
 
-NAMES = ["smoothgrad", "fusiongrad", "pattern_attribution", "caso"]
+NAMES = ["smoothgrad", "fusiongrad", "pattern_attribution"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 images = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
 targets = np.arange(5)

@@ -1,4 +1,4 @@
-"""Datasets: what is read, explained and written; with Ray in test_scale_ray.py."""
+"""Datasets: what is read, explained and written; with Ray's workers in ray_tests."""
 
 import importlib
 import importlib.util

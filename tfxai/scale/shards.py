@@ -64,7 +64,7 @@ def settings_of(out: Path) -> dict[str, Any]:
     try:
         return json.loads((out / _SETTINGS).read_bytes())
     except (OSError, ValueError) as error:
-        raise ValueError(f"{out} has no explanations of a dataset: {error}") from error
+        raise ValueError(f"{out} has no explanations of a dataset") from error
 
 
 def drop_attempts(out: Path) -> None:
@@ -135,7 +135,7 @@ def read(out: str | PathLike[str]) -> Iterator[Row]:
     Example:
         >>> next(read("nowhere"))
         Traceback (most recent call last):
-        ValueError: nowhere has no explanations of a dataset: ...
+        ValueError: nowhere has no explanations of a dataset
     """
     folder = Path(out)
     count = settings_of(folder)["shards"]
