@@ -325,7 +325,7 @@ def test_bad_input(served, photos, tmp_path):
     refused("num_actors=0", num_actors=0)
     refused("batch_size=0", batch_size=0)
     refused("shard_size=0", shard_size=0)
-    refused("seed=2147483648: exported explainers take 32 bits", seed=2**31)
+    refused("seed=2147483648: expected an integer of 32 bits", seed=2**31)
     refused("dtype='float8'", dtype="float8")
     refused("also='error'", also=["error"], explainer="smooth")
     refused("there is no such folder", source=tmp_path / "nowhere")

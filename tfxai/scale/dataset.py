@@ -106,8 +106,6 @@ def explain_dataset(
         checks.positive_integer(option, value)
     checks.one_of("dtype", dtype, table.DTYPES)
     checks.seed(seed)
-    if not -(2**31) <= seed < 2**31:
-        raise ValueError(f"seed={seed}: exported explainers take 32 bits")
     for wanted in also:
         checks.one_of("also", wanted, table.arrays(signature["outputs"]))
     columns = [column, *([target_column] if target_column else [])]
