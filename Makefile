@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-torch test-ray lint format benchmark clean
+.PHONY: demo test test-torch test-processes lint format benchmark clean
 
 demo: .venv/demo
 	$(BIN)/tfxai demo --out demo
@@ -16,9 +16,9 @@ test-torch: .venv/dev
 	$(BIN)/pip install --quiet torch==2.13.0 onnxscript
 	$(BIN)/pytest torch_tests
 
-# Workers that are killed in mid-run; they have both cores to themselves.
-test-ray: .venv/dev
-	$(BIN)/pytest --numprocesses=0 ray_tests
+# Tests that start processes of their own, and kill some; one by one, so that all cores are theirs.
+test-processes: .venv/dev
+	$(BIN)/pytest --numprocesses=0 process_tests
 
 lint: .venv/dev
 	$(BIN)/ruff check .

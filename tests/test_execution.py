@@ -148,6 +148,14 @@ def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "explainer.keras")
     np.testing.assert_array_equal(loaded(images), maps)
 
+
+@pytest.mark.parametrize(
+    "name", ["integrated_gradients", "noisegrad", "pattern_attribution", "igos"]
+)
+def test_a_functional_model_may_hold_an_explainer(name, cnn, images, tmp_path):
+    """Called, saved and exported."""
+    explainer = METHODS[name](cnn)
+    maps = explainer(images).numpy()
     inputs = keras.Input((8, 8, 3))
     both = keras.Model(inputs, {"prediction": cnn(inputs), "why": explainer(inputs)})
     assert both.output_shape[1] == (None, 8, 8, maps.shape[-1])
@@ -209,7 +217,7 @@ PRECISE = (
 @pytest.mark.parametrize(
     ("name", "policy"),
     [
-        *((name, "mixed_float16") for name in (*PRECISE, "igos")),
+        *((name, "mixed_float16") for name in (*PRECISE[1:], "igos")),
         *((name, "float64") for name in ("integrated_gradients", "noisegrad", "guided_backprop")),
         *((name, "mixed_bfloat16") for name in ("gradient", "noisegrad", "guided_backprop")),
     ],

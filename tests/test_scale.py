@@ -1,4 +1,4 @@
-"""Datasets: what is read, explained and written; with Ray's workers in ray_tests."""
+"""Datasets: what is read, explained and written; with Ray's workers in process_tests."""
 
 import importlib
 import importlib.util
