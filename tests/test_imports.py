@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
     {"types", "converted_layers"},
+    {"named_inputs"},
     {
         "batch",
         "checks",

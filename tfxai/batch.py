@@ -71,10 +71,9 @@ def put(tensors: Tensors, which: tf.Tensor, values: Tensors) -> Tensors:
     )
 
 
-def cast(tensors: Tensors, dtype: tf.DType, structure: Tensors | None) -> Tensors:
-    """Give tensors in a type, and in another structure if there is one."""
-    flat = [tf.cast(x, dtype) for x in tf.nest.flatten(tensors)]
-    return tf.nest.pack_sequence_as(tensors if structure is None else structure, flat)
+def cast(tensors: Tensors, dtype: tf.DType) -> Tensors:
+    """Give tensors in a type."""
+    return tf.nest.map_structure(lambda x: tf.cast(x, dtype), tensors)
 
 
 def _row(x: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai.named_inputs import arranged
 from tfxai.types import Tensors
 
 
@@ -76,15 +77,16 @@ def inputs(values: Tensors, specs: Tensors | None) -> None:
     """Check concrete inputs against what the model declares (nothing, where `specs` is None).
 
     Raises:
-        TypeError: not numbers, or another structure than the model's inputs.
+        TypeError: not numbers, or other names or another structure than the model's inputs.
         ValueError: another shape, an empty batch, batches that differ, or NaN or infinite values.
     """
-    if specs is not None:
-        _same_structure(values, specs)
     named = named_leaves(values)
+    labelled = tf.nest.pack_sequence_as(values, [name for name, _ in named])
+    places = tf.nest.flatten(arranged(labelled, specs))
     expected = tf.nest.flatten(specs) if specs is not None else [None] * len(named)
-    for (name, value), spec in zip(named, expected, strict=True):
-        _check_array(name, np.asarray(value), spec)
+    by_name = dict(zip(places, expected, strict=True))
+    for name, value in named:
+        _check_array(name, np.asarray(value), by_name[name])
     sizes = {name: np.shape(value)[0] for name, value in named}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"inputs: all need the same number of examples, got {sizes}")
@@ -184,24 +186,6 @@ def plain_assertions(name: str) -> Iterator[None]:
         if failed is None:
             raise
         raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
-
-
-def _same_structure(values: Tensors, specs: Tensors) -> None:
-    try:
-        tf.nest.assert_same_structure(specs, values, check_types=False)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"inputs: expected {_describe(specs)}, as the model declares them, got "
-            f"{_describe(values)}"
-        ) from error
-
-
-def _describe(values: Tensors) -> str:
-    if isinstance(values, dict):
-        return "a dict with the keys " + ", ".join(repr(k) for k in values)
-    if isinstance(values, list | tuple):
-        return f"a {type(values).__name__} of {len(values)}"
-    return "one array"
 
 
 def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> None:

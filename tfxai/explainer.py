@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfxai import checks, graph
 from tfxai.explanation import Explanation, join
+from tfxai.named_inputs import as_given
 from tfxai.replicas import mirrored
 from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
@@ -77,6 +78,11 @@ class Explainer(keras.Model):
         return self.of.model if isinstance(self.of, Explainer) else self.of
 
     @property
+    def _declared(self) -> Tensors | None:
+        """What the explained model declares."""
+        return graph.declared_inputs(self.model)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The method and its options as text, and those of the explainer that it builds upon."""
         own = {"method": self._builder.__name__, **readable(self._options)}
@@ -102,8 +108,9 @@ class Explainer(keras.Model):
         """Compute attributions.
 
         Args:
-            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of such;
-                integers are cast to floating point.
+            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of such. Dicts
+                are matched by name, also where the model declares a list of inputs; lists follow
+                `model.inputs`. Integers are cast to floating point.
             targets: a class index or name for all, or one for each example ``[B]``; the default
                 is the predicted class. For a one-unit head 1 explains the output as it stands
                 and 0 its negative.
@@ -140,7 +147,7 @@ class Explainer(keras.Model):
         input_signature: Any = None,
     ) -> None:
         """Export as Keras does, of the predicted classes; `tfxai.export` offers more."""
-        specs = graph.declared_inputs(self.model)
+        specs = self._declared
         if specs is not None and not self.built:
             # Keras exports what has been called, and learns the inputs' shapes from that.
             self(keras.tree.map_structure(_zeros, specs), 0)
@@ -151,7 +158,7 @@ class Explainer(keras.Model):
         given, inputs = inputs, self._runner.cast(inputs)
         targets = self._runner.predict(inputs) if targets is None else _rows_of(targets, inputs)
         maps = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
-        return _like(given, maps)
+        return as_given(maps, given, self._declared)
 
     def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
         """Compute in a graph all that `explain` keeps, as when the explainer is served.
@@ -171,7 +178,7 @@ class Explainer(keras.Model):
             targets = checks.required(targets, inside, "targets: expected a class below", units)
             targets = tf.where(targets < 0, self._runner.predict(inputs), targets)
         measured, scores = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
-        maps = _like(given, measured.attributions)
+        maps = as_given(measured.attributions, given, self._declared)
         return Answer(measured._replace(attributions=maps), scores, targets)
 
     def explain(
@@ -252,7 +259,7 @@ class Explainer(keras.Model):
         if inputs is not None:
             self._check(inputs)
             return self.method.report(self._runner.specs(self._runner.cast(inputs)))
-        declared = graph.declared_inputs(self.model)
+        declared = self._declared
         if declared is None:
             raise ValueError("rule_report: this model declares no inputs; pass an example")
         return self.method.report(self._runner.specs(declared))
@@ -297,7 +304,7 @@ class Explainer(keras.Model):
                 stacklevel=3,
             )
         return Explanation(
-            attributions=_like(batch, to_numpy(measured.attributions)),
+            attributions=as_given(to_numpy(measured.attributions), batch, self._declared),
             numbers=to_numpy(measured.numbers),
             targets=chosen.numpy(),
             scores=scores.numpy(),
@@ -310,7 +317,7 @@ class Explainer(keras.Model):
         )
 
     def _check(self, inputs: Tensors) -> None:
-        checks.inputs(inputs, graph.declared_inputs(self.model))
+        checks.inputs(inputs, self._declared)
         if self.method.check is not None:
             self.method.check(self._runner.cast(inputs))
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
@@ -349,10 +356,3 @@ def _rows_of(targets: Any, inputs: Tensors) -> tf.Tensor:
     """Give targets, of any integer type or one for all, as int32 ``[B]``."""
     targets = tf.reshape(tf.cast(targets, tf.int32), [-1])
     return tf.broadcast_to(targets, [tf.shape(tf.nest.flatten(inputs)[0])[0]])
-
-
-def _like(given: Tensors, maps: Tensors) -> Tensors:
-    """Put one map per input into the structure that the inputs came in."""
-    flat = tf.nest.flatten(maps)
-    same = len(flat) == len(tf.nest.flatten(given))
-    return tf.nest.pack_sequence_as(given, flat) if same else maps

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, graph
+from tfxai.named_inputs import arranged
 from tfxai.neurons import Weights, linear_steps, weights_of
 from tfxai.patterns import Patterns, Quality
 from tfxai.rules.linear import neuron_shape, products, weights
@@ -101,7 +102,9 @@ def fit_patterns(
     accumulator: _Accumulator | None = None
     seen = 0
     for number, batch in enumerate(batches, 1):
-        checks.inputs(batch, graph.declared_inputs(model))
+        declared = graph.declared_inputs(model)
+        checks.inputs(batch, declared)
+        batch = arranged(batch, declared)
         if accumulator is None:
             accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
         sampling = seen >= WHOLE and estimator != "relu_printed"

@@ -15,7 +15,7 @@ from tfxai.types import Tensors
 
 
 def declared_inputs(model: keras.Model) -> Tensors | None:
-    """Give the inputs that a model declares as TensorSpecs; None for a subclassed model."""
+    """Give the inputs that a model declares as TensorSpecs with names; None if subclassed."""
     if isinstance(model, keras.Sequential):
         inputs = getattr(model, "inputs", None)  # raises where Keras could not trace a layer
         declared = inputs[0] if inputs else None
@@ -26,7 +26,9 @@ def declared_inputs(model: keras.Model) -> Tensors | None:
     if isinstance(declared, list | tuple) and len(declared) == 1:
         declared = declared[0]  # keras.Model(model.inputs, ...) is called with a bare tensor
     return keras.tree.map_structure(
-        lambda x: tf.TensorSpec([None, *x.shape[1:]], keras.backend.standardize_dtype(x.dtype)),
+        lambda x: tf.TensorSpec(
+            [None, *x.shape[1:]], keras.backend.standardize_dtype(x.dtype), x.name
+        ),
         declared,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
+from tfxai.named_inputs import arranged
 from tfxai.replicas import on_replicas
 from tfxai.rules.backward import Report
 from tfxai.scores import as_rows
@@ -64,7 +65,7 @@ class Runner:
 
     def cast(self, inputs: Tensors) -> Tensors:
         """Give inputs in the runner's type and the structure that the model declares."""
-        return batch.cast(inputs, self.dtype, graph.declared_inputs(self.model))
+        return batch.cast(arranged(inputs, graph.declared_inputs(self.model)), self.dtype)
 
     def anatomy(self, inputs: Tensors) -> heads.Anatomy:
         """Look at the model; once, on the first (cast) inputs that are seen."""

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, graph, heads
+from tfxai.named_inputs import arranged
 from tfxai.tracing import any_batch, traced
 from tfxai.types import Tensors
 
@@ -27,7 +28,7 @@ class Examples:
         specs = graph.declared_inputs(checks.model(model))
         checks.inputs(inputs, specs)
         self.dtype = graph.float_type(model)
-        self.inputs = batch.cast(inputs, self.dtype, specs)
+        self.inputs = batch.cast(arranged(inputs, specs), self.dtype)
         units = heads.inspect(model, any_batch(self.inputs)).units
         count = len(tf.nest.flatten(self.inputs)[0])
         self.targets = tf.constant(checks.targets(targets, count, units, None))

@@ -1,0 +1,127 @@
+"""Inputs in the structure that a model declares: dicts by name, lists in the order of its inputs.
+
+A name is a dict's key; where the model declares a list, it is that of the `keras.Input`. Keras
+drops names that it does not know; here every name is needed, and none else is taken.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.types import Tensors
+
+
+def arranged(values: Tensors, declared: Tensors | None, *, name: str = "inputs") -> Tensors:
+    """Give the values of a structure in the structure that a model declares.
+
+    Args:
+        values: a dict, list or tuple of leaves of any kind, or one leaf.
+        declared: TensorSpecs with names; None for a model that declares nothing.
+        name: the argument, for messages.
+
+    Raises:
+        TypeError: a name that is missing, unknown or misspelt; another number of inputs; or a
+            list for a dict that Keras does not take one for.
+
+    Example:
+        >>> specs = [tf.TensorSpec([None, 2], name=n) for n in ("zz", "aa")]
+        >>> arranged({"aa": "last", "zz": "first"}, specs)
+        ['first', 'last']
+    """
+    if declared is None:
+        return values
+    if isinstance(declared, dict):
+        return _as_dict(values, declared, name)
+    if isinstance(declared, list | tuple):
+        return _as_list(values, declared, name)
+    if isinstance(values, dict):
+        _check_names(values, [declared.name], name)
+        return values[declared.name]
+    if isinstance(values, list | tuple):
+        if len(values) != 1:
+            raise _other_structure(values, declared, name)
+        return arranged(values[0], declared, name=name)
+    return values
+
+
+def as_given(values: Tensors, given: Tensors, declared: Tensors | None) -> Tensors:
+    """Give values, one for each declared input, in the structure that the inputs came in.
+
+    The inverse of `arranged`. Another number of values than inputs is given back as it is.
+    """
+    flat = tf.nest.flatten(values)
+    count = len(tf.nest.flatten(given))
+    if len(flat) != count:
+        return values
+    places = tf.nest.flatten(arranged(tf.nest.pack_sequence_as(given, range(count)), declared))
+    in_order = [value for _, value in sorted(zip(places, flat, strict=True), key=lambda p: p[0])]
+    return tf.nest.pack_sequence_as(given, in_order)
+
+
+def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]:
+    if isinstance(values, list | tuple) and len(values) == len(declared):
+        if list(declared) != sorted(declared):
+            raise TypeError(
+                f"{name}: the model declares a dict with the keys {_quoted(declared)}, whose order "
+                f"is no alphabetical one, so that a {type(values).__name__} would be ambiguous; "
+                f"pass a dict"
+            )
+        values = dict(zip(declared, values, strict=True))
+    if not isinstance(values, dict):
+        raise _other_structure(values, declared, name)
+    _check_names(values, list(declared), name)
+    return {
+        key: arranged(values[key], part, name=f"{name}[{key!r}]") for key, part in declared.items()
+    }
+
+
+def _as_list(values: Any, declared: list | tuple, name: str) -> list | tuple:
+    flat = all(isinstance(part, tf.TensorSpec) for part in declared)
+    if isinstance(values, dict) and flat:
+        names = [part.name for part in declared]
+        _check_names(values, names, name)
+        values = [values[n] for n in names]
+    if not isinstance(values, list | tuple) or len(values) != len(declared):
+        raise _other_structure(values, declared, name)
+    parts = zip(values, declared, strict=True)
+    return type(declared)(
+        [arranged(value, part, name=f"{name}[{i}]") for i, (value, part) in enumerate(parts)]
+    )
+
+
+def _check_names(values: dict[str, Any], expected: list[str], name: str) -> None:
+    missing = [n for n in expected if n not in values]
+    unknown = [n for n in values if n not in expected]
+    if not missing and not unknown:
+        return
+    problems = []
+    for n in unknown:
+        close = difflib.get_close_matches(str(n), missing or expected, 1, 0.5)
+        problems.append(f"{n!r} is none of them" + (f", perhaps {close[0]!r}?" if close else ""))
+    problems += [f"{n!r} is missing" for n in missing]
+    raise TypeError(
+        f"{name}: expected a dict with the keys {_quoted(expected)}, as the model declares them, "
+        f"got {_quoted(values)}: {'; '.join(problems)}"
+    )
+
+
+def _other_structure(values: Any, declared: Tensors, name: str) -> TypeError:
+    return TypeError(
+        f"{name}: expected {_described(declared)}, as the model declares them, got "
+        f"{_described(values)}"
+    )
+
+
+def _described(values: Tensors) -> str:
+    if isinstance(values, dict):
+        return f"a dict with the keys {_quoted(values)}"
+    if isinstance(values, list | tuple):
+        return f"a {type(values).__name__} of {len(values)}"
+    return "one array"
+
+
+def _quoted(names: Any) -> str:
+    return ", ".join(map(repr, names))
