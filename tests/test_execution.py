@@ -103,6 +103,20 @@ ALIKE = {
 """What is saved like others, too."""
 
 
+@pytest.fixture
+def images():
+    """Examples that differ in size as well, in an order: from dark and faint to bright and strong.
+
+    Random ones are alike, and hide what is done with the first of them alone.
+    """
+    random = np.random.default_rng(0).normal(size=(5, 8, 8, 3))
+    ordered = (
+        random * np.linspace(0.2, 1.5, 5)[:, None, None, None]
+        + np.linspace(-1, 1, 5)[:, None, None, None]
+    )
+    return ordered.astype("float32")
+
+
 @pytest.fixture(params=[name for name in METHODS if name not in VARIANTS])
 def method(request):
     return METHODS[request.param]
@@ -171,27 +185,127 @@ def test_a_functional_model_may_hold_an_explainer(name, cnn, images, tmp_path):
     np.testing.assert_allclose(served.serve(images[:1])["why"], maps[:1], **ULP)
 
 
-def test_another_batch_size_target_or_seed_is_not_traced_again(method, images):
+class Counting(keras.layers.Layer):
+    """Notes how often it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def call(self, x):
+        self.calls.append(x.shape)
+        return x
+
+
+def counted_cnn():
+    """A small CNN, and the list of its calls and traces."""
     keras.utils.set_random_seed(1)
-    traces = []
-
-    class Counting(keras.layers.Layer):
-        def call(self, x):
-            traces.append(x.shape)
-            return x
-
-    cnn = small_cnn()
+    counting = Counting()
     inputs = keras.Input((8, 8, 3))
-    explainer = method(keras.Model(inputs, cnn(Counting()(inputs))))
+    return keras.Model(inputs, small_cnn()(counting(inputs))), counting.calls
+
+
+def test_nothing_is_traced_after_the_first_call(method, images):
+    """Not another batch size, target, seed or way of asking."""
+    model, traces = counted_cnn()
+    explainer = method(model)
     explainer(images[:2], 1)
+    before = len(traces)
     explainer(images[:2])
     explainer.explain(images[:2], verbose=0)
-    before = len(traces)
     explainer(images, [0, 1, 2, 3, 4], seed=5)
     explainer(images[:1], 3, seed=6)
     explainer(images[:3])
     explainer.explain(images, 2, batch_size=2, verbose=0, seed=9)
     assert len(traces) == before
+
+
+def test_nothing_is_traced_after_the_first_record(images):
+    model, traces = counted_cnn()
+    explainer = tfxai.integrated_gradients(model, steps=12)
+    record = explainer.explain(images[:2], 1, verbose=0)
+    before = len(traces)
+    np.testing.assert_array_equal(explainer(images[:2], 1), record.attributions)
+    explainer.explain(tf.data.Dataset.from_tensor_slices(images).batch(3), verbose=0)
+    assert len(traces) == before
+
+
+def test_whoever_waits_is_told(images, monkeypatch, capsys):
+    monkeypatch.setattr("tfxai.waiting.PATIENCE", 0.0)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    explainer = tfxai.gradient(small_cnn())
+    explainer.explain(images, verbose=0)
+    tfxai.gradient(small_cnn())(images)  # nobody reads this output as it comes
+    assert capsys.readouterr().out == ""
+    tfxai.gradient(small_cnn()).explain(images)
+    out = capsys.readouterr().out
+    assert "gradient: tracing functional" in out
+    assert "gradient: explaining 5 examples ..." in out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    tfxai.gradient(small_cnn())(images)
+    assert "gradient: tracing functional" in capsys.readouterr().out
+
+
+DATASETS = {
+    "examples": lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2),
+    "with labels": lambda x: tf.data.Dataset.from_tensor_slices((x, [9] * 5)).batch(3),
+    "of unknown length": lambda x: tf.data.Dataset.from_generator(
+        lambda: iter([x[:1], x[1:]]), output_signature=tf.TensorSpec([None, 8, 8, 3])
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DATASETS)
+@pytest.mark.parametrize("targets", [None, 1, [0, 1, 2, 3, 4]])
+def test_a_dataset_is_explained_like_its_examples(kind, targets, images, capsys):
+    explainer = tfxai.integrated_gradients(small_cnn(), steps=5)
+    expected = explainer.explain(images, targets, verbose=0)
+    found = explainer.explain(DATASETS[kind](images), targets, batch_size=2)
+    np.testing.assert_allclose(found.attributions, expected.attributions, **ULP)
+    np.testing.assert_array_equal(found.targets, expected.targets)
+    np.testing.assert_allclose(found.scores, expected.scores, **ULP)
+    np.testing.assert_array_equal(found.inputs, images)
+    assert capsys.readouterr().out.endswith("\n")
+
+
+def test_a_dataset_is_gone_through_once_and_never_held_whole():
+    pulled, live = [], []
+
+    def examples():
+        for i in range(6):
+            pulled.append(i)
+            yield np.full([2, 8, 8, 3], i, "float32")
+
+    dataset = tf.data.Dataset.from_generator(
+        examples, output_signature=tf.TensorSpec([None, 8, 8, 3])
+    )
+    explainer = tfxai.gradient(small_cnn())
+    measure = explainer._runner.measure
+
+    def watched(*arguments):
+        live.append(len(pulled))
+        return measure(*arguments)
+
+    explainer._runner.measure = watched
+    record = explainer.explain(dataset, 0, verbose=0)
+    assert pulled == list(range(6))
+    assert record.attributions.shape == (12, 8, 8, 3)
+    assert live[0] <= 2  # explained as they come, not after the last
+
+
+@pytest.mark.parametrize(
+    ("dataset", "targets", "message"),
+    [
+        (lambda x: tf.data.Dataset.from_tensor_slices(x), None, "batch the dataset"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2).repeat(), None, "never ends"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2).take(0), None, "is empty"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2), [0, 1], "2 for a dataset of 4"),
+        (lambda x: tf.data.Dataset.from_tensor_slices(x).batch(2), [0] * 7, "7 for the 5 examples"),
+    ],
+)
+def test_a_dataset_that_cannot_be_explained(dataset, targets, message, images):
+    with pytest.raises(ValueError, match=message):
+        tfxai.gradient(small_cnn()).explain(dataset(images), targets, verbose=0)
 
 
 CHUNKED = ("tolerance", "expected_gradients", "caso", "smooth_to_tolerance", "fusiongrad", "igos")

@@ -12,6 +12,7 @@ LAYERS = [
     {
         "batch",
         "checks",
+        "data",
         "converters",
         "folders",
         "interpolation",
@@ -23,6 +24,7 @@ LAYERS = [
         "patterns",
         "settings",
         "tracing",
+        "waiting",
     },
     {
         "aggregators",

@@ -195,7 +195,9 @@ def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> No
     wrong_rank = value.ndim == 0 if spec is None else value.ndim != len(expected)
     if wrong_rank or any(e not in (None, n) for e, n in zip(expected, value.shape, strict=False)):
         wanted = ", ".join("any" if e is None else str(e) for e in expected[1:])
-        hint = "; add the batch axis: x[None]" if value.ndim == len(expected) - 1 else ""
+        hint = ""
+        if value.ndim == len(expected) - 1:
+            hint = "; add the batch axis: x[None], or batch the dataset: dataset.batch(32)"
         raise ValueError(f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}")
     if value.shape[0] == 0:
         raise ValueError(f"{name} is an empty batch, shape {list(value.shape)}")

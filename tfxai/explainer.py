@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, graph
+from tfxai import checks, data, graph
 from tfxai.explanation import Explanation, join
 from tfxai.named_inputs import as_given
 from tfxai.replicas import mirrored
@@ -20,6 +21,7 @@ from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
 from tfxai.settings import readable, versions
 from tfxai.types import Measured, Tensors
+from tfxai.waiting import somebody_waits, told
 
 
 class Answer(NamedTuple):
@@ -125,11 +127,13 @@ class Explainer(keras.Model):
                 range, or a model that gives no logits.
         """
         if _is_concrete(inputs):
-            self._check(inputs)
-            if targets is not None:
-                targets = self._checked_targets(inputs, targets)
-            checks.seed(seed)
-            self._runner.attribute(self._runner.cast(inputs))  # Keras would wrap what this raises
+            with self._tracing(quiet=not somebody_waits()):
+                self._check(inputs)
+                if targets is not None:
+                    targets = self._checked_targets(inputs, targets)
+                checks.seed(seed)
+                # Keras would wrap what this raises.
+                self._runner.prepare(self._runner.cast(inputs))
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
         with checks.plain_assertions(self.name):
@@ -156,9 +160,12 @@ class Explainer(keras.Model):
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
         """Compute attributions of tensors, in whatever graph is being built."""
         given, inputs = inputs, self._runner.cast(inputs)
-        targets = self._runner.predict(inputs) if targets is None else _rows_of(targets, inputs)
-        maps = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
-        return as_given(maps, given, self._declared)
+        if targets is None:
+            targets, _ = self._runner.read(inputs)(inputs, self._runner.predicted(inputs))
+        else:
+            targets = _rows_of(targets, inputs)
+        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
+        return as_given(measured.attributions, given, self._declared)
 
     def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
         """Compute in a graph all that `explain` keeps, as when the explainer is served.
@@ -176,8 +183,8 @@ class Explainer(keras.Model):
         if units is not None:
             inside = targets < max(units, 2)
             targets = checks.required(targets, inside, "targets: expected a class below", units)
-            targets = tf.where(targets < 0, self._runner.predict(inputs), targets)
-        measured, scores = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
+        targets, scores = self._runner.read(inputs)(inputs, targets)
+        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
         maps = as_given(measured.attributions, given, self._declared)
         return Answer(measured._replace(attributions=maps), scores, targets)
 
@@ -190,52 +197,62 @@ class Explainer(keras.Model):
         verbose: int = 1,
         seed: int = 0,
     ) -> Explanation:
-        """Explain any number of examples in bounded memory, and keep a record.
+        """Explain any number of examples in batches that fit into memory, and keep a record.
 
         An explainer that was built within the scope of a `tf.distribute.MirroredStrategy`, on a
         model that was, explains on all its devices; but on one while moving averages differ
         between them, as after a training by this strategy, until the model is saved and loaded.
 
         Args:
-            inputs: as in `__call__`, but numpy arrays or eager tensors.
+            inputs: as in `__call__`, but numpy arrays or eager tensors; or a batched
+                `tf.data.Dataset` of such, alone or as the first of (inputs, labels), which is gone
+                through once. Labels are not targets.
             targets: as in `__call__`.
             batch_size: examples at once; "auto" fits them into `MEMORY_BUDGET`. The result does
-                not depend on it, but for rounding. It is halved when memory runs out.
-            verbose: 0 for no progress bar.
+                not depend on it, but for rounding. It is halved when memory runs out. A dataset's
+                batches are cut to it, but not joined.
+            verbose: 0 for no word about what takes long, and no progress bar.
             seed: as in `__call__`.
 
         Returns:
-            An `Explanation`.
+            An `Explanation`, of all examples.
+
+        Raises:
+            TypeError, ValueError: as in `__call__`; a dataset that is empty, endless or not
+                batched.
         """
-        inputs = keras.tree.map_structure(np.asarray, inputs)
-        self._check(inputs)
-        count = len(tf.nest.flatten(inputs)[0])
+        if batch_size != "auto":
+            checks.positive_integer("batch_size", batch_size)
         strategy = mirrored(self.distribute_strategy, self.model)
-        if targets is not None:
-            targets = self._checked_targets(inputs, targets)
-        one = self._runner.cast(keras.tree.map_structure(lambda x: x[:1], inputs))
-        if batch_size == "auto":
-            replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-            size = min(count, replicas * self._runner.examples_at_once(one))
-        else:
-            size = min(count, checks.positive_integer("batch_size", batch_size))
-        progress = keras.utils.Progbar(count) if verbose and count > size else None
+        total = data.count(inputs)
+        size: int | None = None
+        progress: keras.utils.Progbar | None = None
         parts: list[Explanation] = []
-        start = 0
-        while start < count:
-            part = slice(start, min(start + size, count))
-            examples = keras.tree.map_structure(lambda x: x[part], inputs)  # noqa: B023
-            try:
-                chosen = None if targets is None else targets[part]
-                parts.append(self._explain_batch(examples, chosen, seed, strategy))
-            except tf.errors.ResourceExhaustedError:
-                if not self._runner.shrink(one):
-                    raise
-                size = max(1, size // 2)
-                continue
-            start = part.stop
-            if progress is not None:
-                progress.update(start)
+        done = 0
+        for examples in data.batches(inputs, name="inputs"):
+            with self._tracing(quiet=not verbose):
+                self._check(examples)
+                count = data.size(examples)
+                chosen = None
+                if targets is not None:
+                    of_batch = targets if total is not None else _at(targets, done, done + count)
+                    chosen = self._checked_targets(examples, of_batch)
+                one = self._runner.cast(data.part(examples, 0, 1))
+                self._runner.prepare(one, strategy)
+            size = size or self._examples_at_once(one, batch_size, strategy)
+            if verbose and progress is None and (total is None or total > size):
+                progress = keras.utils.Progbar(total)
+            waiting = f"{self.name}: explaining {count} examples ..."
+            with told(waiting, quiet=not verbose or progress is not None):
+                found, size = self._explain_examples(
+                    examples, chosen, size, seed, strategy, progress
+                )
+            parts += found
+            done += count
+        if total is None and np.ndim(targets) and len(targets) != done:
+            raise ValueError(f"targets: {len(targets)} for the {done} examples of the dataset")
+        if progress is not None:
+            progress.update(done, finalize=True)
         record = join(parts)
         if self.method.warn is not None:
             for message in self.method.warn(record.scores, record.numbers):
@@ -284,6 +301,42 @@ class Explainer(keras.Model):
         explainer.class_names = tuple(names) if names else None
         return explainer
 
+    def _examples_at_once(
+        self, one: Tensors, batch_size: int | str, strategy: tf.distribute.Strategy | None
+    ) -> int:
+        if batch_size != "auto":
+            return int(batch_size)
+        replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        return replicas * self._runner.examples_at_once(one)
+
+    def _explain_examples(
+        self,
+        examples: Tensors,
+        targets: np.ndarray | None,
+        size: int,
+        seed: int,
+        strategy: tf.distribute.Strategy | None,
+        progress: keras.utils.Progbar | None,
+    ) -> tuple[list[Explanation], int]:
+        """Give records of up to `size` examples each, and the size that memory sufficed for."""
+        parts: list[Explanation] = []
+        start, count = 0, data.size(examples)
+        while start < count:
+            stop = min(start + size, count)
+            chosen = None if targets is None else targets[start:stop]
+            try:
+                part = data.part(examples, start, stop)
+                parts.append(self._explain_batch(part, chosen, seed, strategy))
+            except tf.errors.ResourceExhaustedError:
+                if not self._runner.shrink(self._runner.cast(data.part(examples, 0, 1))):
+                    raise
+                size = max(1, min(size, count) // 2)
+                continue
+            if progress is not None:
+                progress.add(stop - start)
+            start = stop
+        return parts, size
+
     def _explain_batch(
         self,
         batch: Tensors,
@@ -292,10 +345,10 @@ class Explainer(keras.Model):
         strategy: tf.distribute.Strategy | None,
     ) -> Explanation:
         inputs = self._runner.cast(batch)
-        chosen = self._runner.predict(inputs) if targets is None else tf.constant(targets)
-        measure = self._runner.measure(inputs, strategy)
         with checks.plain_assertions(self.name):
-            measured, scores = measure(inputs, chosen, checks.seed(seed))
+            asked = self._runner.predicted(inputs) if targets is None else tf.constant(targets)
+            chosen, scores = self._runner.read(inputs)(inputs, asked)
+            measured = self._runner.measure(inputs, strategy)(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
         if not all(np.isfinite(m).all() for m in tf.nest.flatten(measured.attributions)):
             warnings.warn(
@@ -327,6 +380,9 @@ class Explainer(keras.Model):
             checks.not_probabilities(np.asarray(self.model(one, training=False)))
             self._has_logits = True
 
+    def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:
+        return told(f"{self.name}: tracing {self.model.name} ...", quiet=quiet)
+
     def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
         count = np.shape(tf.nest.flatten(inputs)[0])[0]
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
@@ -337,6 +393,15 @@ def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explai
     """Give an explainer back, and make one of a model."""
     checks.model(of)
     return of if isinstance(of, Explainer) else builder(of)
+
+
+def _at(targets: Any, start: int, stop: int) -> Any:
+    """Give the targets of some of a dataset's examples; one for all is that of each of them."""
+    if np.ndim(targets) == 0:
+        return targets
+    if len(targets) < stop:
+        raise ValueError(f"targets: {len(targets)} for a dataset of {stop} examples or more")
+    return targets[start:stop]
 
 
 def _zeros(spec: tf.TensorSpec) -> tf.Tensor:

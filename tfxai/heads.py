@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -18,6 +18,8 @@ from tfxai import graph
 from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
 from tfxai.types import Classifier, Score, ScoredModel, Tensors
 
+PREDICTED = -1
+"""The target that stands for the class that the model predicts."""
 _HEADS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
 _FREE = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
@@ -73,19 +75,31 @@ def explained(
     if not callable(score):
         raise TypeError(f"score={score!r}: expected a function (outputs, targets) -> [B]")
 
-    def on_outputs(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _scored_outputs(model(inputs, training=False), targets, score)
+
+    return forward
+
+
+def read(
+    model: keras.Model, score: Score, *, predicts: bool
+) -> Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    """Give (inputs, targets) -> (the explained classes, their scores), both ``[B]``.
+
+    Args:
+        model: any Keras model.
+        score: what is explained.
+        predicts: whether the model has classes, so that a target below 0 is the predicted one: the
+            class of the largest logit; 1 for a one-unit head without a sigmoid.
+    """
+
+    def forward(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = model(inputs, training=False)
-        return outputs, score(outputs, targets)
+        if predicts:
+            targets = tf.where(targets < 0, _predicted(outputs), targets)
+        return targets, _scored_outputs(outputs, targets, score)[1]
 
-    def on_logits(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        outputs, head = strip_head(model(inputs, training=False))
-        logits = as_rows(_at_least_float32(outputs))
-        if head == "sigmoid" and logits.shape[-1] != 1:
-            logits = tf.gather(logits, targets, axis=1, batch_dims=1)[:, None]
-            targets = tf.ones_like(targets)
-        return outputs, score(logits, targets)
-
-    return on_logits if wants_logits(score) else on_outputs
+    return forward
 
 
 def scored(model: keras.Model, score: Score) -> ScoredModel:
@@ -182,6 +196,28 @@ class Logits(keras.Model):
 def rows_within(budget: int, anatomy: Anatomy) -> int:
     """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
     return max(1, math.floor(budget / anatomy.bytes_per_row))
+
+
+def _scored_outputs(outputs: Any, targets: tf.Tensor, score: Score) -> tuple[tf.Tensor, tf.Tensor]:
+    """Give what the score is a function of, and the score ``[B]``."""
+    if not wants_logits(score):
+        return outputs, score(outputs, targets)
+    outputs, head = strip_head(outputs)
+    logits = as_rows(_at_least_float32(outputs))
+    if head == "sigmoid" and logits.shape[-1] != 1:
+        logits = tf.gather(logits, targets, axis=1, batch_dims=1)[:, None]
+        targets = tf.ones_like(targets)
+    return outputs, score(logits, targets)
+
+
+def _predicted(outputs: tf.Tensor) -> tf.Tensor:
+    logits, head = strip_head(outputs)
+    logits = as_rows(logits)
+    if logits.shape[-1] != 1:
+        return tf.argmax(logits, -1, tf.int32)
+    if head is None:
+        return tf.ones_like(logits[:, 0], tf.int32)
+    return tf.cast(logits[:, 0] > 0, tf.int32)
 
 
 def _at_least_float32(x: tf.Tensor) -> tf.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -13,7 +13,6 @@ from tfxai import batch, graph, heads
 from tfxai.named_inputs import arranged
 from tfxai.replicas import on_replicas
 from tfxai.rules.backward import Report
-from tfxai.scores import as_rows
 from tfxai.tracing import in_batches, traced
 from tfxai.types import Measured, Measurement, Score, Tensors
 
@@ -59,7 +58,6 @@ class Runner:
         self.method = method
         self.dtype = tf.as_dtype(dtype)
         self.memory = MEMORY_BUDGET
-        self._scored = traced(heads.scored(model, method.score))
         self._anatomy: heads.Anatomy | None = None
         self._graphs: dict[tuple, Callable] = {}
 
@@ -80,8 +78,8 @@ class Runner:
             lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
         )
 
-    def predict(self, inputs: Tensors) -> tf.Tensor:
-        """Give the class that the model predicts for each example, ``[B]``.
+    def predicted(self, inputs: Tensors) -> tf.Tensor:
+        """Give targets ``[B]`` that stand for the predicted classes, as `read` fills them in.
 
         Raises:
             ValueError: the outputs are not one row of classes per example.
@@ -91,29 +89,34 @@ class Runner:
                 "targets=None: the model has no [batch, classes] output to predict a class from; "
                 "pass targets, or 0 if your score ignores them"
             )
-        return self._graph("predict", lambda x: _predicted(self.model, x), 1, inputs)(inputs)
+        return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], heads.PREDICTED)
 
-    def attribute(self, inputs: Tensors) -> Callable[..., Tensors]:
-        """Give the attribution, traced for inputs like these."""
+    def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
+        """Trace all that explaining takes, so that no later call of any kind has to."""
+        self.read(inputs)
+        self.measure(inputs, strategy)
 
-        def attributions(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-            return self._measured(inputs, targets, seed).attributions
+    def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """Give (inputs, targets) -> (the explained classes, their scores), as `heads.read` has it.
 
-        batched = in_batches(attributions, self.examples_at_once(inputs))
-        return self._graph("attribute", batched, 3, inputs)
+        It is traced for inputs like these.
+        """
+        predicts = self.anatomy(inputs).units is not None
+        forward = heads.read(self.model, self.method.score, predicts=predicts)
+        return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
 
     def measure(
         self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None
-    ) -> Callable[..., tuple[Measured, tf.Tensor]]:
-        """Give the measurement and the scores, traced for inputs like these.
+    ) -> Callable[..., Measured]:
+        """Give the measurement, traced for inputs like these.
 
         Args:
             inputs: examples, concrete or symbolic.
             strategy: of which all replicas are to have a part in it.
         """
 
-        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
-            return self._measured(inputs, targets, seed), self._scored(inputs, targets)
+        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            return self.method.build(self.rows(inputs))(inputs, targets, seed)
 
         batched = in_batches(measured, self.examples_at_once(inputs))
         if strategy is None:
@@ -143,9 +146,6 @@ class Runner:
         self._graphs.clear()
         return True
 
-    def _measured(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        return self.method.build(self.rows(inputs))(inputs, targets, seed)
-
     def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
         """Trace a function of (inputs, targets, seed) once, for any batch, target and seed.
 
@@ -160,14 +160,3 @@ class Runner:
             with tf.init_scope():
                 self._graphs[key] = traced(function).get_concrete_function(*signature[:arguments])
         return self._graphs[key]
-
-
-def _predicted(model: keras.Model, inputs: Tensors) -> tf.Tensor:
-    """Give the class that the model predicts; 1 for a one-unit head without a sigmoid."""
-    logits, head = heads.strip_head(model(inputs, training=False))
-    logits = as_rows(logits)
-    if logits.shape[-1] != 1:
-        return tf.argmax(logits, -1, tf.int32)
-    if head is None:
-        return tf.ones_like(logits[:, 0], tf.int32)
-    return tf.cast(logits[:, 0] > 0, tf.int32)

@@ -17,12 +17,11 @@ import tensorflow as tf
 
 from tfxai import checks, graph
 from tfxai.explainer import Explainer
+from tfxai.heads import PREDICTED
 from tfxai.served_inputs import KINDS, Preprocess, by_name, from_served
 from tfxai.settings import versions
 from tfxai.types import Tensors
 
-PREDICTED = -1
-"""As a target: the class that the model predicts."""
 METADATA = "tfxai.json"
 
 

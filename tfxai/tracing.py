@@ -16,15 +16,17 @@ def traced(function: Callable) -> Any:
 
 
 def in_batches(function: Callable, size: int) -> Callable:
-    """Evaluate a function of (inputs, targets, seed) on at most `size` examples at a time.
+    """Evaluate a function of (inputs, targets, ...) on at most `size` examples at a time.
 
     Works on attributions and measurements alike: every tensor that the function returns is
-    joined again along the batch axis.
+    joined again along the batch axis. What comes after the targets, such as a seed, is the same
+    for all examples.
     """
 
-    def batched(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+    def batched(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:
         specs = any_batch((inputs, targets))
-        once = traced(function).get_concrete_function(*specs, tf.TensorSpec([2], seed.dtype))
+        same = [tf.TensorSpec(s.shape, s.dtype) for s in shared]
+        once = traced(function).get_concrete_function(*specs, *same)
         total = tf.shape(targets)[0]
         outputs = tf.nest.flatten(once.structured_outputs)
         collected = [
@@ -36,7 +38,7 @@ def in_batches(function: Callable, size: int) -> Callable:
 
         def step(start: tf.Tensor, collected: list) -> tuple[tf.Tensor, list]:
             part = tf.nest.map_structure(lambda x: x[start : start + size], (inputs, targets))
-            values = tf.nest.flatten(once(*part, seed))
+            values = tf.nest.flatten(once(*part, *shared))
             index = collected[0].size()
             return start + size, [c.write(index, v) for c, v in zip(collected, values, strict=True)]
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, folders, serving
+from tfxai.heads import PREDICTED
 from tfxai.scale import cluster, parquet_rows, shards, table
 from tfxai.scale.images import Images, cut, find
 from tfxai.scale.units import Shard
@@ -188,7 +189,7 @@ def _work(
         parquet_rows.check_columns(groups, columns, told["inputs"])
     count = sum(group.rows for group in groups)
     if targets is None:
-        return cut(groups, np.full(count, serving.PREDICTED), size)
+        return cut(groups, np.full(count, PREDICTED), size)
     if len(columns) > 1:
         raise ValueError(f"targets={targets!r} and target_column={columns[1]!r}: give one of them")
     outputs = told["signatures"]["serving_default"]["outputs"]
