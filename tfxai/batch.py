@@ -18,6 +18,13 @@ def features(tensors: Tensors) -> int | None:
     return None if None in sizes else sum(sizes)
 
 
+def ones(specs: Tensors) -> Tensors:
+    """Give an example of ones, with an ordinary size where any is allowed."""
+    return tf.nest.map_structure(
+        lambda s: tf.ones([1, *(64 if n is None else n for n in s.shape[1:])], s.dtype), specs
+    )
+
+
 def rows(tensors: Tensors) -> tf.Tensor:
     """Give all features of each example, ``[B, F]``."""
     return tf.concat([_row(x) for x in tf.nest.flatten(tensors)], 1)

@@ -144,8 +144,12 @@ def class_index(name: str, names: Sequence[str] | None) -> int:
 
 
 def not_probabilities(outputs: np.ndarray) -> None:
-    """Raise a ValueError for outputs that sum to 1 where logits are wanted."""
-    if (outputs >= 0).all() and np.allclose(outputs.sum(-1), 1, atol=1e-3):
+    """Raise a ValueError for outputs ``[B, C]`` that all sum to 1 where logits are wanted.
+
+    Rows that are not finite are no evidence.
+    """
+    known = outputs[np.isfinite(outputs).all(-1)].astype(np.float64)
+    if len(known) and (known >= 0).all() and np.allclose(known.sum(-1), 1, atol=1e-3):
         raise ValueError(
             "The model's outputs are probabilities, but no softmax operation was found before "
             "them, so there are no logits to explain. Give a model that ends in the logits or in "

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, data, graph
+from tfxai import batch, checks, data, graph, heads
 from tfxai.explanation import Explanation, join
 from tfxai.named_inputs import as_given
 from tfxai.replicas import mirrored
@@ -154,7 +154,7 @@ class Explainer(keras.Model):
         specs = self._declared
         if specs is not None and not self.built:
             # Keras exports what has been called, and learns the inputs' shapes from that.
-            self(keras.tree.map_structure(_zeros, specs), 0)
+            self(batch.ones(specs), 0)
         super().export(filepath, format, verbose, input_signature)
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
@@ -339,12 +339,12 @@ class Explainer(keras.Model):
 
     def _explain_batch(
         self,
-        batch: Tensors,
+        examples: Tensors,
         targets: np.ndarray | None,
         seed: int,
         strategy: tf.distribute.Strategy | None,
     ) -> Explanation:
-        inputs = self._runner.cast(batch)
+        inputs = self._runner.cast(examples)
         with checks.plain_assertions(self.name):
             asked = self._runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = self._runner.read(inputs)(inputs, asked)
@@ -357,8 +357,13 @@ class Explainer(keras.Model):
                 stacklevel=3,
             )
         return Explanation(
-            attributions=as_given(to_numpy(measured.attributions), batch, self._declared),
-            numbers=to_numpy(measured.numbers),
+            attributions=as_given(to_numpy(measured.attributions), examples, self._declared),
+            numbers={
+                name: as_given(value, examples, self._declared)
+                if tf.nest.is_nested(value)
+                else value
+                for name, value in to_numpy(measured.numbers).items()
+            },
             targets=chosen.numpy(),
             scores=scores.numpy(),
             seed=seed,
@@ -366,7 +371,7 @@ class Explainer(keras.Model):
             head=self._runner.anatomy(inputs).head if wants_logits(self.method.score) else None,
             versions=versions(),
             names=self.class_names,
-            inputs=batch,
+            inputs=examples,
         )
 
     def _check(self, inputs: Tensors) -> None:
@@ -375,9 +380,8 @@ class Explainer(keras.Model):
             self.method.check(self._runner.cast(inputs))
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
         anatomy = self._runner.anatomy(one)
-        linear = anatomy.head is None and (anatomy.units or 1) > 1
-        if linear and not self._has_logits and wants_logits(self.method.score):
-            checks.not_probabilities(np.asarray(self.model(one, training=False)))
+        if not self._has_logits and wants_logits(self.method.score):
+            heads.check_logits(self.model, anatomy, one)
             self._has_logits = True
 
     def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:
@@ -402,11 +406,6 @@ def _at(targets: Any, start: int, stop: int) -> Any:
     if len(targets) < stop:
         raise ValueError(f"targets: {len(targets)} for a dataset of {stop} examples or more")
     return targets[start:stop]
-
-
-def _zeros(spec: tf.TensorSpec) -> tf.Tensor:
-    """Give one example, of an ordinary size where any is allowed."""
-    return tf.zeros([1, *(64 if n is None else n for n in spec.shape[1:])], spec.dtype)
 
 
 def _is_concrete(inputs: Tensors) -> bool:

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfxai import graph
+from tfxai import batch, checks, graph
 from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
+from tfxai.tracing import any_batch
 from tfxai.types import Classifier, Score, ScoredModel, Tensors
 
 PREDICTED = -1
@@ -145,6 +147,27 @@ def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
     return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1))
 
 
+def check_logits(model: keras.Model, anatomy: Anatomy, examples: Tensors) -> None:
+    """Refuse a model that gives probabilities but has no head to bypass: there are no logits.
+
+    Everything that asks a model for logits comes by here. A head that is written by hand, as
+    exp(z) / sum(exp(z)), is told by its outputs, which sum to 1 for the first example and for
+    zeros as well.
+
+    Args:
+        model: any Keras model.
+        anatomy: of it.
+        examples: concrete inputs ``[B, ...]``.
+
+    Raises:
+        ValueError: as it says.
+    """
+    if anatomy.head is not None or anatomy.units in (None, 1):
+        return
+    probes = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
+    checks.not_probabilities(np.asarray(model(probes, training=False)))
+
+
 def logits(model: keras.Model) -> keras.Model:
     """Give a model that shares all of `model`'s variables and ends before its softmax or sigmoid.
 
@@ -154,6 +177,9 @@ def logits(model: keras.Model) -> keras.Model:
     Returns:
         A model with the same inputs and the logits as outputs; `model` itself if it has no head.
 
+    Raises:
+        ValueError: the outputs are probabilities, but there is no softmax to bypass.
+
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
         >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
@@ -161,7 +187,8 @@ def logits(model: keras.Model) -> keras.Model:
         array([[5., 7., 9.]], dtype=float32)
     """
     specs = graph.declared_inputs(model)
-    if specs is not None and inspect(model, specs).head is None:
+    if specs is not None and (anatomy := inspect(model, specs)).head is None:
+        check_logits(model, anatomy, batch.ones(specs))
         return model
     return Logits(model)
 
@@ -178,9 +205,14 @@ class Logits(keras.Model):
             autograph=False,
             reduce_retracing=True,
         )
+        self._checked = False
 
     def call(self, inputs: Tensors) -> tf.Tensor:
         """Compute the logits."""
+        concrete = all(hasattr(x, "numpy") for x in tf.nest.flatten(inputs))
+        if concrete and not self._checked:
+            check_logits(self.of, inspect(self.of, any_batch(inputs)), inputs)
+            self._checked = True
         return self.traced(inputs)
 
     def get_config(self) -> dict:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, graph, heads
+from tfxai import batch, checks, graph, heads
 from tfxai.explainer import Explainer
 from tfxai.metrics.scoring import Explain
 from tfxai.scores import as_rows
@@ -66,7 +66,8 @@ def predictor(model: keras.Model) -> Predictor:
     """Give a classifier's functions.
 
     Raises:
-        ValueError: the model takes no single image, or gives no ``[N, classes]``.
+        ValueError: the model takes no single image, or gives no ``[N, classes]``, or gives
+            probabilities without a softmax to bypass.
     """
     specs = graph.declared_inputs(model)
     if not isinstance(specs, tf.TensorSpec) or len(specs.shape) != 4 or None in specs.shape[1:]:
@@ -77,6 +78,7 @@ def predictor(model: keras.Model) -> Predictor:
     anatomy = heads.inspect(model, specs)
     if anatomy.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
+    heads.check_logits(model, anatomy, batch.ones(specs))
     units, head = anatomy.units, anatomy.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:

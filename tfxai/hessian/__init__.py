@@ -225,9 +225,9 @@ def factor(
 def _products(
     classifier: Classifier, inputs: Tensors, targets: tf.Tensor, mode: str
 ) -> products.Product:
+    at = products.local(classifier, inputs, targets)
     if mode == "forward":
         return products.forward(classifier, inputs, targets)
-    at = products.local(classifier, inputs, targets)
     if mode == "reverse":
         return products.reverse(at)
     if at.curved is not None:

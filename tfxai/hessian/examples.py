@@ -29,9 +29,10 @@ class Examples:
         checks.inputs(inputs, specs)
         self.dtype = graph.float_type(model)
         self.inputs = batch.cast(arranged(inputs, specs), self.dtype)
-        units = heads.inspect(model, any_batch(self.inputs)).units
+        anatomy = heads.inspect(model, any_batch(self.inputs))
+        heads.check_logits(model, anatomy, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
-        self.targets = tf.constant(checks.targets(targets, count, units, None))
+        self.targets = tf.constant(checks.targets(targets, count, anatomy.units, None))
         self.classifier = heads.classifier(model)
 
     def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:

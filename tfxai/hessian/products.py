@@ -43,12 +43,17 @@ class Local(NamedTuple):
 
 
 def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
-    """Look at a classifier around inputs."""
+    """Look at a classifier around inputs.
+
+    Raises:
+        ValueError: the logits do not depend differentiably on one of the inputs.
+    """
     here = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
     with graph.inlined():
         logits, classes = classifier(here, targets)
-    steps = steps_between(tf.nest.flatten(here), [logits])
-    return Local(here, logits, classes, curved(steps))
+    flat = tf.nest.flatten(here)
+    connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
+    return Local(here, logits, classes, curved(steps_between(flat, [logits])))
 
 
 def reverse(at: Local) -> Product:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, heads
+from tfxai.scores import wants_logits
 from tfxai.tracing import traced
 from tfxai.types import Score
 
@@ -81,6 +82,8 @@ def score_function(
     if score is None:
         outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
         return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
+    if wants_logits(score):
+        heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
     scored = traced(heads.scored(model, score)).get_concrete_function(
         any_images, tf.TensorSpec([None], tf.int32)
     )
