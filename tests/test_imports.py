@@ -13,6 +13,7 @@ LAYERS = [
         "batch",
         "checks",
         "data",
+        "diagnostics",
         "converters",
         "folders",
         "interpolation",

@@ -127,6 +127,7 @@ def test_noise_has_the_stated_size_on_each_example(x):
     assert abs(noise[:, 0].mean()) < 0.01 * spread
 
 
+@pytest.mark.filterwarnings("ignore:.*not converged after 600 steps")
 @pytest.mark.parametrize("options", [{"tolerance": 1e-5, "max_steps": 600}, {"steps": 300}])
 def test_integrated_gradients_are_complete(options, net, x):
     record = tfxai.integrated_gradients(net, **options).explain(x, TARGET, verbose=0)

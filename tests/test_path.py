@@ -118,15 +118,16 @@ def test_each_example_stops_at_its_own_tolerance(trained):
 
 def test_an_impossible_tolerance_stops_at_max_steps(cnn, images):
     explainer = tfxai.integrated_gradients(cnn, tolerance=1e-9, max_steps=40)
-    record = explainer.explain(images, verbose=0)
+    with pytest.warns(UserWarning, match="5 of 5 .*not converged after 40 steps.*raise max_steps"):
+        record = explainer.explain(images, verbose=0)
     assert (record.numbers["steps"] == 40).all()
     assert (record.numbers["map_error"] > 1e-9).all()
 
 
 def test_an_input_equal_to_the_baseline_has_a_zero_map_without_error(cnn):
-    record = tfxai.integrated_gradients(cnn, tolerance=0.01).explain(
-        np.zeros((2, 8, 8, 3)), verbose=0
-    )
+    explainer = tfxai.integrated_gradients(cnn, tolerance=0.01)
+    with pytest.warns(UserWarning, match="2 of 2 .*zero everywhere.*its own baseline"):
+        record = explainer.explain(np.zeros((2, 8, 8, 3)), verbose=0)
     assert not record.attributions.any()
     assert not record.numbers["map_error"].any()
     assert not record.numbers["completeness_gap"].any()
@@ -147,6 +148,7 @@ def test_two_steps_take_the_ends(images):
     np.testing.assert_allclose(maps, images * np.mean(gradients, 0), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:.*far from complete")
 def test_one_step_takes_the_middle_and_knows_no_error(images):
     model = small_cnn(head=None)
     explainer = tfxai.integrated_gradients(model, steps=1)

@@ -132,7 +132,8 @@ def test_tolerance_ends_each_example_on_its_own(cnn, images):
     x = images.copy()
     x[0] *= 1e-4  # its noise is as small
     explainer = tfxai.smoothgrad(cnn, tolerance=0.06, max_samples=120)
-    record = explainer.explain(x, 1, verbose=0, seed=3)
+    with pytest.warns(UserWarning, match="not converged after 120 samples.*raise max_samples"):
+        record = explainer.explain(x, 1, verbose=0, seed=3)
     samples = record.numbers["samples"]
     assert samples[0] == 16
     assert len(set(samples)) > 2
@@ -149,6 +150,7 @@ def test_tolerance_ends_each_example_on_its_own(cnn, images):
             )
 
 
+@pytest.mark.filterwarnings("ignore:.*not converged after 60 samples")
 @pytest.mark.parametrize("name", ["vargrad", "expected_gradients", "noisegrad"])
 def test_other_methods_take_a_tolerance_too(name, cnn, images):
     more = {"expected_gradients": [images]}.get(name, [])

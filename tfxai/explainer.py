@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks, data, graph, heads
+from tfxai import batch, checks, data, diagnostics, graph, heads
 from tfxai.explanation import Explanation, join
 from tfxai.named_inputs import as_given
 from tfxai.replicas import mirrored
@@ -215,7 +215,9 @@ class Explainer(keras.Model):
             seed: as in `__call__`.
 
         Returns:
-            An `Explanation`, of all examples.
+            An `Explanation`, of all examples. Warnings (UserWarning) tell of maps that show
+            nothing, because they are the same everywhere or not finite, and of those whose stated
+            error is beyond what a reader may trust.
 
         Raises:
             TypeError, ValueError: as in `__call__`; a dataset that is empty, endless or not
@@ -254,9 +256,8 @@ class Explainer(keras.Model):
         if progress is not None:
             progress.update(done, finalize=True)
         record = join(parts)
-        if self.method.warn is not None:
-            for message in self.method.warn(record.scores, record.numbers):
-                warnings.warn(f"{self.name}: {message}", stacklevel=2)
+        for message in self._doubts(record):
+            warnings.warn(f"{self.name}: {message}", stacklevel=2)
         return record
 
     def rule_report(self, inputs: Tensors | None = None) -> Report:
@@ -350,12 +351,6 @@ class Explainer(keras.Model):
             chosen, scores = self._runner.read(inputs)(inputs, asked)
             measured = self._runner.measure(inputs, strategy)(inputs, chosen, checks.seed(seed))
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
-        if not all(np.isfinite(m).all() for m in tf.nest.flatten(measured.attributions)):
-            warnings.warn(
-                f"{self.name}: some attributions are NaN or infinite: the gradient is not finite "
-                f"there, or beyond what {self.compute_dtype} holds (a model in float64 may help)",
-                stacklevel=3,
-            )
         return Explanation(
             attributions=as_given(to_numpy(measured.attributions), examples, self._declared),
             numbers={
@@ -373,6 +368,19 @@ class Explainer(keras.Model):
             names=self.class_names,
             inputs=examples,
         )
+
+    def _doubts(self, record: Explanation) -> list[str]:
+        """Say what the reader of a record is to be warned of."""
+        messages = []
+        if not all(np.isfinite(m).all() for m in tf.nest.flatten(record.attributions)):
+            messages.append(
+                "some attributions are NaN or infinite: the gradient is not finite there, or "
+                f"beyond what {self.compute_dtype} holds (a model in float64 may help)"
+            )
+        messages += diagnostics.without_order(record.attributions, self.method.if_flat)
+        if self.method.warn is not None:
+            messages += self.method.warn(record.scores, record.numbers)
+        return messages
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, self._declared)

@@ -40,6 +40,11 @@ class Method(NamedTuple):
     """Inputs -> arrays of its maps' shapes; None if these are the inputs'."""
     check: Callable[[Tensors], None] | None = None
     """Raises a ValueError for (concrete) inputs that the method cannot explain."""
+    if_flat: str = (
+        "the score does not change with the input there, or alike everywhere; another target, or "
+        "a method that looks further away (integrated_gradients, occlusion), may tell more"
+    )
+    """What its reader may try where a map is the same everywhere."""
     warn: Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None = None
     """A record's scores and numbers -> what its reader is to be warned of."""
 

@@ -17,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, batch, checks
 from tfxai.aggregators import Estimate
+from tfxai.diagnostics import missed
 from tfxai.estimate import Evaluate, Until, estimate
 from tfxai.types import Aggregator, Measured, Measurement, Tensors
 
@@ -59,6 +61,16 @@ def budget(
     if tolerance is not None:
         checks.real("tolerance", tolerance, above=0)
     return Budget(samples, tolerance, max_samples, resolution)
+
+
+def doubts(
+    budget: Budget,
+) -> Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None:
+    """Give what warns of maps that have not reached the tolerance, if there is one."""
+    tolerance = budget.tolerance
+    if tolerance is None:
+        return None
+    return lambda scores, numbers: missed(numbers, tolerance)
 
 
 def sampled(

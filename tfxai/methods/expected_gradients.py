@@ -14,7 +14,7 @@ from tfxai.estimate import gradient_of, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
 from tfxai.runner import Method
-from tfxai.sampling import budget, sampled
+from tfxai.sampling import budget, doubts, sampled
 from tfxai.types import Measurement, Score
 
 
@@ -74,6 +74,6 @@ def expected_gradients(
         evaluate = over_inputs(attribution, samplers.random_line(references))
         return sampled(evaluate, aggregators.mean(), effort, rows=rows)
 
-    method = Method(build, score, random=True, copies=12, evaluations=samples)
+    method = Method(build, score, random=True, copies=12, evaluations=samples, warn=doubts(effort))
     options = {**effort._asdict(), "baselines": arrays, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)

@@ -24,6 +24,11 @@ NO_ACTIVATIONS = {
     "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max",
 }  # fmt: skip
 """What rearranges or pools an activation."""
+NO_EVIDENCE = (
+    "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
+    "the rest; name an earlier layer=, or take a method with signs (integrated_gradients)"
+)
+"""What to try where a map is zero."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -63,7 +68,9 @@ def grad_cam(
     """
     attribution = _cam(model, layer, upsample, score)
     like = shaped_by(attribution)
-    method = Method(lambda rows: without_numbers(attribution), score, like=like)
+    method = Method(
+        lambda rows: without_numbers(attribution), score, like=like, if_flat=NO_EVIDENCE
+    )
     options = {"layer": layer, "upsample": upsample, "score": score}
     return Explainer(model, method, builder=grad_cam, options=options)
 
@@ -114,6 +121,7 @@ def guided_grad_cam(
         lambda rows: without_numbers(attribute),
         score,
         report=lambda specs: report(rectifier.guided(), model, score, specs, names),
+        if_flat=NO_EVIDENCE,
     )
     options = {"layer": layer, "upsample": upsample, "score": score, "passthrough": names}
     return Explainer(model, method, builder=guided_grad_cam, options=options)

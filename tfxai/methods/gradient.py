@@ -75,7 +75,7 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
     def build(rows: int) -> Measurement:
         return without_numbers(times_input(maps_only(base.method.build(rows))))
 
-    method = base.method._replace(build=build, like=None)
+    method = base.method._replace(build=build, like=None, warn=None)
     return Explainer(model, method, builder=gradient_times_input, options={"score": score})
 
 

@@ -102,7 +102,8 @@ def igos(
         >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()])
         >>> model.add(keras.layers.Dense(1, "sigmoid", kernel_initializer="ones"))
         >>> explainer = igos(model, resolution=4, baseline=0.0, lambda2=0.1)
-        >>> record = explainer.explain(np.full((1, 8, 8, 1), 0.03), verbose=0)
+        >>> image = np.linspace(0, 0.06, 64).reshape(1, 8, 8, 1)
+        >>> record = explainer.explain(image, verbose=0)
         >>> record.attributions.shape, record.mask.shape
         ((1, 8, 8, 1), (1, 4, 4, 1))
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tfxai import aggregators, batch, checks, samplers, scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
+from tfxai.diagnostics import unconverged
 from tfxai.estimate import estimate, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
@@ -62,7 +64,8 @@ def integrated_gradients(
         model sum to f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``,
         the estimated relative L2 error of the map; ``completeness_gap``,
         \|sum phi - (f(x) - f(x'))\| relative to \|f(x) - f(x')\|; and ``steps``. The gap can be
-        small on a map that is not.
+        small on a map whose error is not. `explain` warns of a map error above .3 (or
+        `tolerance`), and of a gap above .5.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range.
@@ -115,6 +118,8 @@ def integrated_gradients(
         copies=base.method.copies + copies - 4,
         evaluations=base.method.evaluations * at_once,
         like=None,
+        if_flat="is the input its own baseline, or the score the same all the way from it?",
+        warn=None if base.method.random else partial(_warn, tolerance, base is not model),
     )
     options = {
         "baseline": baseline,
@@ -126,6 +131,13 @@ def integrated_gradients(
         "score": score,
     }
     return Explainer(model, method, builder=integrated_gradients, options=options)
+
+
+def _warn(
+    tolerance: float | None, complete: bool, scores: np.ndarray, numbers: dict[str, np.ndarray]
+) -> list[str]:
+    del scores
+    return unconverged(numbers, tolerance=tolerance, complete=complete)
 
 
 def fixed_integral(

@@ -16,7 +16,7 @@ from tfxai.methods.gradient import gradient, maps_only
 from tfxai.methods.sampled import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing import smoothgrad
 from tfxai.perturbation import noisy, selected
-from tfxai.sampling import budget, sampled
+from tfxai.sampling import budget, doubts, sampled
 from tfxai.types import Measurement
 
 NOISES = ("multiplicative", "additive")
@@ -99,7 +99,7 @@ def noisegrad(
         return sampled(evaluate, aggregators.mean(), effort, rows=1, like=base.method.like)
 
     method = base.method._replace(
-        build=build, random=True, copies=base.method.copies + KEPT, warn=None
+        build=build, random=True, copies=base.method.copies + KEPT, warn=doubts(effort)
     )
     options = {**effort._asdict(), **weights}
     return Explainer(of, method, builder=noisegrad, options=options)

@@ -9,6 +9,7 @@ import keras
 
 from tfxai import checks, scores
 from tfxai.baselines import baseline as as_baseline
+from tfxai.diagnostics import unconverged
 from tfxai.explainer import Explainer
 from tfxai.methods.gradient import without_numbers
 from tfxai.methods.integrated_gradients import averaged_over_references, fixed_integral
@@ -19,6 +20,12 @@ from tfxai.rules import pattern as rules
 from tfxai.rules.backward import Report, Rule, gradient_under, report
 from tfxai.runner import Method
 from tfxai.types import Attribution, Measurement, Score, Tensors
+
+DEAD = (
+    "patterns are zero for neurons that the data they were fitted on never made active "
+    "(print(patterns) counts them); fit them on examples of every class"
+)
+"""What to try where a map is zero."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -162,7 +169,15 @@ def pattern_guided_integrated_gradients(
 
         return averaged_over_references(from_one, reference)
 
-    method = Method(build, score, copies=8, evaluations=steps, report=parts.report)
+    method = Method(
+        build,
+        score,
+        copies=8,
+        evaluations=steps,
+        report=parts.report,
+        if_flat=DEAD,
+        warn=lambda scores, numbers: unconverged(numbers, tolerance=None, complete=False),
+    )
     options = {**parts.options, "baseline": baseline, "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
     return Explainer(model, method, builder=builder, options=options, weights=parts.weights)
@@ -179,7 +194,7 @@ def _explainer(builder: Callable[..., Explainer], model: keras.Model, parts: _Pa
     def build(rows: int) -> Measurement:
         return without_numbers(parts.attribution)
 
-    method = Method(build, parts.options["score"], report=parts.report)
+    method = Method(build, parts.options["score"], report=parts.report, if_flat=DEAD)
     return Explainer(model, method, builder=builder, options=parts.options, weights=parts.weights)
 
 

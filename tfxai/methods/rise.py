@@ -25,7 +25,7 @@ from tfxai.methods.masked import (
 from tfxai.methods.sampled import KEPT
 from tfxai.runner import Method
 from tfxai.samplers import split
-from tfxai.sampling import budget, sampled
+from tfxai.sampling import budget, doubts, sampled
 from tfxai.types import Measured, Measurement, Score, Tensors
 
 Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -129,7 +129,9 @@ def rise(
         "resolution": resolution,
         "bounds": bounds,
     }
-    method = Method(build, score, random=given is None, copies=KEPT, like=one_map)
+    method = Method(
+        build, score, random=given is None, copies=KEPT, like=one_map, warn=doubts(effort)
+    )
     return Explainer(model, method, builder=rise, options=options)
 
 

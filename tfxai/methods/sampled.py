@@ -13,7 +13,7 @@ from tfxai.explainer import Explainer, as_explainer
 from tfxai.kernels import Density
 from tfxai.methods.gradient import gradient, maps_only
 from tfxai.samplers import Scale
-from tfxai.sampling import Budget, sampled
+from tfxai.sampling import Budget, doubts, sampled
 from tfxai.types import Aggregator, Measurement, Sampler, Tensors
 
 NOISE_LEVEL = 0.15
@@ -48,7 +48,7 @@ def over_noisy_inputs(
         copies=base.method.copies + KEPT,
         evaluations=base.method.evaluations * together,
         check=check or base.method.check,
-        warn=None,
+        warn=doubts(budget),
     )
     return Explainer(of, method, builder=builder, options=options)
 

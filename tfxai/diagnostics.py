@@ -1,0 +1,113 @@
+"""What tells a reader that maps say nothing, or not yet: one check for every way of running.
+
+A map that is the same everywhere ranks nothing: whatever is made of its order, by an eye or by a
+metric, is an order of rows and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from tfxai.types import Tensors
+
+MAP_ERROR = 0.3
+"""The stated relative L2 error beyond which a map of integrated gradients is not to be trusted."""
+GAP = 0.5
+"""The same of the completeness gap, which is one number for a map and may be large by chance."""
+ROUNDING = 4.0
+"""Differences of so many units in the last place are none."""
+
+
+def has_order(maps: Tensors) -> np.ndarray:
+    """Tell which examples' maps differ from one feature to another, booleans ``[B]``.
+
+    Args:
+        maps: ``[B, ...]``, or a structure of such, of which all features are looked at. One that
+            is not finite counts as different. A single feature has an order if it is not 0.
+
+    Example:
+        >>> has_order(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
+        [False, False, True]
+    """
+    rows = _rows(maps)
+    low, high = rows.min(1), rows.max(1)
+    largest = np.maximum(np.abs(low), np.abs(high))
+    with np.errstate(invalid="ignore"):  # infinite less infinite
+        same = high - low <= ROUNDING * np.finfo(rows.dtype).eps * largest
+    return ~np.where(rows.shape[1] > 1, same, largest == 0)
+
+
+def without_order(maps: Tensors, remedy: str) -> list[str]:
+    """Say how many maps are zero, or the same, everywhere, and what to try."""
+    flat = ~has_order(maps)
+    zero = flat & ~_rows(maps).any(1)
+    found = {"zero everywhere": zero, "the same everywhere": flat & ~zero}
+    return [
+        f"{_of(which)} {words}, without an order to see or to measure: {remedy}"
+        for words, which in found.items()
+        if which.any()
+    ]
+
+
+def unconverged(
+    numbers: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
+) -> list[str]:
+    """Say which integrals along a path are farther from their limit than a reader may trust.
+
+    Args:
+        numbers: of a record: ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
+        tolerance: what was asked for; None for `MAP_ERROR`.
+        complete: whether the attributions should sum to the score's change.
+    """
+    messages = []
+    error = numbers["map_error"]
+    worse = error > (MAP_ERROR if tolerance is None else tolerance)
+    if worse.any():
+        steps = int(np.max(numbers["steps"]))
+        asked = "" if tolerance is None else f", above tolerance={tolerance}"
+        remedy = "steps" if tolerance is None else "max_steps"
+        messages.append(
+            f"{_of(worse)} not converged after {steps} steps, with a stated error (map_error) of "
+            f"up to {error[worse].max():.3g}{asked}: raise {remedy}"
+        )
+    if complete and (gap := numbers["completeness_gap"])[gap > GAP].any():
+        worst = gap.max()
+        messages.append(
+            f"{_of(gap > GAP)} far from complete: their sums miss the score's change from the "
+            f"baseline by up to {worst:.0%} (completeness_gap). Raise steps; where that does not "
+            "help, the score jumps or hardly changes on the path, as it does from a baseline of "
+            "zero to a network that normalises its input: take another baseline, or "
+            "expected_gradients"
+        )
+    return messages
+
+
+def missed(numbers: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+    """Say which sampled maps have not come as close to their limit as they were asked to."""
+    error = numbers["pooled_error"]
+    worse = error > tolerance
+    if not worse.any():
+        return []
+    return [
+        f"{_of(worse)} not converged after {int(np.max(numbers['samples']))} samples, with a "
+        f"stated error (pooled_error) of up to {error[worse].max():.3g}, above "
+        f"tolerance={tolerance}: raise max_samples"
+    ]
+
+
+def _of(which: np.ndarray) -> str:
+    """Name the maps that are meant."""
+    places = np.flatnonzero(which)
+    if len(which) == 1:
+        return "the map is"
+    some = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+    return f"the maps of {len(places)} of {len(which)} examples ({some}) are"
+
+
+def _rows(maps: Tensors) -> np.ndarray:
+    parts = [np.asarray(m) for m in keras.tree.flatten(maps)]
+    rows = np.concatenate([m.reshape(len(m), -1) for m in parts], 1)
+    return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
