@@ -104,8 +104,30 @@ def test_values_are_repeated_between_measurements(images):
     history = fit(model, [measured], 4).history
     first, second, third, fourth = history["g_gini"]
     assert first == second != third == fourth
-    assert np.isnan(history["g_previous"][0])
-    assert -1 <= history["g_previous"][2] < 1
+    before, _, after, _ = history["g_previous"]
+    assert -1 <= before < 1
+    assert -1 <= after < 1
+    assert before != after
+
+
+def test_monitors_see_no_nan_of_maps_that_say_nothing(images, tmp_path):
+    model = model_of()
+    nothing = lambda outputs, targets: 0.0 * outputs[:, 0]  # noqa: E731
+    explainers = {"dead": tfxai.grad_cam(model, score=nothing), "g": tfxai.gradient(model)}
+    measured = MetricCallback(explainers, images, ["deletion", "gini", "previous"])
+    stopping = keras.callbacks.EarlyStopping("g_previous", patience=5, mode="max")
+    logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    with pytest.warns(
+        UserWarning, match=f"dead: the maps of {len(images)} of {len(images)} .*zero"
+    ):
+        history = fit(model, [measured, stopping, logger], 3).history
+    assert {k for k in history if k.startswith(("dead", "g"))} == {
+        "g_deletion",
+        "g_gini",
+        "g_previous",
+    }
+    assert len(history["g_gini"]) == 3
+    assert np.isfinite(np.concatenate(list(history.values()))).all()
 
 
 def test_pictures_and_the_animation(images, tmp_path):

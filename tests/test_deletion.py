@@ -77,7 +77,9 @@ def test_masks_below_the_images_resolution_have_soft_edges(metric, linear, photo
 
 
 def test_equal_values_go_in_the_order_of_rows(photos):
-    curve = metrics.insertion(lambda x: x.sum((1, 2)), photos, np.zeros((3, 6, 5)), 1, step=1)
+    maps = np.zeros((3, 6, 5))
+    maps[:, -1, -1] = -1
+    curve = metrics.insertion(lambda x: x.sum((1, 2)), photos, maps, 1, step=1)
     expected = np.cumsum(photos[..., 1].reshape(3, -1), axis=1)
     np.testing.assert_allclose(curve.scores[:, 1:], expected)
 

@@ -8,12 +8,11 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
     {"types", "converted_layers"},
-    {"named_inputs"},
+    {"diagnostics", "named_inputs"},
     {
         "batch",
         "checks",
         "data",
-        "diagnostics",
         "converters",
         "folders",
         "interpolation",

@@ -22,8 +22,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tfxai import checks, plot
-from tfxai.benchmark.measures import Measure, check, named
-from tfxai.benchmark.subject import chosen_targets, explained, predictor
+from tfxai.benchmark.measures import Measure, check, named, score
+from tfxai.benchmark.subject import Subject, chosen_targets, explained, predictor
+from tfxai.diagnostics import without_order
 from tfxai.explainer import Explainer
 from tfxai.metrics import rank_correlation
 from tfxai.plot import SIGNS
@@ -142,14 +143,16 @@ class MetricCallback(keras.callbacks.Callback):
 
     Put it before the callbacks that are to see the logs, such as `keras.callbacks.CSVLogger` or
     `keras.callbacks.EarlyStopping` with ``monitor="ig_deletion"``. Between two measurements the
-    last values are repeated.
+    last values are repeated. What no image has a value of is not logged, so that monitors never
+    see a NaN: Keras says so of what it monitors, and goes on. (`CSVLogger` takes its columns from
+    the first epoch.) Maps that are the same everywhere have no values; they are warned of.
 
     Args:
         explainers: title -> an explainer of the model that is trained.
         images: ``[N, H, W, C]``, as the model takes them.
         metrics: names of `tfxai.benchmark.MEASURES`, or title -> one of them with options; and
-            "previous", Spearman's rank correlation with the maps of the measurement before (NaN at
-            the first).
+            "previous", Spearman's rank correlation with the maps of the measurement before; at the
+            first, with those of the model before its training.
         targets: the classes to explain, ``[N]`` or one for all; None for the predicted ones.
         regions: masks ``[N, H, W]`` of where they are, for the metrics that need them.
         bounds: what black and white are in the images.
@@ -210,6 +213,8 @@ class MetricCallback(keras.callbacks.Callback):
         available = {"regions"} if self.regions is not None else set()
         available |= {"bounds"} if self.bounds is not None else set()
         check(self.measures, self.predictor, available)
+        if self.compares:
+            self.before = {t: self._subject(t, e).heatmaps for t, e in self.explainers.items()}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Measure, if it is time, and log."""
@@ -222,10 +227,28 @@ class MetricCallback(keras.callbacks.Callback):
             logs[SECONDS] = logs.get(SECONDS, 0.0) + time.perf_counter() - start
 
     def _measure(self, title: str, explainer: Explainer) -> None:
+        subject = self._subject(title, explainer)
+        for message in without_order(subject.heatmaps, explainer.method.if_flat):
+            warnings.warn(f"{title}: {message}", stacklevel=2)
+        for name, measure in self.measures.items():
+            self._note(f"{title}_{name}", score(measure, subject).values)
+        if self.compares:
+            same = rank_correlation(self.before[title], subject.heatmaps)
+            self._note(f"{title}_{PREVIOUS}", same)
+            self.before[title] = subject.heatmaps
+
+    def _note(self, name: str, values: np.ndarray) -> None:
+        """Keep a mean for the logs, or none where no image has a value."""
+        known = values[np.isfinite(values)]
+        self.values.pop(name, None)
+        if len(known):
+            self.values[name] = float(known.mean())
+
+    def _subject(self, title: str, explainer: Explainer) -> Subject:
         given = [None] * len(self.images)
         if self.targets is not None:
             given = checks.targets(self.targets, len(given), self.predictor.units, None).tolist()
-        subject = explained(
+        return explained(
             explainer,
             self.predictor,
             self.images,
@@ -236,13 +259,6 @@ class MetricCallback(keras.callbacks.Callback):
             seed=self.seed,
             explain_on=self.others[title],
         )
-        for name, measure in self.measures.items():
-            self.values[f"{title}_{name}"] = _mean(measure.compute(subject).values)
-        if self.compares:
-            maps, before = subject.heatmaps, self.before.get(title)
-            same = np.nan if before is None else _mean(rank_correlation(before, maps))
-            self.values[f"{title}_{PREVIOUS}"] = same
-            self.before[title] = maps
 
 
 def _measures(metrics: Sequence[str] | Mapping[str, Measure]) -> dict[str, Measure]:
@@ -251,12 +267,6 @@ def _measures(metrics: Sequence[str] | Mapping[str, Measure]) -> dict[str, Measu
         return {name: measure for name, measure in metrics.items() if name != PREVIOUS}
     names = [name for name in metrics if name != PREVIOUS]
     return named(names) if names else {}
-
-
-def _mean(values: np.ndarray) -> float:
-    known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if len(known) else float("nan")
 
 
 def _checked(explainers: Mapping[str, Explainer]) -> dict[str, Explainer]:

@@ -17,8 +17,8 @@ MAP_ERROR = 0.3
 """The stated relative L2 error beyond which a map of integrated gradients is not to be trusted."""
 GAP = 0.5
 """The same of the completeness gap, which is one number for a map and may be large by chance."""
-ROUNDING = 4.0
-"""Differences of so many units in the last place are none."""
+ROUNDING = 4 * np.finfo(np.float32).eps
+"""Relative differences that are none: maps are computed in single precision."""
 
 
 def has_order(maps: Tensors) -> np.ndarray:
@@ -36,7 +36,7 @@ def has_order(maps: Tensors) -> np.ndarray:
     low, high = rows.min(1), rows.max(1)
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(invalid="ignore"):  # infinite less infinite
-        same = high - low <= ROUNDING * np.finfo(rows.dtype).eps * largest
+        same = high - low <= ROUNDING * largest
     return ~np.where(rows.shape[1] > 1, same, largest == 0)
 
 
@@ -109,5 +109,4 @@ def _of(which: np.ndarray) -> str:
 
 def _rows(maps: Tensors) -> np.ndarray:
     parts = [np.asarray(m) for m in keras.tree.flatten(maps)]
-    rows = np.concatenate([m.reshape(len(m), -1) for m in parts], 1)
-    return rows if rows.dtype.kind == "f" else rows.astype(np.float64)
+    return np.concatenate([m.reshape(len(m), -1) for m in parts], 1).astype(np.float64)

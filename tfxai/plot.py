@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfxai.diagnostics import has_order
+
 SIGNS = ("signed", "positive")
 GREY = 0.35
 """How much of the photo shines through an overlay's map at its strongest."""
@@ -89,7 +91,10 @@ def draw_map(
     percentile: float | None = 99,
     axes: Axes | None = None,
 ) -> Axes:
-    """Draw one example's attribution: images and ``[T, C]`` as a map, features ``[F]`` as bars."""
+    """Draw one example's attribution: images and ``[T, C]`` as a map, features ``[F]`` as bars.
+
+    A map without an order is said to be one: its colours would look like a finding.
+    """
     _check_sign(sign)
     axes = axes or Figure(figsize=(4, 4)).subplots()
     if attribution.ndim not in (1, 2, 3):
@@ -99,10 +104,13 @@ def draw_map(
         )
     if attribution.ndim == 1:
         return _bars(attribution, axes)
-    values = scale(flat_map(attribution, sign=sign), sign=sign, percentile=percentile)
+    flat = flat_map(attribution, sign=sign)
+    axes.set_axis_off()
+    if not has_order(flat[None])[0]:
+        return _said(axes, "the same everywhere" if flat.any() else "zero everywhere", flat.shape)
+    values = scale(flat, sign=sign, percentile=percentile)
     axes.imshow(values, interpolation="nearest", **_colours(sign))
     axes.set_aspect("equal" if attribution.ndim == 3 else "auto")
-    axes.set_axis_off()
     return axes
 
 
@@ -177,8 +185,8 @@ def curve(found: Any, *, axes: Axes | None = None) -> Axes:
     colour = {"deletion": "tab:red", "insertion": "tab:blue"}.get(found.name, "black")
     for row in found.scores if len(found.scores) > 1 else ():
         axes.plot(found.fractions, row, color=colour, alpha=0.25, linewidth=0.8)
-    label = f"{found.name} {found.auc.mean():.3f}"
-    axes.plot(found.fractions, found.scores.mean(0), color=colour, linewidth=1.8, label=label)
+    label = f"{found.name} {_mean(found.auc):.3f}"
+    axes.plot(found.fractions, _mean(found.scores), color=colour, linewidth=1.8, label=label)
     axes.set_xlabel("share of the pixels")
     axes.set_ylabel("score")
     axes.set_xlim(0, 1)
@@ -190,7 +198,7 @@ def curves(found: Any, *, axes: Axes | None = None) -> Axes:
     """Draw the mean `Curves` of deletion and insertion, and the area between them."""
     axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     deleted, inserted = found.deletion, found.insertion
-    between = (deleted.scores.mean(0), inserted.scores.mean(0))
+    between = (_mean(deleted.scores), _mean(inserted.scores))
     axes.fill_between(deleted.fractions, *between, color="tab:blue", alpha=0.12, linewidth=0)
     curve(deleted, axes=axes)
     return curve(inserted, axes=axes)
@@ -232,6 +240,21 @@ def _bars(values: np.ndarray, axes: Axes) -> Axes:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_ylabel("feature")
     return axes
+
+
+def _said(axes: Axes, words: str, shape: tuple[int, ...]) -> Axes:
+    """Write in the place of a map."""
+    axes.imshow(np.full(shape, 0.94), cmap="gray", vmin=0, vmax=1)
+    axes.text(
+        0.5, 0.5, words, size=9, color="0.35", ha="center", va="center", transform=axes.transAxes
+    )
+    return axes
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Average over the images ``[B, ...]`` that have values; NaN where none has."""
+    known = values[np.isfinite(values).reshape(len(values), -1).all(1)]
+    return known.mean(0) if len(known) else np.full(values.shape[1:], np.nan)
 
 
 def _colours(sign: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,6 +34,18 @@ class Measure(NamedTuple):
     options: dict[str, Any]
     needs: tuple[str, ...] = ()
     """Of "regions", "bounds" and "classes", what it cannot do without."""
+
+
+def score(measure: Measure, subject: Subject) -> Outcome:
+    """Score a subject's maps, NaN for those without an order: there is nothing to be scored."""
+    values, curve = measure.compute(subject)
+    if curve is not None:
+        curve = replace(
+            curve,
+            scores=np.where(subject.ordered[:, None], curve.scores, np.nan),
+            auc=np.where(subject.ordered, curve.auc, np.nan),
+        )
+    return Outcome(np.where(subject.ordered, values, np.nan), curve)
 
 
 def deletion(

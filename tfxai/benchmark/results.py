@@ -96,6 +96,17 @@ class Results:
             if metric not in self.has(line["batch"], line["method"])
         }
 
+    @cached_property
+    def flat(self) -> dict[str, int]:
+        """Method -> how many of its maps are the same everywhere, so that nothing is scored."""
+        counts = {
+            (line["batch"], line["method"]): line.get("flat", 0)
+            for line in self.lines
+            if "method" in line
+        }
+        found = {m: sum(n for (_, of), n in counts.items() if of == m) for m in self.methods}
+        return {method: count for method, count in found.items() if count}
+
     def values(self, metric: str) -> dict[str, np.ndarray]:
         """Give one metric, method -> ``[images]``, NaN where there is no value.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -47,7 +48,8 @@ def run(
 
     Results are kept as they come. A run that was stopped, even killed, goes on where it was when
     it is called again, with the same numbers; methods and metrics may be added later. What an
-    error befalls is noted and left out, and tried again by the next call.
+    error befalls is noted and left out, and tried again by the next call. Maps that are the same
+    everywhere are counted, warned of (UserWarning) and not scored.
 
     Args:
         model: a Keras classifier of images.
@@ -131,6 +133,12 @@ def run(
             raise ValueError("images: none of them could be read or explained")
         tables.write(results)
         report.write(results)
+    for title, number in results.flat.items():
+        warnings.warn(
+            f"{title}: {number} of {len(results.images)} maps are the same everywhere, and no "
+            f"metric counts them: {explainers[title].method.if_flat}",
+            stacklevel=2,
+        )
     return results
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, graph, heads
+from tfxai.diagnostics import has_order
 from tfxai.explainer import Explainer
 from tfxai.metrics.scoring import Explain
 from tfxai.scores import as_rows
@@ -54,6 +55,8 @@ class Subject(NamedTuple):
     """As the method gives them."""
     heatmaps: np.ndarray
     """Their sum over channels, ``[B, H, W]``, with signs or of the sizes."""
+    ordered: np.ndarray
+    """Whether a heatmap differs from one pixel to another, booleans ``[B]``."""
     slopes: bool
     """Whether the maps are per change of the input."""
     explain: Explain
@@ -126,6 +129,7 @@ def explained(
         bounds,
         maps,
         heatmaps,
+        has_order(heatmaps),
         has_slopes(explainer.settings),
         explain,
         explain_on,

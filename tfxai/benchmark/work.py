@@ -16,7 +16,7 @@ from rich.progress import Progress, TaskID
 
 from tfxai.benchmark import journal
 from tfxai.benchmark.cases import Batch
-from tfxai.benchmark.measures import Measure
+from tfxai.benchmark.measures import Measure, score
 from tfxai.benchmark.subject import (
     Build,
     Predictor,
@@ -86,6 +86,7 @@ def work(
         line["failed"] = dict.fromkeys(sorted(missing), _one_line(error))
     else:
         line["seconds"]["explain"] = time.perf_counter() - start
+        line["flat"] = int((~subject.ordered).sum())
         for name, measure in setup.chosen.items():
             if name in missing:
                 _score(line, name, measure, subject)
@@ -117,7 +118,7 @@ def _score(line: dict[str, Any], name: str, measure: Measure, subject: Subject) 
     """Add one metric to a line, or why there is none."""
     start = time.perf_counter()
     try:
-        outcome = measure.compute(subject)
+        outcome = score(measure, subject)
     except EXPECTED as error:
         line["failed"][name] = _one_line(error)
         return

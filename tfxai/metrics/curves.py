@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfxai import checks
 from tfxai.baselines import baseline
+from tfxai.diagnostics import has_order
 from tfxai.interpolation import align_corners
 from tfxai.metrics.scoring import checked_images, finite, score_function
 from tfxai.types import Score
@@ -26,7 +27,7 @@ class Curve:
     fractions: np.ndarray
     """Of the pixels, from 0 to 1, ``[n]``."""
     scores: np.ndarray
-    """``[B, n]``."""
+    """``[B, n]``; NaN for an image whose map is the same everywhere."""
     auc: np.ndarray
     """The area under each curve by the trapezoid rule, over its width: its mean height, ``[B]``."""
     name: str
@@ -94,7 +95,7 @@ def drawn(
             return substrate[which] + up * (images[which] - substrate[which])
 
         scores = scored_points(points, taken, forward, chosen, size)
-        return curve_of(taken / cells, scores, name)
+        return curve_of(taken / cells, of_order(scores, maps), name)
 
     return [along(name) for name in names]
 
@@ -103,6 +104,14 @@ def descending_rank(values: np.ndarray) -> np.ndarray:
     """Rank each row of ``[B, n]``, the largest first; equal values in their order."""
     order = np.argsort(-values, axis=1, kind="stable")
     return np.argsort(order, axis=1)
+
+
+def of_order(scores: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Give scores ``[B, n]``, NaN for maps ``[B, ...]`` that are the same everywhere.
+
+    They have no order: a score would be that of the order of rows.
+    """
+    return np.where(has_order(maps)[:, None], scores, np.nan)
 
 
 def scored_points(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import checks
-from tfxai.metrics.curves import Curve, curve_of, descending_rank, scored_points
+from tfxai.metrics.curves import Curve, curve_of, descending_rank, of_order, scored_points
 from tfxai.metrics.scoring import checked_images, checked_maps, score_function
 from tfxai.types import Score
 
@@ -76,7 +76,7 @@ def degradation(
     size = checks.positive_integer("batch_size", batch_size)
     forward = score_function(model, score, images)
     scores = scored_points(points, taken, forward, chosen, size)
-    return curve_of(taken / patches, scores, "degradation")
+    return curve_of(taken / patches, of_order(scores, maps), "degradation")
 
 
 def patch_means(values: np.ndarray, side: int) -> np.ndarray:

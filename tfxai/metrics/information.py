@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tfxai import checks, scores
-from tfxai.metrics.curves import Curve, curve_of
+from tfxai.metrics.curves import Curve, curve_of, of_order
 from tfxai.metrics.scoring import checked_images, checked_maps, score_function
 
 THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
@@ -101,7 +101,7 @@ def information_level(
         return np.median(curves, axis=0)
 
     rows = np.stack([one(i) for i in range(len(images))])
-    return curve_of(LEVELS, rows, f"information, {kind}")
+    return curve_of(LEVELS, of_order(rows, maps), f"information, {kind}")
 
 
 def median_auc(curve: Curve) -> float:

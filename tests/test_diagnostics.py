@@ -1,0 +1,145 @@
+"""Maps that say nothing, or not yet, are told of: by records, benchmarks, figures."""
+
+import json
+import warnings
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import tfxai
+from tests.conftest import as_model, small_cnn
+from tfxai import benchmark, metrics
+from tfxai.diagnostics import has_order
+
+L = keras.layers
+
+
+@pytest.fixture
+def images():
+    """Four that differ, the darkest first."""
+    random = np.random.default_rng(0).random((4, 8, 8, 3)).astype("float32")
+    return random * np.linspace(0.3, 1, 4, dtype="float32")[:, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("maps", "ordered"),
+    [
+        ([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]], [False, False, True]),
+        ([[1.0, 1.0 + 1e-8], [1e-30, 2e-30], [-3.0, 3.0]], [False, True, True]),
+        ([[np.nan, 0.0], [np.inf, np.inf], [0.0, 1e-20]], [True, True, True]),
+        ([[0.0], [5.0]], [False, True]),
+        ({"zz": [[1.0], [1.0]], "aa": [[1.0], [2.0]]}, [False, True]),
+    ],
+)
+def test_maps_without_an_order(maps, ordered):
+    given = keras.tree.map_structure(lambda m: m, maps)
+    arrays = (
+        {k: np.array(v) for k, v in given.items()} if isinstance(maps, dict) else np.array(maps)
+    )
+    assert has_order(arrays).tolist() == ordered
+
+
+def against():
+    """A CNN for which all that its last convolution sees speaks against class 0 and for 1."""
+    model = small_cnn()
+    kernel, bias = model.layers[-1].get_weights()
+    dense = model.layers[-2].get_weights()
+    model.layers[-2].set_weights([np.abs(dense[0]), dense[1]])
+    kernel[:, 0], kernel[:, 1] = -np.abs(kernel[:, 0]), np.abs(kernel[:, 1])
+    model.layers[-1].set_weights([kernel, bias])
+    return model
+
+
+def test_grad_cam_whose_relu_removes_everything(images):
+    explainer = tfxai.grad_cam(against())
+    with pytest.warns(
+        UserWarning,
+        match=r"grad_cam: the maps of 4 of 4 examples \(0, 1, 2, 3\) "
+        "are zero everywhere.*ReLU.*layer=",
+    ):
+        record = explainer.explain(images, 0, batch_size=3, verbose=0)
+    assert not record.attributions.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explainer.explain(images, 1, verbose=0)
+
+
+def test_patterns_of_a_class_that_was_never_predicted(images):
+    """Its output neuron was never active: its pattern is zero, and so are all maps."""
+    model = small_cnn(head=None)
+    kernel, bias = model.layers[-1].get_weights()
+    bias[2] = -100.0
+    model.layers[-1].set_weights([kernel, bias])
+    patterns = tfxai.fit_patterns(model, images, verbose=0)
+    for build in (tfxai.pattern_attribution, tfxai.pattern_guided_integrated_gradients):
+        with pytest.warns(UserWarning, match="4 of 4 .*zero everywhere.*examples of every class"):
+            build(model, patterns).explain(images, 2, verbose=0)
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-3])
+def test_a_network_that_does_not_see_the_input_s_scale(epsilon, images):
+    """Integrated gradients from zero: all of the change lies in a jump at the start."""
+    inputs = keras.Input((8, 8, 3))
+    normalised = L.LayerNormalization((1, 2, 3), epsilon=epsilon, center=False, scale=False)(inputs)
+    model = keras.Model(
+        inputs, L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="relu")(normalised)))
+    )
+    explainer = tfxai.integrated_gradients(model, steps=64)
+    if epsilon < 1e-6:
+        with pytest.warns(UserWarning, match="far from complete.*another baseline"):
+            record = explainer.explain(images, 1, verbose=0)
+        assert (record.numbers["completeness_gap"] > 0.5).all()
+    moved = tfxai.integrated_gradients(
+        model, steps=128, baseline=np.full((8, 8, 3), 0.5) * images[0]
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        moved.explain(images[1:], 1, verbose=0)
+
+
+def test_integrated_gradients_with_too_few_steps():
+    waves = as_model(lambda x: keras.ops.sum(keras.ops.sin(20 * x), -1, keepdims=True), 3)
+    few = tfxai.integrated_gradients(waves, steps=5)
+    with pytest.warns(UserWarning, match="not converged after 5 steps.*raise steps"):
+        few.explain(np.array([[0.9, 0.2, 0.5], [0.1, 1.0, 0.3]]), 1, verbose=0)
+
+
+FLAT = {"cam": partial(tfxai.grad_cam, score=lambda outputs, targets: 0.0 * outputs[:, 0])}
+
+
+def test_a_benchmark_scores_nothing_of_them(images, tmp_path):
+    methods = FLAT | {"gradient": tfxai.gradient}
+    chosen = ["deletion", "degradation", "gini", "completeness", "max_sensitivity"]
+    with pytest.warns(UserWarning, match="cam: 4 of 4 maps are the same everywhere.*ReLU"):
+        results = benchmark.run(
+            small_cnn(), images, methods, chosen, tmp_path, batch_size=3, verbose=0
+        )
+    assert results.flat == {"cam": 4}
+    for metric in chosen:
+        assert np.isnan(results.values(metric)["cam"]).all()
+        assert np.isfinite(results.values(metric)["gradient"]).all()
+    assert {c.method for c in results.cells} == {"gradient"}
+    assert {c.images for c in results.cells} == {4}
+    report = (tmp_path / "report.html").read_text()
+    assert "cam: 4 of 4 maps are the same everywhere" in report
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    flats = [json.loads(line).get("flat") for line in lines]
+    assert flats.count(3) == flats.count(1) == 1
+
+
+@pytest.mark.parametrize("name", ["deletion", "insertion", "degradation"])
+def test_metrics_of_an_order_have_none_of_them(name, images):
+    maps = np.stack([np.zeros((8, 8)), images[1].sum(-1), np.ones((8, 8)), images[3].sum(-1)])
+    curve = getattr(metrics, name)(small_cnn(), images, maps[..., None], 0)
+    np.testing.assert_array_equal(np.isnan(curve.auc), [True, False, True, False])
+    axes = tfxai.plot.curve(curve)
+    assert np.isfinite(axes.lines[-1].get_ydata()).all()
+
+
+def test_figures_say_so(images):
+    maps = [np.zeros((8, 8, 3)), np.ones((8, 8, 3)), images[2], images[3]]
+    figure = tfxai.plot.panel(list(images), {"map": maps})
+    said = [t.get_text() for axes in figure.axes for t in axes.texts]
+    assert said == ["zero everywhere", "the same everywhere"]
