@@ -23,6 +23,7 @@ LAYERS = [
         "settings",
         "tracing",
     },
+    {"baseline_functions"},
     {
         "aggregators",
         "baselines",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfxai import checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as as_baseline
 from tfxai.explainer import Explainer
 from tfxai.methods.gradient import without_numbers
@@ -163,7 +164,7 @@ def pattern_guided_integrated_gradients(
         return averaged_over_references(from_one, reference)
 
     method = Method(build, score, copies=8, evaluations=steps, report=parts.report)
-    options = {**parts.options, "baseline": baseline, "steps": steps, "bounds": bounds}
+    options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
     return Explainer(model, method, builder=builder, options=options, weights=parts.weights)
 
