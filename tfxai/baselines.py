@@ -94,7 +94,11 @@ def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
     offsets = np.arange(size) - size // 2
     taps = np.exp(-(offsets**2) / (2 * sigma**2))
     half = size // 2
-    padded = tf.pad(images, [[0, 0], [half, half], [half, half], [0, 0]], "REFLECT")
+    padded = images
+    for axis in (1, 2):
+        around = [[half, half] if a == axis else [0, 0] for a in range(4)]
+        # A single row or column has no other to mirror.
+        padded = tf.pad(padded, around, "SYMMETRIC" if images.shape[axis] == 1 else "REFLECT")
     return _convolved(padded, taps / taps.sum(), "VALID")
 
 
