@@ -35,6 +35,15 @@ def test_blur_by_name_scales_with_the_image():
     np.testing.assert_allclose(baseline("blur")(large)[0], large, rtol=1e-5)
 
 
+def test_a_single_row_is_blurred_along_itself():
+    row = IMAGES[:, :1]
+    at = np.arange(-1, 11)
+    padded = row.numpy()[:, 0, np.where(at < 10, np.abs(at), 8)]
+    taps = np.exp([-1 / 8, 0, -1 / 8])
+    expected = sum(t * padded[:, i : i + 10] for i, t in enumerate(taps / taps.sum()))
+    np.testing.assert_allclose(baseline("blur")(row)[0, :, 0], expected, rtol=1e-12)
+
+
 def test_black_and_white_are_the_bounds():
     assert (baseline("black", (0, 1))(IMAGES).numpy() == 0).all()
     white = baseline("white", ([0, 0, 0], [1, 2, 3]))(IMAGES)

@@ -126,6 +126,34 @@ def test_insertion_may_start_from_the_blur_of_rise(photos):
     np.testing.assert_allclose(curve.scores[:, 0], blurred[..., 0].sum((1, 2)))
 
 
+@pytest.mark.parametrize("metric", [*BOTH, metrics.degradation])
+def test_a_substrate_of_each_image(metric, linear, photos):
+    """An array of the images' shape, or a function of the images: as image by image."""
+    maps = np.random.default_rng(2).random((3, 6, 5, 1))
+    squares, targets = photos**2, np.array([1, 0, 2])
+    each = [
+        metric(linear, photos[i : i + 1], maps[i : i + 1], targets[i], substrate=squares[i]).scores
+        for i in range(3)
+    ]
+    for substrate in (squares, tf.constant(squares), lambda x: x**2, lambda x: np.square(x)):
+        found = metric(linear, photos, maps, targets, substrate=substrate, batch_size=2)
+        np.testing.assert_allclose(found.scores, np.concatenate(each), rtol=1e-12)
+    colours = photos.mean((1, 2), keepdims=True)
+    found = metric(linear, photos, maps, targets, substrate=colours)
+    named = metric(linear, photos, maps, targets, substrate="mean")
+    np.testing.assert_allclose(found.scores, named.scores, rtol=1e-12)
+    for substrate, message in (
+        (photos[:2], "substrate is a batch of 2; pass one, or as many as there are inputs, 3"),
+        (photos[:, :4], r"substrate has shape \[3, 4, 5, 2\]"),
+        (photos * np.nan, "substrate must be finite"),
+        (lambda x: x[:2], "substrate=<lambda> gives .*expected a reference of each"),
+        (lambda x: x / 0, "substrate=<lambda> gives NaN"),
+        ("black", "substrate='black' needs bounds"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            metric(linear, photos, maps, targets, substrate=substrate)
+
+
 @pytest.mark.parametrize("metric", BOTH)
 @pytest.mark.parametrize(
     ("images", "maps", "options", "message"),

@@ -46,6 +46,23 @@ def test_completeness_is_the_relative_gap(linear, weights, photos):
     np.testing.assert_allclose(moved, gap / change, rtol=1e-6)
 
 
+def test_a_baseline_of_each_input(linear, photos):
+    """An array of the inputs' shape, or a function of them: as one by one."""
+    maps, squares = np.random.default_rng(2).normal(size=photos.shape), photos**2
+
+    def both(inputs, attributions, baseline):
+        options = {**PLAIN, "baseline": baseline}
+        found = metrics.infidelity(
+            linear, inputs, attributions, 2, slopes=True, samples=5, **options
+        )
+        return metrics.completeness(linear, inputs, attributions, 2, **options), found.error
+
+    each = [both(photos[i : i + 1], maps[i : i + 1], squares[i]) for i in range(3)]
+    for baseline in (squares, lambda x: x**2):
+        found = both(photos, maps, baseline)
+        np.testing.assert_allclose(found, np.concatenate(each, 1), rtol=1e-10)
+
+
 def test_completeness_without_a_change():
     still, x = (lambda x: np.ones((len(x), 1))), np.ones((2, 3))
     maps = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]])

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import small_cnn, two_inputs
+from tests.own_references import own_blur, slow_own_blur
 from tfxai import heads, masks, scores
 from tfxai.interpolation import align_corners
 from tfxai.methods import igos as igos_file
@@ -47,10 +48,11 @@ def slow_upsampled(mask, height, width):
     return large
 
 
-def slow_probability(model, image, mask):
-    """f_c of an image whose other pixels are 0, for the network of `small_cnn`."""
+def slow_probability(model, image, mask, reference=0.0):
+    """f_c of an image whose other pixels are the reference's, for the network of `small_cnn`."""
     kernel, bias, *dense = model.get_weights()
-    shown = image * slow_upsampled(mask, 8, 8)[..., None]
+    up = slow_upsampled(mask, 8, 8)[..., None]
+    shown = image * up + reference * (1 - up)
     windows = np.lib.stride_tricks.sliding_window_view(shown, (3, 3), axis=(0, 1))
     x = np.maximum(np.einsum("ijchw,hwck->ijk", windows, kernel) + bias, 0).ravel()
     logits = np.maximum(x @ dense[0] + dense[1], 0) @ dense[2] + dense[3]
@@ -75,26 +77,26 @@ def slow_gradient(function, mask, step=1e-6):
     return found
 
 
-def slow_total_gradient(model, image, mask, steps):
+def slow_total_gradient(model, image, mask, steps, reference=0.0):
     """TG, METHODS 5.2, without noise."""
 
     def mean_score(mask):
-        path = [slow_probability(model, image, s / steps * mask) for s in range(1, steps + 1)]
-        return np.mean(path)
+        masks = [s / steps * mask for s in range(1, steps + 1)]
+        return np.mean([slow_probability(model, image, m, reference) for m in masks])
 
     return slow_gradient(mean_score, mask) + slow_gradient(slow_regulariser, mask)
 
 
-def slow_igos(model, image, size, steps, iterations, longest):
+def slow_igos(model, image, size, steps, iterations, longest, reference=0.0):
     """Paper 004's algorithm as published, with the line search of METHODS 5.3."""
     mask, trials, taken = np.ones(size), 0, []
-    objective = slow_probability(model, image, mask)
+    objective = slow_probability(model, image, mask, reference)
     for _ in range(iterations):
-        gradient = slow_total_gradient(model, image, mask, steps)
+        gradient = slow_total_gradient(model, image, mask, steps, reference)
         alpha = longest
         while alpha > 1e-5:
             new = np.clip(mask - alpha * gradient, 0, 1)
-            value = slow_probability(model, image, new) + slow_regulariser(new)
+            value = slow_probability(model, image, new, reference) + slow_regulariser(new)
             trials += 1
             if value <= objective - alpha * 1e-4 * np.sum(gradient**2):
                 break
@@ -102,9 +104,9 @@ def slow_igos(model, image, size, steps, iterations, longest):
         else:
             alpha = 1e-5
             new = np.clip(mask - alpha * gradient, 0, 1)
-            value = slow_probability(model, image, new) + slow_regulariser(new)
+            value = slow_probability(model, image, new, reference) + slow_regulariser(new)
         mask, objective = new, value
-        taken.append(alpha if alpha > 1e-5 else 0)
+        taken.append(alpha)
     return mask, objective, taken
 
 
@@ -198,6 +200,50 @@ def test_the_published_algorithm_step_by_step(precise, image):
     np.testing.assert_allclose(record.attributions[0, ..., 0], 1 - up, atol=1e-12)
 
 
+def test_one_published_step_of_five_photos_with_five_blurs():
+    """Each has its own width of blur, in float32 as it is used; explained in parts."""
+    model = small_cnn()
+    photos = np.random.default_rng(4).normal(size=(5, 8, 8, 3)).astype("float32")
+    blurs = [slow_own_blur(photo) for photo in photos]
+    explainer = tfxai.igos(
+        model,
+        resolution=4,
+        steps=STEPS,
+        iterations=1,
+        descent="gradient",
+        longest_step=200.0,
+        tolerance=None,
+        **{**QUIET, "baseline": own_blur},
+    )
+    record = explainer.explain(photos, CLASS, batch_size=2, verbose=0)
+    for i, (photo, blurred) in enumerate(zip(photos, blurs, strict=True)):
+        mask, objective, taken = slow_igos(model, photo, (4, 4), STEPS, 1, 200.0, blurred)
+        assert (mask < 1).any()
+        np.testing.assert_allclose(record.mask[i, ..., 0], mask, atol=1e-4)
+        np.testing.assert_allclose(record.numbers["objective"][i], objective, atol=1e-4)
+        np.testing.assert_allclose(record.numbers["step_sizes"][i], taken, rtol=1e-5)
+
+
+def test_a_step_is_told_that_is_taken_for_want_of_another(precise, image):
+    """METHODS 5.3: alpha_l = 1e-5, where no longer step decreases the objective enough."""
+    options = {**QUIET, "lambda1": 5.0, "lambda2": 0.0}
+    explainer = tfxai.igos(
+        precise, resolution=4, steps=2, iterations=4, descent="gradient", tolerance=None, **options
+    )
+    with pytest.warns(UserWarning, match="hardly moved"):
+        record = explainer.explain(image[None], CLASS, verbose=0)
+    sizes = record.numbers["step_sizes"][0]
+    assert (sizes > 0).all()
+    fallbacks = record.numbers["fallbacks"][0]
+    assert 0 < fallbacks == np.isclose(sizes, 1e-5, rtol=1e-6).sum()
+    with pytest.warns(UserWarning, match="hardly moved"):
+        stays = tfxai.igos(precise, resolution=4, steps=2, iterations=2, **options).explain(
+            image[None], CLASS, verbose=0
+        )
+    np.testing.assert_array_equal(stays.numbers["step_sizes"], 0)
+    np.testing.assert_array_equal(stays.mask, 1)
+
+
 @pytest.mark.parametrize(
     ("descent", "line_search"),
     [("proximal", "single"), ("gradient", "single"), ("gradient", "averaged")],
@@ -216,7 +262,7 @@ def test_no_accepted_step_raises_the_objective(descent, line_search, cnn, images
     )
     numbers = explainer.explain(images, verbose=0).numbers
     before, after = np.moveaxis(numbers["objectives"], 2, 0)
-    accepted = numbers["step_sizes"] > 0
+    accepted = numbers["step_sizes"] > 1.1e-5
     assert accepted.any()
     assert (after[accepted] <= before[accepted]).all()
     np.testing.assert_array_equal(numbers["fallbacks"], (~accepted).sum(1))
@@ -281,6 +327,26 @@ def test_presets_are_met_and_lie_between():
         np.testing.assert_allclose(igos_file.preset((cells, cells)), lambdas)
     low, middle, high = (igos_file.preset((n, n))[1] for n in (28, 56, 112))
     assert min(low, high) <= middle <= max(low, high)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 40), (1, 9), (32, 32)])
+def test_the_resolution_that_is_not_given_fits_the_image(size):
+    """28 cells a side, or as many as there are pixels; prices are the presets of what is used."""
+    model = keras.Sequential([keras.Input((*size, 1)), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3))
+    photos = np.random.default_rng(0).random((2, *size, 1))
+    cells = (min(28, size[0]), min(28, size[1]))
+    for builder in (tfxai.igos, meaningful_perturbation):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            record = builder(model, iterations=1).explain(photos, verbose=0)
+        assert record.mask.shape == (2, *cells, 1)
+        assert record.attributions.shape == photos.shape
+        if builder is tfxai.igos:
+            prices = [record.numbers[name][0] for name in ("lambda1", "lambda2")]
+            np.testing.assert_allclose(prices, igos_file.preset(cells), rtol=1e-6)
+        with pytest.raises(ValueError, match=f"pass resolution={min(size)} or less"):
+            builder(model, resolution=max(size) + 1)(photos)
 
 
 def test_a_weak_prediction_is_told(cnn, images):
@@ -349,8 +415,16 @@ def test_bad_options_of_igos(cnn):
 
 def test_only_images_of_a_known_size_can_be_masked():
     rows = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
+    series = keras.Sequential([keras.Input((20, 3)), keras.layers.Conv1D(4, 3)])
+    series.add(keras.layers.GlobalAveragePooling1D())
+    photos = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
+    photos.add(keras.layers.GlobalAveragePooling2D())
     for builder in (tfxai.igos, tfxai.rise, tfxai.occlusion, meaningful_perturbation):
-        with pytest.raises(ValueError, match="needs images of a known size"):
-            builder(rows)(np.ones((1, 6)))
+        for model in (rows, series):
+            shape = model.input_shape[1:]
+            with pytest.raises(ValueError, match=r"needs images .* are none.*integrated_gradients"):
+                builder(model)(np.ones((1, *shape)))
+        with pytest.raises(ValueError, match=r"of a known size .* keras\.Input\(\(height, width"):
+            builder(photos)(np.ones((1, 9, 9, 3)))
         with pytest.raises(ValueError, match="a mask covers one input, but the model has 2"):
             builder(two_inputs())({"image": np.ones((1, 6, 6, 1)), "row": np.ones((1, 4))}, 0)

@@ -26,6 +26,7 @@ LAYERS = [
         "tracing",
         "waiting",
     },
+    {"baseline_functions"},
     {
         "aggregators",
         "baselines",

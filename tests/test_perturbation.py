@@ -76,6 +76,25 @@ def test_rise_with_masks_of_ones_own_is_their_weighted_mean(linear, weights, pho
     np.testing.assert_array_equal(record.numbers["samples"], 11)
 
 
+@pytest.mark.parametrize("probability", [0.5, 0.3, None])
+def test_rise_of_given_masks_divides_by_the_probability_that_is_said(
+    probability, linear, weights, photos
+):
+    """Equation 6 divides by N p; None is the masks' mean."""
+    own = np.random.default_rng(5).random((11, *SIZE)) < 0.4
+    explainer = tfxai.rise(linear, masks=own, probability=probability, score=scores.logit)
+    values = np.einsum("nhw,bhwc,hwc->bn", own, photos, weights) + BIAS
+    shown = own.mean() if probability is None else probability
+    expected = np.einsum("bn,nhw->bhw", values, own) / len(own) / shown
+    np.testing.assert_allclose(explainer(photos, 1)[..., 0], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_rise_draws_half_of_the_cells_unless_told(linear, photos):
+    some = {"masks": 8, "grid": 3, "score": scores.logit}
+    found = [tfxai.rise(linear, probability=p, **some)(photos, 1) for p in (None, 0.5)]
+    np.testing.assert_array_equal(*found)
+
+
 def test_rise_fills_with_the_baseline(linear, weights, photos):
     own = np.random.default_rng(5).random((7, *SIZE))
     explainer = tfxai.rise(linear, masks=own, score=scores.logit, baseline=2.0)
@@ -112,6 +131,8 @@ def test_rise_refuses_what_are_no_masks(masks, error, message, linear, photos):
 def test_rise_refuses_other_bad_options(linear):
     with pytest.raises(ValueError, match=r"probability=1\.0"):
         tfxai.rise(linear, probability=1.0)
+    with pytest.raises(ValueError, match="probability=0: expected a finite number above 0"):
+        tfxai.rise(linear, masks=np.ones((2, *SIZE)), probability=0)
     with pytest.raises(ValueError, match="grid=0"):
         tfxai.rise(linear, grid=0)
 

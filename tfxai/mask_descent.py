@@ -50,7 +50,7 @@ class State(NamedTuple):
     objectives: tf.Tensor
     """Before and after each iteration, ``[N, T, 2]``; NaN after the last."""
     step_sizes: tf.Tensor
-    """``[N, T]``; 0 where no step decreases the objective enough, NaN after the last iteration."""
+    """alpha, ``[N, T]``; 0 where a mask has stayed as it was, NaN after its last iteration."""
     trials: tf.Tensor
     """Forward passes that the line search needs, ``[N]``."""
 
@@ -154,10 +154,7 @@ def _iterated(
         settings.steps,
     )
     after = found.score + regulariser(found.masks)
-    taken = found.step
-    failures = tf.where(tf.equal(taken, 0), part.failures + 1, zero)
-    if settings.tolerance is None:
-        taken = tf.where(taken <= settings.steps[-1], zero, taken)
+    failures = tf.where(tf.equal(found.step, 0), part.failures + 1, zero)
     here = tf.equal(tf.range(settings.iterations), i)
     both = tf.stack([objective, after], 1)[:, None]
     return part._replace(
@@ -166,7 +163,7 @@ def _iterated(
         gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
         failures=failures,
         objectives=tf.where(here[:, None], both, part.objectives),
-        step_sizes=tf.where(here, taken[:, None], part.step_sizes),
+        step_sizes=tf.where(here, found.step[:, None], part.step_sizes),
         trials=found.trials,
     )
 

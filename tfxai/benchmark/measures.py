@@ -68,13 +68,13 @@ def insertion(
     return _along(metrics.insertion, "more", substrate, step, cells)
 
 
-def degradation(*, patch: int = 9, most: int = 100) -> Measure:
+def degradation(*, patch: int = 9, most: int = 100, substrate: Any = None) -> Measure:
     """Give the mean probability while patches are degraded (`tfxai.metrics.degradation`)."""
-    options: dict[str, Any] = {"patch": patch, "most": most}
+    options: dict[str, Any] = {"patch": patch, "most": most, "substrate": substrate}
 
     def compute(s: Subject) -> Outcome:
         maps, predict = s.heatmaps[..., None], s.predictor.probabilities
-        curve = metrics.degradation(predict, s.inputs, maps, s.targets, **options)
+        curve = metrics.degradation(predict, s.inputs, maps, s.targets, bounds=s.bounds, **options)
         return Outcome(curve.auc, curve)
 
     return Measure(compute, "less", options)

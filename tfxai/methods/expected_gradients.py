@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, checks, samplers, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import gradient_of, over_inputs
 from tfxai.explainer import Explainer
@@ -36,7 +37,8 @@ def expected_gradients(
     Args:
         model: a Keras model with one output.
         baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
-            model with several inputs a structure like theirs.
+            model with several inputs a structure like theirs. Or a function inputs -> references
+            ``[R, B, ...]``, R for each example (`tfxai.baselines.baseline`).
         samples: draws of (x', alpha).
         tolerance: as in `smoothgrad`.
         max_samples: as in `smoothgrad`.
@@ -61,13 +63,8 @@ def expected_gradients(
         array([[2., 6.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    arrays = tf.nest.map_structure(np.asarray, baselines)
-    for array in tf.nest.flatten(arrays):
-        if array.ndim < 2 or len(array) == 0:
-            raise ValueError(
-                f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
-            )
-    references = as_baseline(arrays)
+    given = option(baselines) if callable(baselines) else _examples(baselines)
+    references = as_baseline(given, argument="baselines")
     attribution = gradient_of(scored(checks.model(model), score))
 
     def build(rows: int) -> Measurement:
@@ -75,5 +72,16 @@ def expected_gradients(
         return sampled(evaluate, aggregators.mean(), effort, rows=rows)
 
     method = Method(build, score, random=True, copies=12, evaluations=samples, warn=doubts(effort))
-    options = {**effort._asdict(), "baselines": arrays, "score": score}
+    options = {**effort._asdict(), "baselines": given, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)
+
+
+def _examples(baselines: Any) -> Any:
+    """Give arrays ``[R, ...]`` back, or raise a ValueError."""
+    arrays = tf.nest.map_structure(np.asarray, baselines)
+    for array in tf.nest.flatten(arrays):
+        if array.ndim < 2 or len(array) == 0:
+            raise ValueError(
+                f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
+            )
+    return arrays

@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
 from tfxai.mask_descent import BETA_TV, Settings, optimised
 from tfxai.masks import Regulariser
-from tfxai.methods.masked import blended, of_masks, one_map, resolution_of, unmoved
+from tfxai.methods.masked import blended, cells_of, of_masks, one_map, resolution_of, unmoved
 from tfxai.runner import Method
 from tfxai.total_gradient import Deletion
 from tfxai.tracing import traced
@@ -34,7 +35,7 @@ SHORTEST = 1e-5
 def igos(
     model: keras.Model,
     *,
-    resolution: int | tuple[int, int] = 28,
+    resolution: int | tuple[int, int] | None = None,
     lambda1: float | None = None,
     lambda2: float | None = None,
     steps: int = 20,
@@ -56,7 +57,8 @@ def igos(
 
     Args:
         model: a Keras model of images; f_c is the softmax probability of the target.
-        resolution: cells of the mask, for both sides or (rows, columns).
+        resolution: cells of the mask, for both sides or (rows, columns); None takes 28, or a
+            side's pixels where these are fewer.
         lambda1: price of what is deleted; None takes the preset of the resolution.
         lambda2: price of differences between neighbouring cells; None as for `lambda1`.
         steps: S, points of the path from the baseline image to the masked one.
@@ -64,8 +66,9 @@ def igos(
         noise: standard deviation of what is added to each point, in units of that of the image,
             which is about 1 in the published code's inputs. On EfficientNet-Lite0, 0 finds lower
             objectives, and better masks by deletion and insertion.
-        baseline: I', "blur", "mean", "noise", "black" or "white" (with `bounds`), a number, or an
-            image.
+        baseline: I', "blur", "mean", "noise", "black" or "white" (with `bounds`), a number, an
+            image, or a function images -> references ``[B, H, W, C]`` that gives each image its
+            own (`tfxai.baselines.baseline`).
         line_search: what must decrease, f_c of the masked image ("single", as published) or the
             mean over the path and its noise ("averaged", as in I-GOS++).
         descent: "gradient" goes along the total gradient, as published; "proximal" along that of
@@ -84,9 +87,10 @@ def igos(
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its numbers have the ``objective`` and its term ``deletion``, f_c; ``iterations``,
-        ``step_sizes`` and ``objectives`` before and after each, ``fallbacks`` (iterations
-        without a step) and ``trials`` (forward passes of the line search).
+        is M; its numbers have the ``objective`` and its term ``deletion``, f_c; ``lambda1`` and
+        ``lambda2``; ``iterations``, their ``step_sizes`` (0 where a mask stays as it is) and
+        ``objectives`` before and after each, ``fallbacks`` (iterations whose line search finds no
+        step) and ``trials`` (forward passes of the line search).
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range; a resolution beyond
@@ -108,7 +112,7 @@ def igos(
         ((1, 8, 8, 1), (1, 4, 4, 1))
     """
     checks.model(model)
-    size = resolution_of(resolution)
+    cells = None if resolution is None else resolution_of(resolution)
     checks.positive_integer("steps", steps)
     checks.positive_integer("iterations", iterations)
     checks.real("noise", noise, least=0)
@@ -117,21 +121,29 @@ def igos(
     checks.real("decay", decay, above=0, below=1)
     if tolerance is not None:
         checks.real("tolerance", tolerance, above=0)
-    scaled = LONGEST[descent] * size[0] * size[1] / 28**2
-    longest = scaled if longest_step is None else longest_step
-    checks.real("longest_step", longest, above=SHORTEST)
-    price = preset(size)
-    settings = Settings(
-        lambda1=price[0] if lambda1 is None else checks.real("lambda1", lambda1, least=0),
-        lambda2=price[1] if lambda2 is None else checks.real("lambda2", lambda2, least=0),
-        steps=_steps(longest, decay, fallback=tolerance is None),
-        iterations=iterations,
-        averaged=line_search == "averaged",
-        proximal=descent == "proximal",
-        adapt_lambda1=adapt_lambda1,
-        tolerance=tolerance,
-        patience=checks.positive_integer("patience", patience),
-    )
+    if longest_step is not None:
+        checks.real("longest_step", longest_step, above=SHORTEST)
+    for name, value in (("lambda1", lambda1), ("lambda2", lambda2)):
+        if value is not None:
+            checks.real(name, value, least=0)
+    checks.positive_integer("patience", patience)
+
+    def settings_for(size: tuple[int, int]) -> Settings:
+        price = preset(size)
+        scaled = LONGEST[descent] * size[0] * size[1] / 28**2
+        longest = scaled if longest_step is None else longest_step
+        return Settings(
+            lambda1=price[0] if lambda1 is None else lambda1,
+            lambda2=price[1] if lambda2 is None else lambda2,
+            steps=_steps(longest, decay, fallback=tolerance is None),
+            iterations=iterations,
+            averaged=line_search == "averaged",
+            proximal=descent == "proximal",
+            adapt_lambda1=adapt_lambda1,
+            tolerance=tolerance,
+            patience=patience,
+        )
+
     references = baseline_of(baseline, bounds)
     score = traced(scored(model, scores.probability))
 
@@ -139,7 +151,9 @@ def igos(
         deletion = Deletion(score, steps, noise, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            of = blended(inputs, targets, references, size)
+            of = blended(inputs, targets, references)
+            size = cells_of(of.images, cells)
+            settings = settings_for(size)
             state = optimised(deletion, settings, of, size, seed)
             lost = deletion.score(state.masks, of)
             price = Regulariser(state.lambda1, settings.lambda2, BETA_TV)(state.masks)
@@ -148,11 +162,12 @@ def igos(
                 "objective": lost + price,
                 "deletion": lost,
                 "iterations": _count(known),
-                "fallbacks": _count(known & tf.equal(state.step_sizes, 0)),
+                "fallbacks": _count(known & (state.step_sizes <= SHORTEST)),
                 "trials": state.trials,
                 "step_sizes": state.step_sizes,
                 "objectives": state.objectives,
                 "lambda1": state.lambda1,
+                "lambda2": tf.fill(tf.shape(lost), tf.constant(settings.lambda2, lost.dtype)),
             }
             return of_masks(state.masks, of.images, numbers)
 
@@ -165,7 +180,7 @@ def igos(
         "steps": steps,
         "iterations": iterations,
         "noise": noise,
-        "baseline": baseline,
+        "baseline": option(baseline),
         "line_search": line_search,
         "descent": descent,
         "longest_step": longest_step,

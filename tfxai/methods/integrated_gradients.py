@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, batch, checks, samplers, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.diagnostics import unconverged
@@ -46,8 +47,10 @@ def integrated_gradients(
 
     Args:
         model: a Keras model with one output; or an explainer, which takes the gradient's place.
-        baseline: x': a number, an array of one example's shape, "black", "white" or "blur", or a
-            batch of references ``[R, ...]``, over which the attributions are averaged.
+        baseline: x': a number, an array of one example's shape, "black", "white" or "blur"; a
+            batch of references ``[R, ...]``, which all examples share and over which the
+            attributions are averaged; or a function inputs -> references, one ``[B, ...]`` or
+            several ``[R, B, ...]`` of its own for each example (`tfxai.baselines.baseline`).
         steps: gradients for each example (and reference), at least 1; fewer where they are all
             the same.
         quadrature: "adaptive" puts them where the path is rough (`tfxai.path`); or a rule of
@@ -122,7 +125,7 @@ def integrated_gradients(
         warn=None if base.method.random else partial(_warn, tolerance, base is not model),
     )
     options = {
-        "baseline": baseline,
+        "baseline": option(baseline),
         "steps": steps,
         "quadrature": quadrature,
         "tolerance": tolerance,

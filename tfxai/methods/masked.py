@@ -12,6 +12,8 @@ from tfxai.baselines import Baseline
 from tfxai.total_gradient import Blended
 from tfxai.types import Measured, ScoredModel, Tensors
 
+RESOLUTION = 28
+"""Cells of a mask, for both sides, where the image has so many pixels."""
 LEAST_PROBABILITY = 0.01
 """Below it, masks fail (paper 004, section 5)."""
 
@@ -33,12 +35,17 @@ def one_image(inputs: Tensors) -> tf.Tensor:
     """Give the images ``[B, H, W, C]`` of a model with this one input.
 
     Raises:
-        ValueError: several inputs, no images, or an unknown size.
+        ValueError: several inputs, no images, or images of an unknown size.
     """
     flat = tf.nest.flatten(inputs)
     if len(flat) > 1:
         raise ValueError(f"a mask covers one input, but the model has {len(flat)}")
-    if flat[0].shape.rank != 4 or None in flat[0].shape[1:]:
+    if flat[0].shape.rank != 4:
+        raise ValueError(
+            f"a mask needs images of a known size [B, H, W, C], and inputs {flat[0].shape} are "
+            "none: explain them by gradients, e.g. with tfxai.integrated_gradients"
+        )
+    if None in flat[0].shape[1:]:
         raise ValueError(
             f"a mask needs images of a known size [B, H, W, C], got {flat[0].shape}; put "
             "keras.Input((height, width, channels)) in front of the model"
@@ -46,22 +53,31 @@ def one_image(inputs: Tensors) -> tf.Tensor:
     return flat[0]
 
 
-def blended(
-    inputs: Tensors, targets: tf.Tensor, baseline: Baseline, resolution: tuple[int, int]
-) -> Blended:
+def blended(inputs: Tensors, targets: tf.Tensor, baseline: Baseline) -> Blended:
     """Give images and their baseline images.
 
     Raises:
-        ValueError: no images; a baseline of several; a resolution beyond the images'.
+        ValueError: no images; a baseline of several.
     """
     images = one_image(inputs)
+    return Blended(images, one_reference(baseline, images), targets)
+
+
+def cells_of(images: tf.Tensor, resolution: tuple[int, int] | None) -> tuple[int, int]:
+    """Give the cells of a mask for images ``[B, H, W, C]``: None takes what of 28 x 28 fits.
+
+    Raises:
+        ValueError: a resolution beyond the images'.
+    """
     size = tuple(images.shape[1:3])
+    if resolution is None:
+        return min(RESOLUTION, size[0]), min(RESOLUTION, size[1])
     if any(cells > pixels for cells, pixels in zip(resolution, size, strict=True)):
         raise ValueError(
             f"resolution={resolution}: the images have {size} pixels; pass resolution="
             f"{min(size)} or less"
         )
-    return Blended(images, one_reference(baseline, images), targets)
+    return resolution
 
 
 def one_reference(baseline: Baseline, images: tf.Tensor) -> tf.Tensor:
@@ -72,7 +88,10 @@ def one_reference(baseline: Baseline, images: tf.Tensor) -> tf.Tensor:
     """
     references = baseline(images)
     if references.shape[0] != 1:
-        raise ValueError(f"baseline is a batch of {references.shape[0]} references; pass one image")
+        raise ValueError(
+            f"baseline is a batch of {references.shape[0]} references; pass one image, or a "
+            "function images -> references for one of its own for each image"
+        )
     return tf.broadcast_to(references[0], tf.shape(images))
 
 

@@ -8,11 +8,12 @@ import keras
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
 from tfxai.masks import Regulariser, blend, noise_like
-from tfxai.methods.masked import blended, of_masks, one_map, resolution_of, unmoved
+from tfxai.methods.masked import blended, cells_of, of_masks, one_map, resolution_of, unmoved
 from tfxai.runner import Method
 from tfxai.types import Measured, Tensors
 
@@ -35,7 +36,7 @@ class State(NamedTuple):
 def meaningful_perturbation(
     model: keras.Model,
     *,
-    resolution: int | tuple[int, int] = 28,
+    resolution: int | tuple[int, int] | None = None,
     lambda1: float = 0.01,
     lambda2: float = 0.2,
     iterations: int = 500,
@@ -50,7 +51,7 @@ def meaningful_perturbation(
 
     Args:
         model: a Keras model of images; f_c is the softmax probability of the target.
-        resolution: cells of the mask, for both sides or (rows, columns).
+        resolution: cells of the mask, as in `igos`.
         lambda1: price of what is deleted.
         lambda2: price of differences between neighbouring cells.
         iterations: steps of Adam.
@@ -79,7 +80,7 @@ def meaningful_perturbation(
         TensorShape([1, 8, 8, 1])
     """
     checks.model(model)
-    size = resolution_of(resolution)
+    cells = None if resolution is None else resolution_of(resolution)
     checks.positive_integer("iterations", iterations)
     checks.real("learning_rate", learning_rate, above=0)
     checks.real("noise", noise, least=0)
@@ -90,7 +91,7 @@ def meaningful_perturbation(
     score = scored(model, scores.probability)
 
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        of = blended(inputs, targets, references, size)
+        of = blended(inputs, targets, references)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             points = blend(of.images, of.references, state.masks)
@@ -100,7 +101,8 @@ def meaningful_perturbation(
             (gradient,) = tf.gradients(objective, [state.masks])
             return i + 1, _adam(state, gradient, i + 1, learning_rate)
 
-        ones = tf.ones([tf.shape(of.images)[0], *size], of.images.dtype)
+        size = [tf.shape(of.images)[0], *cells_of(of.images, cells)]
+        ones = tf.ones(size, of.images.dtype)
         start = State(ones, tf.zeros_like(ones), tf.zeros_like(ones))
         _, state = tf.while_loop(
             lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
@@ -116,7 +118,7 @@ def meaningful_perturbation(
         "iterations": iterations,
         "learning_rate": learning_rate,
         "noise": noise,
-        "baseline": baseline,
+        "baseline": option(baseline),
         "bounds": bounds,
     }
     method = Method(

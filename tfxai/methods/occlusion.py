@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.estimate import estimate
 from tfxai.explainer import Explainer
@@ -108,7 +109,7 @@ def occlusion(
     options = {
         "patch": patch,
         "stride": stride,
-        "baseline": baseline,
+        "baseline": option(baseline),
         "score": score,
         "bounds": bounds,
     }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfxai import checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as as_baseline
 from tfxai.diagnostics import unconverged
 from tfxai.explainer import Explainer
@@ -178,7 +179,7 @@ def pattern_guided_integrated_gradients(
         if_flat=DEAD,
         warn=lambda scores, numbers: unconverged(numbers, tolerance=None, complete=False),
     )
-    options = {**parts.options, "baseline": baseline, "steps": steps, "bounds": bounds}
+    options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
     return Explainer(model, method, builder=builder, options=options, weights=parts.weights)
 

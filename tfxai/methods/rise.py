@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, checks, scores
+from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
@@ -28,6 +29,7 @@ from tfxai.samplers import split
 from tfxai.sampling import budget, doubts, sampled
 from tfxai.types import Measured, Measurement, Score, Tensors
 
+PROBABILITY = 0.5
 Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """Images ``[B, H, W, C]``, numbers of masks ``[K]``, seed -> masks ``[K, H, W]``."""
 
@@ -38,7 +40,7 @@ def rise(
     *,
     masks: int | np.ndarray = 4000,
     grid: int | tuple[int, int] = 7,
-    probability: float = 0.5,
+    probability: float | None = None,
     baseline: Any = 0.0,
     score: Score = scores.probability,
     tolerance: float | None = None,
@@ -54,7 +56,8 @@ def rise(
         masks: N, their number; or the masks themselves, ``[N, H, W]``.
         grid: cells of the coarse mask, for both sides or (rows, columns), that is drawn larger
             and shifted at random.
-        probability: p, that a cell lets the image through.
+        probability: p, that a cell lets the image through; None takes .5, as published, and the
+            mean of masks of your own.
         baseline: x', as in `igos`; 0 is the mean colour of images that are normalised to mean 0.
         score: what is explained, (outputs, targets) -> ``[B]``.
         tolerance: of the picture's error, `pooled_error` in the record; an image that reaches it
@@ -73,8 +76,7 @@ def rise(
 
     Reference:
         Petsiuk, Das and Saenko 2018, equation 6, and METHODS 5.6: a grid is drawn at (s + 1)
-        ceil(H / s) pixels, mirrored at its borders, and cut at a random offset. For masks of your
-        own, p is their mean.
+        ceil(H / s) pixels, mirrored at its borders, and cut at a random offset.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
@@ -84,16 +86,19 @@ def rise(
     """
     checks.model(model)
     cells = resolution_of(grid, "grid")
-    checks.real("probability", probability, above=0, below=1)
     given = None if isinstance(masks, int | np.integer) else _checked(masks)
     count = checks.positive_integer("masks", masks) if given is None else len(given)
     effort = budget(count, tolerance, count, resolution)
     references = baseline_of(baseline, bounds)
     forward = scored(model, score)
     if given is None:
-        draw, visible = random_masks(cells, probability), probability
+        visible = PROBABILITY if probability is None else probability
+        checks.real("probability", visible, above=0, below=1)
+        draw = random_masks(cells, visible)
     else:
-        draw, visible = given_masks(given), float(given.mean())
+        visible = float(given.mean()) if probability is None else probability
+        checks.real("probability", visible, above=0)
+        draw = given_masks(given)
 
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
@@ -123,7 +128,7 @@ def rise(
         "masks": masks,
         "grid": grid,
         "probability": probability,
-        "baseline": baseline,
+        "baseline": option(baseline),
         "score": score,
         "tolerance": tolerance,
         "resolution": resolution,

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tfxai import checks
-from tfxai.baselines import baseline
 from tfxai.diagnostics import has_order
 from tfxai.interpolation import align_corners
-from tfxai.metrics.scoring import checked_images, finite, score_function
+from tfxai.metrics.scoring import checked_images, finite, references_of, score_function
 from tfxai.types import Score
 
 STEPS = 50
@@ -76,7 +74,7 @@ def drawn(
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
     forward = score_function(model, rule.score, images)
-    substrate = _substrate(rule, images)
+    substrate = references_of("substrate", rule.substrate, rule.bounds, images)
     step = max(1, cells // STEPS)
     if rule.step is not None:
         step = checks.positive_integer("step", rule.step)
@@ -157,13 +155,3 @@ def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
         )
     finite("heatmaps", maps)
     return images, maps
-
-
-def _substrate(rule: Rule, images: np.ndarray) -> np.ndarray:
-    """Give what each image is without its pixels, ``[B, H, W, C]``."""
-    given = rule.substrate
-    references = given if callable(given) else baseline(given, rule.bounds)
-    found = np.asarray(references(tf.constant(images)))
-    if len(found) != 1:
-        raise ValueError(f"substrate is a batch of {len(found)}; pass one image")
-    return np.broadcast_to(found[0], images.shape)

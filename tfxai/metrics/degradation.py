@@ -12,7 +12,12 @@ import numpy as np
 
 from tfxai import checks
 from tfxai.metrics.curves import Curve, curve_of, descending_rank, of_order, scored_points
-from tfxai.metrics.scoring import checked_images, checked_maps, score_function
+from tfxai.metrics.scoring import (
+    checked_images,
+    checked_maps,
+    references_of,
+    score_function,
+)
 from tfxai.types import Score
 
 
@@ -24,8 +29,10 @@ def degradation(
     *,
     patch: int = 9,
     most: int = 100,
+    substrate: Any = None,
     score: Score | None = None,
     batch_size: int = 32,
+    bounds: tuple[Any, Any] | None = None,
 ) -> Curve:
     """Replace patches by their mean colour, the most important first: the score should fall fast.
 
@@ -40,8 +47,10 @@ def degradation(
         patch: side of a patch in pixels; where the image is no multiple, those at its right and
             lower edges are smaller.
         most: patches to degrade, or all if there are fewer.
+        substrate: None for each patch's mean colour, as published; else as in `deletion`.
         score: as in `deletion`.
         batch_size: images that the model is given at once.
+        bounds: for a substrate by name, as in `deletion`.
 
     Returns:
         A `Curve` from the intact image to `most` patches; its `fractions` are of all patches.
@@ -66,7 +75,10 @@ def degradation(
     patches = importance[0].size
     rank = descending_rank(importance.reshape(len(images), -1)).reshape(importance.shape)
     rank = per_pixel(rank[..., None], side, images.shape)
-    plain = per_pixel(patch_means(images, side), side, images.shape)
+    if substrate is None:
+        plain = per_pixel(patch_means(images, side), side, images.shape)
+    else:
+        plain = references_of("substrate", substrate, bounds, images)
     taken = np.arange(min(checks.positive_integer("most", most), patches) + 1)
 
     def points(which: np.ndarray, number: np.ndarray) -> np.ndarray:

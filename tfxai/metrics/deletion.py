@@ -35,9 +35,9 @@ def deletion(
             pixels go; below it the cells of a mask, which is drawn larger with soft edges, as
             in I-GOS.
         targets: class indices, ``[B]`` or one for all.
-        substrate: what is left where a pixel has gone, a number, an image, or "blur", "mean" ...
-            as in `tfxai.baselines.baseline`; or a function that gives it, such as
-            `tfxai.baselines.rise_blur`.
+        substrate: what is left where a pixel has gone: a number, an image, "blur", "mean" ... as
+            in `tfxai.baselines.baseline`; an array of the images' shape, one for each image; or a
+            function that gives it of the images, such as `tfxai.baselines.rise_blur`.
         step: pixels (or cells) at a time; None takes a fiftieth of them.
         score: (outputs, targets) -> ``[N]``; None takes the outputs at the targets as they
             stand. For a model that ends in logits, `tfxai.scores.probability`.

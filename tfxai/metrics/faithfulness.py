@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfxai import checks, scores
-from tfxai.baselines import baseline as as_baseline
 from tfxai.metrics.curves import scored_points
-from tfxai.metrics.scoring import checked_images, checked_maps, finite, score_function
+from tfxai.metrics.scoring import (
+    checked_images,
+    checked_maps,
+    finite,
+    references_of,
+    score_function,
+)
 from tfxai.types import Score
 
 
@@ -35,7 +39,8 @@ def completeness(
         inputs: ``[B, ...]``.
         attributions: ``[B, ...]``.
         targets: class indices, ``[B]`` or one for all.
-        baseline: x', one number, an example or a name, as in `tfxai.baselines.baseline`.
+        baseline: x', one number, an example, a name or a function, as in
+            `tfxai.baselines.baseline`; or an array ``[B, ...]``, one for each input.
         score: f; None takes the outputs at the targets as they stand.
         bounds: as in `tfxai.baselines.baseline`.
 
@@ -61,7 +66,7 @@ def completeness(
         raise ValueError(f"attributions has shape {list(maps.shape)} for {len(points)} inputs")
     chosen = checks.targets(targets, len(points), None, None)
     forward = score_function(model, score, points)
-    references = _reference(baseline, bounds, points)
+    references = references_of("baseline", baseline, bounds, points)
     change = forward(points, chosen) - forward(references, chosen)
     gap = np.abs(maps.reshape(len(maps), -1).sum(1) - change)
     size = np.abs(change)
@@ -154,7 +159,7 @@ def infidelity(
     maps = checked_maps("attributions", attributions, images)
     chosen = checks.targets(targets, len(images), None, None)
     forward = score_function(model, score, images)
-    difference = images - _reference(baseline, bounds, images)
+    difference = images - references_of("baseline", baseline, bounds, images)
     shares = maps * difference if slopes else maps
     squares = random_squares(images.shape[1:3], samples, seed)
     predicted = np.einsum("bhwc,shw->bs", shares.astype(np.float64), squares)
@@ -180,11 +185,3 @@ def random_squares(shape: tuple[int, int], samples: int, seed: int) -> np.ndarra
         top, left = random.integers(height - side + 1), random.integers(width - side + 1)
         mask[top : top + side, left : left + side] = True
     return masks
-
-
-def _reference(value: Any, bounds: tuple[Any, Any] | None, inputs: np.ndarray) -> np.ndarray:
-    """Give x' for each input."""
-    found = np.asarray(as_baseline(value, bounds)(tf.constant(inputs)))
-    if len(found) != 1:
-        raise ValueError(f"baseline is a batch of {len(found)}; pass one")
-    return np.broadcast_to(found[0], inputs.shape).astype(inputs.dtype)

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, heads
+from tfxai.baselines import baseline
 from tfxai.scores import wants_logits
 from tfxai.tracing import traced
 from tfxai.types import Score
@@ -46,6 +47,33 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"{name} has NaN or infinite values")
     return values
+
+
+def references_of(
+    argument: str, value: Any, bounds: tuple[Any, Any] | None, inputs: np.ndarray
+) -> np.ndarray:
+    """Give what each of the inputs ``[B, ...]`` is compared with, of their shape and type.
+
+    Args:
+        argument: what messages call `value`.
+        value: as in `tfxai.baselines.baseline`; but an array of the inputs' rank, ``[B, ...]``, is
+            one for each input.
+        bounds: as in `tfxai.baselines.baseline`.
+        inputs: ``[B, ...]``.
+
+    Raises:
+        ValueError: none or several for an input, another shape, or values that are not finite.
+    """
+    found = np.asarray(baseline(value, bounds, argument=argument)(tf.constant(inputs)))
+    of_each = not callable(value) and np.ndim(value) == inputs.ndim
+    if of_each and len(found) == len(inputs):
+        found = np.swapaxes(found, 0, 1)
+    if len(found) != 1:
+        raise ValueError(
+            f"{argument} is a batch of {len(found)}; pass one, or as many as there are inputs, "
+            f"{len(inputs)}"
+        )
+    return np.broadcast_to(found[0], inputs.shape)
 
 
 def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int) -> np.ndarray:
