@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
     {"types", "converted_layers"},
+    {"axes"},
     {
         "batch",
         "checks",
@@ -36,6 +37,7 @@ LAYERS = [
         "upsampling",
     },
     {"samplers", "heads"},
+    {"inspection"},
     {"estimate", "metrics"},
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfxai import axes
+from tfxai.axes import Order, OrderOf
 from tfxai.types import Tensors
 
 Baseline = Callable[[Tensors], Tensors]
@@ -19,7 +21,9 @@ BLUR_SHARE = 51 / 224
 """Kernel size over image side, from the 51 of 224 pixels of METHODS 5.4."""
 
 
-def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
+def baseline(
+    value: Any, bounds: tuple[Any, Any] | None = None, *, order: OrderOf = axes.order_of
+) -> Baseline:
     """Turn what a user calls a baseline into a function of the inputs.
 
     Args:
@@ -29,6 +33,8 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
             spread, always the same draw); for a model with several inputs also a structure like
             theirs of numbers and arrays.
         bounds: smallest and largest value of an input, scalars or per channel.
+        order: which axes of the inputs are rows, columns and channels; from their shape alone,
+            unless told.
 
     Raises:
         ValueError: an unknown name, a name without `bounds`, or values that are not finite.
@@ -36,7 +42,7 @@ def baseline(value: Any, bounds: tuple[Any, Any] | None = None) -> Baseline:
     if value is None:
         raise ValueError("baseline=None: expected a number, an array, or one of " + _listed())
     if isinstance(value, str):
-        return _named(value, bounds)
+        return _named(value, bounds, order)
     parts = arrays(value)
     for part in parts:
         if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
@@ -98,18 +104,24 @@ def _convolved(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
     return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], padding)
 
 
-def _named(name: str, bounds: tuple[Any, Any] | None) -> Baseline:
+def _named(name: str, bounds: tuple[Any, Any] | None, order: OrderOf) -> Baseline:
     if name not in NAMES:
         raise ValueError(f"baseline={name!r}: expected a number, an array, or one of {_listed()}")
     of_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
     if of_image is not None:
-        return lambda inputs: tf.nest.map_structure(of_image, inputs)
+        return lambda inputs: _of_images(of_image, inputs, order(inputs))
     if bounds is None:
         raise ValueError(
             f"baseline={name!r} needs bounds=(smallest, largest), the range of the inputs after "
             "preprocessing, e.g. bounds=(0, 1)"
         )
     return baseline(bounds[0] if name == "black" else bounds[1])
+
+
+def _of_images(
+    of_image: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order
+) -> Tensors:
+    return order.back(tf.nest.map_structure(of_image, order.last(inputs)))
 
 
 def _blurred(x: tf.Tensor) -> tf.Tensor:

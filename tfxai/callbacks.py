@@ -116,15 +116,17 @@ class ExplanationCallback(keras.callbacks.Callback):
             frame.close()
 
     def _draw(self, epoch: int) -> None:
-        maps, labels = {}, []
+        maps, images, labels = {}, [], []
         for title, explainer in self.explainers.items():
             with warnings.catch_warnings():
                 # Pictures show what a warning would tell, at every epoch again.
                 warnings.simplefilter("ignore", UserWarning)
                 record = explainer.explain(self.images, self.targets, verbose=0, seed=self.seed)
-            maps[title] = list(record.attributions)
+            axis = record.channels[0] if record.channels else None
+            maps[title] = list(plot.channels_last(record.attributions, axis))
+            images = list(plot.channels_last(self.images, axis))
             labels = record.target_names
-        figure = plot.panel(list(self.images), maps, labels=labels, signs=self.signs)
+        figure = plot.panel(images, maps, labels=labels, signs=self.signs)
         figure.suptitle(f"epoch {epoch + 1}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=80)

@@ -54,6 +54,9 @@ class Explanation:
     """Of the classes, where they are known."""
     inputs: Tensors | None = None
     """The explained inputs, for plotting; not saved."""
+    channels: tuple[int | None, ...] | None = None
+    """Of each input, the axis of the channels: -1, or -3 for images ``[B, C, H, W]``, whose maps
+    are ``[B, 1, H, W]``; None where it is not known."""
 
     @property
     def target_names(self) -> list[str]:
@@ -85,6 +88,7 @@ class Explanation:
             "head": self.head,
             "versions": self.versions,
             "names": self.names,
+            "channels": self.channels,
             "layout": layout,
         }
         with path.open("wb") as file:
@@ -107,12 +111,14 @@ class Explanation:
                 arrays = {k: file[k] for k in file.files if k != _META}
             layout = meta.pop("layout")
             names = meta.pop("names")
+            channels = meta.pop("channels", None)
             return cls(
                 attributions=_pack(layout["attributions"], arrays),
                 numbers=_pack(layout["numbers"], arrays),
                 targets=arrays["targets"],
                 scores=arrays["scores"],
                 names=tuple(names) if names else None,
+                channels=tuple(channels) if channels else None,
                 **meta,
             )
         except _UNREADABLE as error:
@@ -160,6 +166,7 @@ def join(parts: list[Explanation]) -> Explanation:
         versions=first.versions,
         names=first.names,
         inputs=keras.tree.map_structure(along_batch, *[p.inputs for p in parts]),
+        channels=first.channels,
     )
 
 

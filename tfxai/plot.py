@@ -156,9 +156,11 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
     inputs = record.inputs if images is None else images
     if not isinstance(record.attributions, np.ndarray):
         return _several_inputs(record)
+    axis = record.channels[0] if record.channels else None
+    inputs = channels_last(inputs, axis) if isinstance(inputs, np.ndarray) else inputs
     labels = [f"{n[:24]}  {s:.3g}" for n, s in zip(record.target_names, record.scores, strict=True)]
     shown = slice(0, MOST_ROWS)
-    maps = record.attributions[shown]
+    maps = channels_last(record.attributions[shown], axis)
     if isinstance(inputs, np.ndarray) and inputs.ndim == 4 and inputs.shape[-1] in (1, 3):
         title = record.settings["method"].replace("_", " ")
         return panel(list(inputs[shown]), {title: list(maps)}, labels=labels[shown])
@@ -172,13 +174,18 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
 
 
 def curve(found: Any, *, axes: Axes | None = None) -> Axes:
-    """Draw a metric's `Curve`: each image's line, thin, and their mean."""
+    """Draw a metric's `Curve`: each image's line, thin, and the mean of those that have one.
+
+    Raises:
+        ValueError: no image has a curve.
+    """
+    mean = _mean_curve(found)
     axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     colour = {"deletion": "tab:red", "insertion": "tab:blue"}.get(found.name, "black")
     for row in found.scores if len(found.scores) > 1 else ():
         axes.plot(found.fractions, row, color=colour, alpha=0.25, linewidth=0.8)
-    label = f"{found.name} {found.auc.mean():.3f}"
-    axes.plot(found.fractions, found.scores.mean(0), color=colour, linewidth=1.8, label=label)
+    label = f"{found.name} {found.auc[np.isfinite(found.auc)].mean():.3f}"
+    axes.plot(found.fractions, mean, color=colour, linewidth=1.8, label=label)
     axes.set_xlabel("share of the pixels")
     axes.set_ylabel("score")
     axes.set_xlim(0, 1)
@@ -188,12 +195,32 @@ def curve(found: Any, *, axes: Axes | None = None) -> Axes:
 
 def curves(found: Any, *, axes: Axes | None = None) -> Axes:
     """Draw the mean `Curves` of deletion and insertion, and the area between them."""
-    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     deleted, inserted = found.deletion, found.insertion
-    between = (deleted.scores.mean(0), inserted.scores.mean(0))
+    between = (_mean_curve(deleted), _mean_curve(inserted))
+    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     axes.fill_between(deleted.fractions, *between, color="tab:blue", alpha=0.12, linewidth=0)
     curve(deleted, axes=axes)
     return curve(inserted, axes=axes)
+
+
+def _mean_curve(found: Any) -> np.ndarray:
+    rows = found.scores[np.isfinite(found.auc)]
+    if not len(rows):
+        raise ValueError(
+            f"{found.name}: none of {len(found.auc)} images has a curve; those that are not "
+            "recognised, or that blurring does not hurt, have none"
+        )
+    return rows.mean(0)
+
+
+def channels_last(values: np.ndarray, axis: int | None) -> np.ndarray:
+    """Move the channels of images, or of their maps, from an axis to the end.
+
+    Args:
+        values: ``[B, ...]``.
+        axis: as in a record's `channels`; None leaves them.
+    """
+    return values if axis is None or values.ndim < 3 else np.moveaxis(values, axis, -1)
 
 
 def displayable(image: np.ndarray) -> np.ndarray:
@@ -213,7 +240,11 @@ def _several_inputs(record: Any) -> Figure:
         if isinstance(record.attributions, dict)
         else enumerate(record.attributions)
     )
-    named = [(str(name), values) for name, values in parts]
+    axes_of = record.channels or [None] * len(record.attributions)
+    named = [
+        (str(name), channels_last(values, axis))
+        for (name, values), axis in zip(parts, axes_of, strict=True)
+    ]
     rows = min(len(record.targets), MOST_ROWS)
     figure = Figure(figsize=(4 * len(named), 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, len(named), squeeze=False)

@@ -15,6 +15,9 @@ from tfxai.benchmark.subject import Predictor, Subject
 from tfxai.metrics import Curve
 from tfxai.metrics.information import THRESHOLDS
 
+LAST = "channels_last"
+"""The order of a `Subject`, whatever the model's is."""
+
 
 class Outcome(NamedTuple):
     """What a metric says of a batch."""
@@ -61,7 +64,7 @@ def degradation(*, patch: int = 9, most: int = 100) -> Measure:
 
     def compute(s: Subject) -> Outcome:
         maps, predict = s.heatmaps[..., None], s.predictor.probabilities
-        curve = metrics.degradation(predict, s.inputs, maps, s.targets, **options)
+        curve = metrics.degradation(predict, s.inputs, maps, s.targets, data_format=LAST, **options)
         return Outcome(curve.auc, curve)
 
     return Measure(compute, "less", options)
@@ -171,7 +174,7 @@ def infidelity(*, baseline: Any = 0.0, samples: int = 100) -> Measure:
     def compute(s: Subject) -> Outcome:
         found = metrics.infidelity(
             s.predictor.logits, s.inputs, s.attributions, s.targets, slopes=s.slopes, score=None,
-            seed=s.seed, bounds=s.bounds, **options,
+            seed=s.seed, bounds=s.bounds, data_format=LAST, **options,
         )  # fmt: skip
         return Outcome(found.normalised_error)
 
@@ -251,7 +254,7 @@ def _along(
             maps = tf.image.resize(maps, [cells, cells], method="area").numpy()
         curve = metric(
             s.predictor.probabilities, s.inputs, maps, s.targets,
-            substrate=substrate, step=step, bounds=s.bounds,
+            substrate=substrate, step=step, bounds=s.bounds, data_format=LAST,
         )  # fmt: skip
         return Outcome(curve.auc, curve)
 
@@ -263,7 +266,7 @@ def _information(kind: str, options: dict[str, Any]) -> Measure:
         assert s.bounds is not None
         curve = metrics.information_level(
             s.predictor.probabilities, s.inputs, s.heatmaps[..., None], s.targets,
-            bounds=s.bounds, kind=kind, seed=s.seed, **options,
+            bounds=s.bounds, kind=kind, seed=s.seed, data_format=LAST, **options,
         )  # fmt: skip
         # A tenth of the levels is enough to draw, and keeps the journal small.
         short = Curve(curve.fractions[::10], curve.scores[:, ::10], curve.auc, curve.name)

@@ -13,6 +13,7 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import gradient_of, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.runner import Method
 from tfxai.sampling import budget, sampled
 from tfxai.types import Measurement, Score
@@ -68,12 +69,15 @@ def expected_gradients(
                 f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
             )
     references = as_baseline(arrays)
-    attribution = gradient_of(scored(checks.model(model), score))
+    inspection = Inspection(checks.model(model))
+    attribution = gradient_of(scored(model, score))
 
     def build(rows: int) -> Measurement:
         evaluate = over_inputs(attribution, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows)
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
 
-    method = Method(build, score, random=True, copies=12, evaluations=samples)
+    method = Method(
+        build, score, random=True, copies=12, evaluations=samples, inspection=inspection
+    )
     options = {**effort._asdict(), "baselines": arrays, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)

@@ -9,12 +9,21 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.axes import Order
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.mask_descent import BETA_TV, Settings, optimised
 from tfxai.masks import Regulariser
-from tfxai.methods.masked import blended, of_masks, one_map, resolution_of, unmoved
+from tfxai.methods.masked import (
+    blended,
+    channels_last,
+    maps_of,
+    of_masks,
+    resolution_of,
+    unmoved,
+)
 from tfxai.runner import Method
 from tfxai.total_gradient import Deletion
 from tfxai.tracing import traced
@@ -49,6 +58,7 @@ def igos(
     tolerance: float | None = 1e-4,
     patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by the small, smooth part of an image without which its class is lost.
 
@@ -81,6 +91,7 @@ def igos(
         patience: searches in a row that may find no step before a mask is left as it is; the
             gradients of such are averaged. Without a tolerance it plays no role.
         bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: as in `rise`.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
@@ -131,14 +142,15 @@ def igos(
         tolerance=tolerance,
         patience=checks.positive_integer("patience", patience),
     )
-    references = baseline_of(baseline, bounds)
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
     score = traced(scored(model, scores.probability))
 
-    def build(rows: int) -> Measurement:
-        deletion = Deletion(score, steps, noise, rows)
+    def build(rows: int, order: Order) -> Measurement:
+        deletion = Deletion(order.score(score), steps, noise, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            of = blended(inputs, targets, references, size)
+            of = blended(inputs, targets, order.references(references), size)
             state = optimised(deletion, settings, of, size, seed)
             lost = deletion.score(state.masks, of)
             price = Regulariser(state.lambda1, settings.lambda2, BETA_TV)(state.masks)
@@ -173,14 +185,16 @@ def igos(
         "tolerance": tolerance,
         "patience": patience,
         "bounds": bounds,
+        "data_format": data_format,
     }
     method = Method(
-        build,
+        channels_last(build, inspection),
         scores.probability,
         random=noise > 0,
         copies=8,
-        like=one_map,
+        like=maps_of(inspection),
         warn=unmoved,
+        inspection=inspection,
     )
     return Explainer(model, method, builder=igos, options=options)
 

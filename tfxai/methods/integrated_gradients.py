@@ -15,6 +15,7 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import estimate, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import in_place_of_gradient, maps_only
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
@@ -93,7 +94,8 @@ def integrated_gradients(
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    reference = as_baseline(baseline, bounds)
+    inspection = base.method.inspection or Inspection(base.model)
+    reference = as_baseline(baseline, bounds, order=inspection.order)
     scored_model = scored(base.model, base.method.score)
 
     def build(rows: int) -> Measurement:
@@ -115,6 +117,7 @@ def integrated_gradients(
         copies=base.method.copies + copies - 4,
         evaluations=base.method.evaluations * at_once,
         like=None,
+        inspection=inspection,
     )
     options = {
         "baseline": baseline,

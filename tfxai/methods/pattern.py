@@ -10,6 +10,7 @@ import keras
 from tfxai import checks, scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.explainer import Explainer
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import without_numbers
 from tfxai.methods.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.neurons import check_patterns
@@ -153,7 +154,8 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    reference = as_baseline(baseline, bounds)
+    inspection = Inspection(checks.model(model))
+    reference = as_baseline(baseline, bounds, order=inspection.order)
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
     def build(rows: int) -> Measurement:
@@ -162,7 +164,14 @@ def pattern_guided_integrated_gradients(
 
         return averaged_over_references(from_one, reference)
 
-    method = Method(build, score, copies=8, evaluations=steps, report=parts.report)
+    method = Method(
+        build,
+        score,
+        copies=8,
+        evaluations=steps,
+        report=parts.report,
+        inspection=inspection,
+    )
     options = {**parts.options, "baseline": baseline, "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
     return Explainer(model, method, builder=builder, options=options, weights=parts.weights)

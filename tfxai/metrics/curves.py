@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks
+from tfxai.axes import Order
 from tfxai.baselines import baseline
 from tfxai.interpolation import align_corners
 from tfxai.metrics.scoring import checked_images, finite, score_function
@@ -65,17 +66,20 @@ class Rule(NamedTuple):
     score: Score | None
     batch_size: int
     bounds: tuple[Any, Any] | None
+    data_format: str | None
 
 
 def drawn(
     names: Sequence[str], rule: Rule, model: Callable, images: Any, heatmaps: Any, targets: Any
 ) -> list[Curve]:
     """Give curves by their names, "deletion" or "insertion"."""
-    images, maps = _checked(images, heatmaps)
+    given = checked_images(images)
+    scored, order = score_function(model, rule.score, given, rule.data_format)
+    images, maps = _checked(given, heatmaps, order)
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
-    forward = score_function(model, rule.score, images)
-    substrate = _substrate(rule, images)
+    forward = order.score(scored)
+    substrate = order.last(_substrate(rule, given, order))
     step = max(1, cells // STEPS)
     if rule.step is not None:
         step = checks.positive_integer("step", rule.step)
@@ -132,8 +136,10 @@ def curve_of(fractions: np.ndarray, scores: np.ndarray, name: str) -> Curve:
     return Curve(fractions, scores, auc, name)
 
 
-def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
-    images, maps = checked_images(images), np.asarray(heatmaps)
+def _checked(given: np.ndarray, heatmaps: Any, order: Order) -> tuple[np.ndarray, np.ndarray]:
+    """Give images ``[B, H, W, C]`` and heatmaps ``[B, h, w]``."""
+    images, maps = order.last(given), np.asarray(heatmaps)
+    maps = order.last(maps) if maps.ndim == 4 else maps
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(
             f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "
@@ -144,16 +150,16 @@ def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
     if not fits or any(m > n for m, n in zip(maps.shape[1:], images.shape[1:3], strict=True)):
         raise ValueError(
             f"heatmaps has shape {list(np.shape(heatmaps))}: expected [{len(images)}, h, w, 1], h "
-            f"and w at most {list(images.shape[1:3])}"
+            f"and w at most {list(images.shape[1:3])}, in the order of the images' axes"
         )
     finite("heatmaps", maps)
     return images, maps
 
 
-def _substrate(rule: Rule, images: np.ndarray) -> np.ndarray:
-    """Give what each image is without its pixels, ``[B, H, W, C]``."""
+def _substrate(rule: Rule, images: np.ndarray, order: Order) -> np.ndarray:
+    """Give what each image is without its pixels, of their shape."""
     given = rule.substrate
-    references = given if callable(given) else baseline(given, rule.bounds)
+    references = given if callable(given) else baseline(given, rule.bounds, order=lambda _: order)
     found = np.asarray(references(tf.constant(images)))
     if len(found) != 1:
         raise ValueError(f"substrate is a batch of {len(found)}; pass one image")

@@ -26,6 +26,7 @@ def degradation(
     most: int = 100,
     score: Score | None = None,
     batch_size: int = 32,
+    data_format: str | None = None,
 ) -> Curve:
     """Replace patches by their mean colour, the most important first: the score should fall fast.
 
@@ -42,6 +43,7 @@ def degradation(
         most: patches to degrade, or all if there are fewer.
         score: as in `deletion`.
         batch_size: images that the model is given at once.
+        data_format: as in `deletion`.
 
     Returns:
         A `Curve` from the intact image to `most` patches; its `fractions` are of all patches.
@@ -58,8 +60,10 @@ def degradation(
         >>> degradation(lambda x: x[:, 0, 0], image, -image, 0, patch=2).scores
         array([[1., 2., 2.]])
     """
-    images = checked_images(images)
-    maps = checked_maps("attributions", attributions, images).sum(-1)
+    given = checked_images(images)
+    scored, order = score_function(model, score, given, data_format)
+    images = order.last(given)
+    maps = checked_maps("attributions", attributions, images, order).sum(-1)
     chosen = checks.targets(targets, len(images), None, None)
     side = checks.positive_integer("patch", patch)
     importance = patch_means(maps[..., None], side)[..., 0]
@@ -74,8 +78,7 @@ def degradation(
         return np.where(gone, plain[which], images[which])
 
     size = checks.positive_integer("batch_size", batch_size)
-    forward = score_function(model, score, images)
-    scores = scored_points(points, taken, forward, chosen, size)
+    scores = scored_points(points, taken, order.score(scored), chosen, size)
     return curve_of(taken / patches, scores, "degradation")
 
 

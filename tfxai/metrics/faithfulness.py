@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.axes import Order
 from tfxai.baselines import baseline as as_baseline
 from tfxai.metrics.curves import scored_points
 from tfxai.metrics.scoring import checked_images, checked_maps, finite, score_function
@@ -60,8 +61,8 @@ def completeness(
     if len(points) == 0 or len(maps) != len(points):
         raise ValueError(f"attributions has shape {list(maps.shape)} for {len(points)} inputs")
     chosen = checks.targets(targets, len(points), None, None)
-    forward = score_function(model, score, points)
-    references = _reference(baseline, bounds, points)
+    forward, order = score_function(model, score, points)
+    references = _reference(baseline, bounds, points, order)
     change = forward(points, chosen) - forward(references, chosen)
     gap = np.abs(maps.reshape(len(maps), -1).sum(1) - change)
     size = np.abs(change)
@@ -114,6 +115,7 @@ def infidelity(
     seed: int = 0,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Infidelity:
     """Compare the change that a map predicts, when squares of the image are removed, with what is.
 
@@ -134,6 +136,7 @@ def infidelity(
         seed: of the squares.
         batch_size: images that the model is given at once.
         bounds: as in `completeness`.
+        data_format: as in `deletion`.
 
     Returns:
         An `Infidelity`; its `error` is the metric.
@@ -150,11 +153,13 @@ def infidelity(
         >>> found.error, found.correlation.round(6)
         (array([0.]), array([1.]))
     """
-    images = checked_images(images)
-    maps = checked_maps("attributions", attributions, images)
+    given = checked_images(images)
+    scored, order = score_function(model, score, given, data_format)
+    images = order.last(given)
+    maps = checked_maps("attributions", attributions, images, order)
     chosen = checks.targets(targets, len(images), None, None)
-    forward = score_function(model, score, images)
-    difference = images - _reference(baseline, bounds, images)
+    forward = order.score(scored)
+    difference = images - order.last(_reference(baseline, bounds, given, order))
     shares = maps * difference if slopes else maps
     squares = random_squares(images.shape[1:3], samples, seed)
     predicted = np.einsum("bhwc,shw->bs", shares.astype(np.float64), squares)
@@ -182,9 +187,11 @@ def random_squares(shape: tuple[int, int], samples: int, seed: int) -> np.ndarra
     return masks
 
 
-def _reference(value: Any, bounds: tuple[Any, Any] | None, inputs: np.ndarray) -> np.ndarray:
+def _reference(
+    value: Any, bounds: tuple[Any, Any] | None, inputs: np.ndarray, order: Order
+) -> np.ndarray:
     """Give x' for each input."""
-    found = np.asarray(as_baseline(value, bounds)(tf.constant(inputs)))
+    found = np.asarray(as_baseline(value, bounds, order=lambda _: order)(tf.constant(inputs)))
     if len(found) != 1:
         raise ValueError(f"baseline is a batch of {len(found)}; pass one")
     return np.broadcast_to(found[0], inputs.shape).astype(inputs.dtype)

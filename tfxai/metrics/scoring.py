@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, heads
+from tfxai import axes, checks, heads
+from tfxai.axes import Order
 from tfxai.tracing import traced
 from tfxai.types import Score
 
@@ -19,7 +20,7 @@ Explain = Callable[[np.ndarray, Any], Any]
 
 
 def checked_images(images: Any) -> np.ndarray:
-    """Give images as floating-point ``[B, H, W, C]``, or raise a ValueError."""
+    """Give images as floating-point ``[B, H, W, C]`` or ``[B, C, H, W]``, or raise a ValueError."""
     images = np.asarray(images)
     if images.dtype.kind != "f":
         images = images.astype(np.float32)
@@ -28,14 +29,17 @@ def checked_images(images: Any) -> np.ndarray:
     return finite("images", images)
 
 
-def checked_maps(name: str, values: Any, images: np.ndarray) -> np.ndarray:
-    """Give attributions of images ``[B, H, W, C | 1]``, or raise a ValueError."""
+def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np.ndarray:
+    """Give attributions of images ``[B, H, W, C]`` as ``[B, H, W, C | 1]``, or raise a ValueError.
+
+    They come in the order of the images that the model takes.
+    """
     maps = np.asarray(values)
-    maps = maps[..., None] if maps.ndim == 3 else maps
-    if maps.shape[:3] != images.shape[:3] or maps.shape[3] not in (1, images.shape[3]):
+    maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
+    if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
+        expected = list(order.back(images).shape)
         raise ValueError(
-            f"{name} has shape {list(np.shape(values))}: expected {list(images.shape)}, or one "
-            "channel"
+            f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
         )
     return finite(name, maps)
 
@@ -53,6 +57,8 @@ def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int)
     Targets are one for each input, or None.
     """
     size = checks.positive_integer("batch_size", batch_size)
+    if len(inputs) == 0:
+        raise ValueError(f"inputs is an empty batch, shape {list(inputs.shape)}")
     parts = []
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
@@ -67,24 +73,39 @@ def checked_targets(targets: Any, count: int) -> np.ndarray | None:
 
 
 def score_function(
-    model: Callable, score: Score | None, images: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph, traced once.
+    model: Callable, score: Score | None, images: np.ndarray, data_format: str | None = None
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Order]:
+    """Give (images, targets) -> scores ``[N]``, and the order of the images' axes.
 
-    Without a score that is the model's output at the target as it stands.
+    A Keras model runs as a graph, traced once. Without a score that is the model's output at the
+    target as it stands.
+
+    Args:
+        model: images ``[N, ...]`` -> outputs ``[N, classes]``.
+        score: (outputs, targets) -> ``[N]``.
+        images: like those that will be scored.
+        data_format: their order, "channels_last" or "channels_first"; None for what a Keras model
+            says, or else what they look like.
     """
+    checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
     if not isinstance(model, keras.Model):
+        order = axes.order_of(images, data_format=data_format)
         if score is None:
-            return lambda x, targets: _picked(model(x), targets)
-        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
+            return lambda x, targets: _picked(model(x), targets), order
+        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets)), order
     any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     if score is None:
-        outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
-        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
-    scored = traced(heads.scored(model, score)).get_concrete_function(
-        any_images, tf.TensorSpec([None], tf.int32)
-    )
-    return lambda x, targets: scored(tf.constant(x), tf.constant(targets)).numpy()
+        function = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
+    else:
+        function = traced(heads.scored(model, score)).get_concrete_function(
+            any_images, tf.TensorSpec([None], tf.int32)
+        )
+    checks.convolutions(function.graph)
+    read = [axes.channel_axis(function.graph.inputs[0])]
+    order = axes.order_of(images, read=read, data_format=data_format)
+    if score is None:
+        return lambda x, targets: _picked(function(tf.constant(x)), targets), order
+    return lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(), order
 
 
 def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:
