@@ -90,6 +90,7 @@ def test_an_explainer_of_a_channels_first_model_is_saved_and_loaded(first, image
     explainer = tfxai.occlusion(first, patch=3)
     x = forward_moved(images)
     expected = explainer(x, 1)
+    assert expected.shape == (2, 1, *SIZE)
     explainer.save(tmp_path / "occlusion.keras")
     loaded = keras.saving.load_model(tmp_path / "occlusion.keras")
     np.testing.assert_allclose(loaded(x[:1], 1), expected[:1], rtol=1e-5, atol=1e-6)
