@@ -84,8 +84,23 @@ def test_completeness_knows_the_order_of_a_named_baseline(first, last, images, m
 def test_localisation_refuses_maps_that_look_channels_first(metric, maps):
     boxes = [[0, 0, 5, 6], [3, 2, 9, 9]]
     assert metric(maps, boxes).shape == (2,)
-    with pytest.raises(ValueError, match=r"np.moveaxis\(attributions, 1, -1\)"):
+    with pytest.raises(ValueError, match=r"attributions of shape .* np.moveaxis\(x, 1, -1\)"):
         metric(channels_first(maps), boxes)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: tfxai.baselines.rise_blur(x),
+        lambda x: plot.draw_map(x[0]),
+        lambda x: plot.overlay(np.moveaxis(x[0], 0, -1), x[0]),
+        lambda x: benchmark.Compositions(np.concatenate([x, x]), [0, 1, 2, 3]),
+        lambda x: tfxai.baselines.baseline("mean")(x),
+    ],
+)
+def test_arrays_that_look_channels_first_are_refused_where_no_model_tells(use, images):
+    with pytest.raises(ValueError, match=r"3, 20, 18\] look channels-first"):
+        use(channels_first(images))
 
 
 def test_the_benchmark_of_a_channels_first_model_is_that_of_its_twin(first, last, images, tmp_path):
@@ -115,10 +130,22 @@ def test_figures_show_rows_and_columns(first, last, images, tmp_path):
     record = tfxai.occlusion(first, patch=5).explain(x, 1, verbose=0)
     expected = drawn(tfxai.occlusion(last, patch=5).explain(images, 1, verbose=0).plot())
     loaded = Explanation.load(record.save(tmp_path / "maps.npz"))
-    assert loaded.channels == (-3,)
+    assert loaded.channels == -3
     for figure in (record.plot(), loaded.plot(images=x)):
         for one, other in zip(drawn(figure), expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_several_inputs_have_an_order_each(images, tmp_path):
+    image, row = keras.Input((3, *SIZE), name="zz"), keras.Input((5,), name="aa")
+    x = L.Flatten()(L.Conv2D(2, 3)(L.Permute((2, 3, 1))(image)))
+    model = keras.Model({"zz": image, "aa": row}, L.Dense(2)(L.Concatenate()([x, row])))
+    given = {"zz": channels_first(images), "aa": np.ones((2, 5))}
+    record = tfxai.gradient(model).explain(given, 1, verbose=0)
+    assert record.channels == {"zz": -3, "aa": -1}
+    loaded = Explanation.load(record.save(tmp_path / "maps.npz"))
+    for figure in (record.plot(), loaded.plot()):
+        assert [values.shape for values in drawn(figure)] == [SIZE, SIZE]
 
 
 def test_a_callback_draws_channels_first_images(first, images, tmp_path):

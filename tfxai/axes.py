@@ -116,6 +116,15 @@ def looks_channels_first(shape: Sequence[int | None]) -> bool:
     return all(n is None or n > 4 for n in shape[2:])
 
 
+def expect_channels_last(name: str, values: Any) -> None:
+    """Raise a ValueError for images ``[B, ...]`` that look channels-first, where no model tells."""
+    if looks_channels_first(values.shape):
+        raise ValueError(
+            f"{name} of shape {[*values.shape]} look channels-first: expected [B, H, W, C]; move "
+            "the channels to the end, as np.moveaxis(x, 1, -1) does"
+        )
+
+
 def channel_axis(image: tf.Tensor) -> int | None:
     """Find the axis of the channels of a symbolic input, by the first operation that reads it.
 
@@ -193,6 +202,10 @@ def _axes_behind(operation: tf.Operation, tensor: tf.Tensor, axes: Axes) -> Axes
     if operation.type == "Squeeze":
         gone = {a % len(axes) for a in operation.get_attr("squeeze_dims")}
         return tuple(a for i, a in enumerate(axes) if i not in gone) if gone else None
+    if operation.type == "StridedSlice" and any(
+        operation.get_attr(mask) for mask in ("shrink_axis_mask", "new_axis_mask")
+    ):
+        return None
     after = operation.outputs[0].shape if operation.outputs else tf.TensorShape(None)
     same = operation.type == "Reshape" and after[1:].is_fully_defined()
     if operation.type in ELEMENTWISE or (same and after[1:] == tensor.shape[1:]):

@@ -89,6 +89,7 @@ def rise_blur(images: tf.Tensor) -> tf.Tensor:
         >>> rise_blur(tf.ones([2, 30, 30, 3])).shape
         TensorShape([1, 2, 30, 30, 3])
     """
+    axes.expect_channels_last("images", images)
     offsets = np.arange(-20, 21)
     gaussian = np.exp(-(offsets**2) / (2 * 5.0**2))
     seen = (np.arange(11)[:, None] + offsets) % 22

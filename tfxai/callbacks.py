@@ -122,9 +122,8 @@ class ExplanationCallback(keras.callbacks.Callback):
                 # Pictures show what a warning would tell, at every epoch again.
                 warnings.simplefilter("ignore", UserWarning)
                 record = explainer.explain(self.images, self.targets, verbose=0, seed=self.seed)
-            axis = record.channels[0] if record.channels else None
-            maps[title] = list(plot.channels_last(record.attributions, axis))
-            images = list(plot.channels_last(self.images, axis))
+            maps[title] = list(plot.channels_last(record.attributions, record.channels))
+            images = list(plot.channels_last(self.images, record.channels))
             labels = record.target_names
         figure = plot.panel(images, maps, labels=labels, signs=self.signs)
         figure.suptitle(f"epoch {epoch + 1}")

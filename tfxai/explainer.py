@@ -307,7 +307,7 @@ class Explainer(keras.Model):
             versions=versions(),
             names=self.class_names,
             inputs=batch,
-            channels=self._runner.inspection.order(inputs).channels,
+            channels=_like(batch, self._runner.inspection.order(inputs).channels),
         )
 
     def _check(self, inputs: Tensors) -> None:

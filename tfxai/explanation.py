@@ -54,9 +54,9 @@ class Explanation:
     """Of the classes, where they are known."""
     inputs: Tensors | None = None
     """The explained inputs, for plotting; not saved."""
-    channels: tuple[int | None, ...] | None = None
-    """Of each input, the axis of the channels: -1, or -3 for images ``[B, C, H, W]``, whose maps
-    are ``[B, 1, H, W]``; None where it is not known."""
+    channels: Any = None
+    """The axis of the channels, in the structure of `attributions`: -1, or -3 for images
+    ``[B, C, H, W]``, whose maps may be ``[B, 1, H, W]``; None where it is not known."""
 
     @property
     def target_names(self) -> list[str]:
@@ -66,6 +66,8 @@ class Explanation:
     @property
     def mask(self) -> np.ndarray:
         """The mask itself, ``[B, h, w, 1]``, of a method that optimises one.
+
+        It is ``[B, 1, h, w]`` where the channels of the images come first.
 
         Raises:
             AttributeError: the method has none.
@@ -111,14 +113,12 @@ class Explanation:
                 arrays = {k: file[k] for k in file.files if k != _META}
             layout = meta.pop("layout")
             names = meta.pop("names")
-            channels = meta.pop("channels", None)
             return cls(
                 attributions=_pack(layout["attributions"], arrays),
                 numbers=_pack(layout["numbers"], arrays),
                 targets=arrays["targets"],
                 scores=arrays["scores"],
                 names=tuple(names) if names else None,
-                channels=tuple(channels) if channels else None,
                 **meta,
             )
         except _UNREADABLE as error:

@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tfxai.axes import expect_channels_last
+
 SIGNS = ("signed", "positive")
 GREY = 0.35
 """How much of the photo shines through an overlay's map at its strongest."""
@@ -26,6 +28,7 @@ def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
         array([[4.]])
     """
     _check_sign(sign)
+    expect_channels_last("attributions", attribution[None])
     values = np.abs(attribution) if sign == "positive" else attribution
     return values.sum(-1) if values.ndim == 3 else values
 
@@ -156,7 +159,7 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
     inputs = record.inputs if images is None else images
     if not isinstance(record.attributions, np.ndarray):
         return _several_inputs(record)
-    axis = record.channels[0] if record.channels else None
+    axis = record.channels
     inputs = channels_last(inputs, axis) if isinstance(inputs, np.ndarray) else inputs
     labels = [f"{n[:24]}  {s:.3g}" for n, s in zip(record.target_names, record.scores, strict=True)]
     shown = slice(0, MOST_ROWS)
@@ -240,10 +243,10 @@ def _several_inputs(record: Any) -> Figure:
         if isinstance(record.attributions, dict)
         else enumerate(record.attributions)
     )
-    axes_of = record.channels or [None] * len(record.attributions)
+    known = record.channels is not None
     named = [
-        (str(name), channels_last(values, axis))
-        for (name, values), axis in zip(parts, axes_of, strict=True)
+        (str(name), channels_last(values, record.channels[name] if known else None))
+        for name, values in parts
     ]
     rows = min(len(record.targets), MOST_ROWS)
     figure = Figure(figsize=(4 * len(named), 2.6 * rows), layout="constrained")

@@ -67,8 +67,9 @@ def rise(
             needs no more of the N masks.
         resolution: of the picture.
         bounds: smallest and largest value of an input, for a baseline by name.
-        data_format: where the channels of the images are, "channels_last" or "channels_first";
-            None for where the model's first layer with positions takes them to be.
+        data_format: where the channels of the images are, "channels_last" or "channels_first",
+            whose maps are ``[B, 1, H, W]``; None for where the first operation of the model that
+            tells rows and columns from channels has them.
 
     Returns:
         An Explainer with attributions ``[B, H, W, 1]`` in units of the score: for one pixel the

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from tfxai import checks
-from tfxai.axes import looks_channels_first
+from tfxai.axes import expect_channels_last
 from tfxai.metrics.scoring import finite
 
 
@@ -142,11 +142,7 @@ def _mask(region: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _checked(attributions: Any, regions: Any) -> tuple[np.ndarray, np.ndarray]:
     maps = np.asarray(attributions)
-    if looks_channels_first(maps.shape):
-        raise ValueError(
-            f"attributions has shape {list(maps.shape)}, which looks channels-first: expected "
-            "[B, H, W, C]; pass np.moveaxis(attributions, 1, -1)"
-        )
+    expect_channels_last("attributions", maps)
     maps = maps.sum(-1) if maps.ndim == 4 else maps
     if maps.ndim != 3 or maps.size == 0:
         raise ValueError(
