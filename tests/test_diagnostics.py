@@ -11,7 +11,7 @@ import pytest
 import tfxai
 from tests.conftest import as_model, small_cnn
 from tfxai import benchmark, metrics
-from tfxai.diagnostics import has_order
+from tfxai.diagnostics import is_constant
 
 L = keras.layers
 
@@ -24,21 +24,21 @@ def images():
 
 
 @pytest.mark.parametrize(
-    ("maps", "ordered"),
+    ("maps", "constant"),
     [
-        ([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]], [False, False, True]),
-        ([[1.0, 1.0 + 1e-8], [1e-30, 2e-30], [-3.0, 3.0]], [False, True, True]),
-        ([[np.nan, 0.0], [np.inf, np.inf], [0.0, 1e-20]], [True, True, True]),
-        ([[0.0], [5.0]], [False, True]),
-        ({"zz": [[1.0], [1.0]], "aa": [[1.0], [2.0]]}, [False, True]),
+        ([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]], [True, True, False]),
+        ([[1.0, 1.0 + 1e-8], [1e-30, 2e-30], [-3.0, 3.0]], [True, False, False]),
+        ([[np.nan, 0.0], [np.inf, np.inf], [0.0, 1e-20]], [False, False, False]),
+        ([[0.0], [5.0]], [True, False]),
+        ({"zz": [[1.0], [1.0]], "aa": [[1.0], [2.0]]}, [True, False]),
     ],
 )
-def test_maps_without_an_order(maps, ordered):
+def test_constant_maps(maps, constant):
     given = keras.tree.map_structure(lambda m: m, maps)
     arrays = (
         {k: np.array(v) for k, v in given.items()} if isinstance(maps, dict) else np.array(maps)
     )
-    assert has_order(arrays).tolist() == ordered
+    assert is_constant(arrays).tolist() == constant
 
 
 def against():
@@ -116,7 +116,7 @@ def test_a_benchmark_scores_nothing_of_them(images, tmp_path):
         results = benchmark.run(
             small_cnn(), images, methods, chosen, tmp_path, batch_size=3, verbose=0
         )
-    assert results.flat == {"cam": 4}
+    assert results.constant == {"cam": 4}
     for metric in chosen:
         assert np.isnan(results.values(metric)["cam"]).all()
         assert np.isfinite(results.values(metric)["gradient"]).all()
@@ -125,8 +125,8 @@ def test_a_benchmark_scores_nothing_of_them(images, tmp_path):
     report = (tmp_path / "report.html").read_text()
     assert "cam: 4 of 4 maps are the same everywhere" in report
     lines = (tmp_path / "journal.jsonl").read_text().splitlines()
-    flats = [json.loads(line).get("flat") for line in lines]
-    assert flats.count(3) == flats.count(1) == 1
+    counts = [json.loads(line).get("constant") for line in lines]
+    assert counts.count(3) == counts.count(1) == 1
 
 
 @pytest.mark.parametrize("name", ["deletion", "insertion", "degradation"])

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
     {"types", "converted_layers"},
-    {"diagnostics", "named_inputs"},
+    {"axes", "diagnostics", "named_inputs"},
     {
         "batch",
         "checks",
@@ -40,6 +40,7 @@ LAYERS = [
         "upsampling",
     },
     {"samplers", "heads"},
+    {"inspection"},
     {"estimate", "metrics"},
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},

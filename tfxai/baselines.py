@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -10,6 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai import axes
+from tfxai.axes import Order, OrderOf
 from tfxai.baseline_functions import checked
 from tfxai.types import Tensors
 
@@ -22,7 +25,11 @@ BLUR_SHARE = 51 / 224
 
 
 def baseline(
-    value: Any, bounds: tuple[Any, Any] | None = None, *, argument: str = "baseline"
+    value: Any,
+    bounds: tuple[Any, Any] | None = None,
+    *,
+    argument: str = "baseline",
+    order: OrderOf = axes.order_of,
 ) -> Baseline:
     """Turn what a user calls a baseline into a function of the inputs.
 
@@ -38,6 +45,8 @@ def baseline(
             example alone. To be saved it needs ``keras.saving.register_keras_serializable()``.
         bounds: smallest and largest value of an input, scalars or per channel.
         argument: what messages call `value`.
+        order: which axes of the inputs are rows, columns and channels; from their shape alone,
+            unless told.
 
     Raises:
         ValueError: an unknown name, a name without `bounds`, or values that are not finite. What a
@@ -51,7 +60,7 @@ def baseline(
     if value is None:
         raise ValueError(f"{argument}=None: expected a number, an array, or one of {_listed()}")
     if isinstance(value, str):
-        return _named(value, bounds, argument)
+        return _named(value, bounds, argument, order)
     if callable(value):
         computed = checked(value, argument)
         return lambda inputs: _same_number(computed(inputs), argument)
@@ -113,6 +122,7 @@ def rise_blur(images: tf.Tensor) -> tf.Tensor:
         >>> rise_blur(tf.ones([2, 30, 30, 3])).shape
         TensorShape([1, 2, 30, 30, 3])
     """
+    axes.expect_channels_last("images", images)
     offsets = np.arange(-20, 21)
     gaussian = np.exp(-(offsets**2) / (2 * 5.0**2))
     seen = (np.arange(11)[:, None] + offsets) % 22
@@ -128,18 +138,25 @@ def _convolved(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
     return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], padding)
 
 
-def _named(name: str, bounds: tuple[Any, Any] | None, argument: str) -> Baseline:
+def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: OrderOf) -> Baseline:
     if name not in NAMES:
         raise ValueError(f"{argument}={name!r}: expected a number, an array, or one of {_listed()}")
     of_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
     if of_image is not None:
-        return lambda inputs: tf.nest.map_structure(lambda x: of_image(x, argument), inputs)
+        each = partial(of_image, argument=argument)
+        return lambda inputs: _of_images(each, inputs, order(inputs))
     if bounds is None:
         raise ValueError(
             f"{argument}={name!r} needs bounds=(smallest, largest), the range of the inputs after "
             "preprocessing, e.g. bounds=(0, 1)"
         )
     return baseline(bounds[0] if name == "black" else bounds[1], argument=argument)
+
+
+def _of_images(
+    of_image: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order
+) -> Tensors:
+    return order.back(tf.nest.map_structure(of_image, order.last(inputs)))
 
 
 def _blurred(x: tf.Tensor, argument: str) -> tf.Tensor:

@@ -24,7 +24,7 @@ from PIL import Image
 from tfxai import checks, plot
 from tfxai.benchmark.measures import Measure, check, named, score
 from tfxai.benchmark.subject import Subject, chosen_targets, explained, predictor
-from tfxai.diagnostics import without_order
+from tfxai.diagnostics import constant
 from tfxai.explainer import Explainer
 from tfxai.metrics import rank_correlation
 from tfxai.plot import SIGNS
@@ -117,15 +117,16 @@ class ExplanationCallback(keras.callbacks.Callback):
             frame.close()
 
     def _draw(self, epoch: int) -> None:
-        maps, labels = {}, []
+        maps, images, labels = {}, [], []
         for title, explainer in self.explainers.items():
             with warnings.catch_warnings():
                 # Pictures show what a warning would tell, at every epoch again.
                 warnings.simplefilter("ignore", UserWarning)
                 record = explainer.explain(self.images, self.targets, verbose=0, seed=self.seed)
-            maps[title] = list(record.attributions)
+            maps[title] = list(plot.channels_last(record.attributions, record.channels))
+            images = list(plot.channels_last(self.images, record.channels))
             labels = record.target_names
-        figure = plot.panel(list(self.images), maps, labels=labels, signs=self.signs)
+        figure = plot.panel(images, maps, labels=labels, signs=self.signs)
         figure.suptitle(f"epoch {epoch + 1}")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=80)
@@ -228,7 +229,7 @@ class MetricCallback(keras.callbacks.Callback):
 
     def _measure(self, title: str, explainer: Explainer) -> None:
         subject = self._subject(title, explainer)
-        for message in without_order(subject.heatmaps, explainer.method.if_flat):
+        for message in constant(subject.heatmaps, explainer.method.if_constant):
             warnings.warn(f"{title}: {message}", stacklevel=2)
         for name, measure in self.measures.items():
             self._note(f"{title}_{name}", score(measure, subject).values)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -190,6 +191,33 @@ def plain_assertions(name: str) -> Iterator[None]:
         if failed is None:
             raise
         raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
+
+
+def convolutions(graph: tf.Graph) -> None:
+    """Raise a ValueError for a channels-first convolution in a graph where TensorFlow has none."""
+    for operation in graph.get_operations():
+        kinds = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool", "AvgPool")
+        first = operation.type in kinds and operation.get_attr("data_format") == b"NCHW"
+        if first and not _runs_channels_first():
+            raise ValueError(
+                f"model: {operation.name!r} takes channels-first images, which TensorFlow cannot "
+                "compute on this CPU: build the model with "
+                "keras.config.set_image_data_format('channels_last') (kernels are the same in "
+                "both) and a keras.layers.Permute((2, 3, 1)) in front, or set the environment "
+                "variable TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported"
+            )
+
+
+@cache
+def _runs_channels_first() -> bool:
+    """Whether a channels-first convolution can be computed on this machine."""
+    one = np.ones([1, 1, 1, 1], np.float32)
+    try:
+        with tf.init_scope():
+            tf.nn.conv2d(one, one, 1, "VALID", data_format="NCHW")
+    except tf.errors.UnimplementedError:
+        return False
+    return True
 
 
 def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> None:

@@ -21,30 +21,30 @@ ROUNDING = 4 * np.finfo(np.float32).eps
 """Relative differences that are none: maps are computed in single precision."""
 
 
-def has_order(maps: Tensors) -> np.ndarray:
-    """Tell which examples' maps differ from one feature to another, booleans ``[B]``.
+def is_constant(maps: Tensors) -> np.ndarray:
+    """Tell which examples' maps are the same for all features, booleans ``[B]``.
 
     Args:
         maps: ``[B, ...]``, or a structure of such, of which all features are looked at. One that
-            is not finite counts as different. A single feature has an order if it is not 0.
+            is not finite is not constant; a single feature is if it is 0.
 
     Example:
-        >>> has_order(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
-        [False, False, True]
+        >>> is_constant(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
+        [True, True, False]
     """
     rows = _rows(maps)
     low, high = rows.min(1), rows.max(1)
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(invalid="ignore"):  # infinite less infinite
         same = high - low <= ROUNDING * largest
-    return ~np.where(rows.shape[1] > 1, same, largest == 0)
+    return np.where(rows.shape[1] > 1, same, largest == 0)
 
 
-def without_order(maps: Tensors, remedy: str) -> list[str]:
+def constant(maps: Tensors, remedy: str) -> list[str]:
     """Say how many maps are zero, or the same, everywhere, and what to try."""
-    flat = ~has_order(maps)
-    zero = flat & ~_rows(maps).any(1)
-    found = {"zero everywhere": zero, "the same everywhere": flat & ~zero}
+    same = is_constant(maps)
+    zero = same & ~_rows(maps).any(1)
+    found = {"zero everywhere": zero, "the same everywhere": same & ~zero}
     return [
         f"{_of(which)} {words}, without an order to see or to measure: {remedy}"
         for words, which in found.items()

@@ -367,6 +367,9 @@ class Explainer(keras.Model):
             versions=versions(),
             names=self.class_names,
             inputs=examples,
+            channels=as_given(
+                self._runner.inspection.order(inputs).channels, examples, self._declared
+            ),
         )
 
     def _doubts(self, record: Explanation) -> list[str]:
@@ -377,7 +380,7 @@ class Explainer(keras.Model):
                 "some attributions are NaN or infinite: the gradient is not finite there, or "
                 f"beyond what {self.compute_dtype} holds (a model in float64 may help)"
             )
-        messages += diagnostics.without_order(record.attributions, self.method.if_flat)
+        messages += diagnostics.constant(record.attributions, self.method.if_constant)
         if self.method.warn is not None:
             messages += self.method.warn(record.scores, record.numbers)
         return messages

@@ -54,6 +54,9 @@ class Explanation:
     """Of the classes, where they are known."""
     inputs: Tensors | None = None
     """The explained inputs, for plotting; not saved."""
+    channels: Any = None
+    """The axis of the channels, in the structure of `attributions`: -1, or -3 for images
+    ``[B, C, H, W]``, whose maps may be ``[B, 1, H, W]``; None where it is not known."""
 
     @property
     def target_names(self) -> list[str]:
@@ -63,6 +66,8 @@ class Explanation:
     @property
     def mask(self) -> np.ndarray:
         """The mask itself, ``[B, h, w, 1]``, of a method that optimises one.
+
+        It is ``[B, 1, h, w]`` where the channels of the images come first.
 
         Raises:
             AttributeError: the method has none.
@@ -85,6 +90,7 @@ class Explanation:
             "head": self.head,
             "versions": self.versions,
             "names": self.names,
+            "channels": self.channels,
             "layout": layout,
         }
         with path.open("wb") as file:
@@ -160,6 +166,7 @@ def join(parts: list[Explanation]) -> Explanation:
         versions=first.versions,
         names=first.names,
         inputs=keras.tree.map_structure(along_batch, *[p.inputs for p in parts]),
+        channels=first.channels,
     )
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks, graph
+from tfxai import axes, batch, checks, graph
 from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
 from tfxai.tracing import any_batch
 from tfxai.types import Classifier, Score, ScoredModel, Tensors
@@ -36,6 +36,8 @@ class Anatomy(NamedTuple):
     """Size of the last axis of a single ``[B, C]`` output (1 for ``[B]``), else None."""
     bytes_per_row: int
     """All the forward pass's intermediate results, for one example."""
+    channel_axes: tuple[int | None, ...] = ()
+    """Of each input, the axis that the model reads as its channels; None where nothing tells."""
 
 
 def strip_head(outputs: tf.Tensor) -> tuple[tf.Tensor, str | None]:
@@ -138,13 +140,15 @@ def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
 
     one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
     graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
+    checks.convolutions(graph)
+    channels = tuple(axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
     size = sum(
         (output.shape.num_elements() or 0) * output.dtype.size
         for operation in graph.get_operations()
         if operation.type not in _FREE and not _reads_weights_only(operation)
         for output in operation.outputs
     )
-    return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1))
+    return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1), channels)
 
 
 def check_logits(model: keras.Model, anatomy: Anatomy, examples: Tensors) -> None:

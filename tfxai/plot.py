@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfxai.diagnostics import has_order
+from tfxai.axes import expect_channels_last
+from tfxai.diagnostics import is_constant
 
 SIGNS = ("signed", "positive")
 GREY = 0.35
@@ -28,6 +29,7 @@ def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
         array([[4.]])
     """
     _check_sign(sign)
+    expect_channels_last("attributions", attribution[None])
     values = np.abs(attribution) if sign == "positive" else attribution
     return values.sum(-1) if values.ndim == 3 else values
 
@@ -93,7 +95,7 @@ def draw_map(
 ) -> Axes:
     """Draw one example's attribution: images and ``[T, C]`` as a map, features ``[F]`` as bars.
 
-    A map without an order is said to be one: its colours would look like a finding.
+    Of a constant map that is said: its colours would look like a finding.
     """
     _check_sign(sign)
     axes = axes or Figure(figsize=(4, 4)).subplots()
@@ -106,7 +108,7 @@ def draw_map(
         return _bars(attribution, axes)
     flat = flat_map(attribution, sign=sign)
     axes.set_axis_off()
-    if not has_order(flat[None])[0]:
+    if is_constant(flat[None])[0]:
         return _said(axes, "the same everywhere" if flat.any() else "zero everywhere", flat.shape)
     values = scale(flat, sign=sign, percentile=percentile)
     axes.imshow(values, interpolation="nearest", **_colours(sign))
@@ -164,9 +166,11 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
     inputs = record.inputs if images is None else images
     if not isinstance(record.attributions, np.ndarray):
         return _several_inputs(record)
+    axis = record.channels
+    inputs = channels_last(inputs, axis) if isinstance(inputs, np.ndarray) else inputs
     labels = [f"{n[:24]}  {s:.3g}" for n, s in zip(record.target_names, record.scores, strict=True)]
     shown = slice(0, MOST_ROWS)
-    maps = record.attributions[shown]
+    maps = channels_last(record.attributions[shown], axis)
     if isinstance(inputs, np.ndarray) and inputs.ndim == 4 and inputs.shape[-1] in (1, 3):
         title = record.settings["method"].replace("_", " ")
         return panel(list(inputs[shown]), {title: list(maps)}, labels=labels[shown])
@@ -180,13 +184,18 @@ def explanation(record: Any, *, images: Any = None) -> Figure:
 
 
 def curve(found: Any, *, axes: Axes | None = None) -> Axes:
-    """Draw a metric's `Curve`: each image's line, thin, and their mean."""
+    """Draw a metric's `Curve`: each image's line, thin, and the mean of those that have one.
+
+    Raises:
+        ValueError: no image has a curve.
+    """
+    mean = _mean_curve(found)
     axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     colour = {"deletion": "tab:red", "insertion": "tab:blue"}.get(found.name, "black")
     for row in found.scores if len(found.scores) > 1 else ():
         axes.plot(found.fractions, row, color=colour, alpha=0.25, linewidth=0.8)
-    label = f"{found.name} {_mean(found.auc):.3f}"
-    axes.plot(found.fractions, _mean(found.scores), color=colour, linewidth=1.8, label=label)
+    label = f"{found.name} {found.auc[np.isfinite(found.auc)].mean():.3f}"
+    axes.plot(found.fractions, mean, color=colour, linewidth=1.8, label=label)
     axes.set_xlabel("share of the pixels")
     axes.set_ylabel("score")
     axes.set_xlim(0, 1)
@@ -196,12 +205,32 @@ def curve(found: Any, *, axes: Axes | None = None) -> Axes:
 
 def curves(found: Any, *, axes: Axes | None = None) -> Axes:
     """Draw the mean `Curves` of deletion and insertion, and the area between them."""
-    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     deleted, inserted = found.deletion, found.insertion
-    between = (_mean(deleted.scores), _mean(inserted.scores))
+    between = (_mean_curve(deleted), _mean_curve(inserted))
+    axes = axes or Figure(figsize=(4, 3), layout="constrained").subplots()
     axes.fill_between(deleted.fractions, *between, color="tab:blue", alpha=0.12, linewidth=0)
     curve(deleted, axes=axes)
     return curve(inserted, axes=axes)
+
+
+def _mean_curve(found: Any) -> np.ndarray:
+    rows = found.scores[np.isfinite(found.auc)]
+    if not len(rows):
+        raise ValueError(
+            f"{found.name}: none of {len(found.auc)} images has a curve; those that are not "
+            "recognised, or that blurring does not hurt, have none"
+        )
+    return rows.mean(0)
+
+
+def channels_last(values: np.ndarray, axis: int | None) -> np.ndarray:
+    """Move the channels of images, or of their maps, from an axis to the end.
+
+    Args:
+        values: ``[B, ...]``.
+        axis: as in a record's `channels`; None leaves them.
+    """
+    return values if axis is None or values.ndim < 3 else np.moveaxis(values, axis, -1)
 
 
 def displayable(image: np.ndarray) -> np.ndarray:
@@ -221,7 +250,11 @@ def _several_inputs(record: Any) -> Figure:
         if isinstance(record.attributions, dict)
         else enumerate(record.attributions)
     )
-    named = [(str(name), values) for name, values in parts]
+    known = record.channels is not None
+    named = [
+        (str(name), channels_last(values, record.channels[name] if known else None))
+        for name, values in parts
+    ]
     rows = min(len(record.targets), MOST_ROWS)
     figure = Figure(figsize=(4 * len(named), 2.6 * rows), layout="constrained")
     grid = figure.subplots(rows, len(named), squeeze=False)
@@ -249,12 +282,6 @@ def _said(axes: Axes, words: str, shape: tuple[int, ...]) -> Axes:
         0.5, 0.5, words, size=9, color="0.35", ha="center", va="center", transform=axes.transAxes
     )
     return axes
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Average over the images ``[B, ...]`` that have values; NaN where none has."""
-    known = values[np.isfinite(values).reshape(len(values), -1).all(1)]
-    return known.mean(0) if len(known) else np.full(values.shape[1:], np.nan)
 
 
 def _colours(sign: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
+from tfxai.inspection import Inspection
 from tfxai.named_inputs import arranged
 from tfxai.replicas import on_replicas
 from tfxai.rules.backward import Report
@@ -40,13 +41,15 @@ class Method(NamedTuple):
     """Inputs -> arrays of its maps' shapes; None if these are the inputs'."""
     check: Callable[[Tensors], None] | None = None
     """Raises a ValueError for (concrete) inputs that the method cannot explain."""
-    if_flat: str = (
+    if_constant: str = (
         "the score does not change with the input there, or alike everywhere; another target, or "
         "a method that looks further away (integrated_gradients, occlusion), may tell more"
     )
     """What its reader may try where a map is the same everywhere."""
     warn: Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None = None
     """A record's scores and numbers -> what its reader is to be warned of."""
+    inspection: Inspection | None = None
+    """Of the model, for a method that has looked at it itself."""
 
 
 class Runner:
@@ -63,7 +66,7 @@ class Runner:
         self.method = method
         self.dtype = tf.as_dtype(dtype)
         self.memory = MEMORY_BUDGET
-        self._anatomy: heads.Anatomy | None = None
+        self.inspection = method.inspection or Inspection(model)
         self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
@@ -72,10 +75,7 @@ class Runner:
 
     def anatomy(self, inputs: Tensors) -> heads.Anatomy:
         """Look at the model; once, on the first (cast) inputs that are seen."""
-        if self._anatomy is None:
-            with tf.init_scope():
-                self._anatomy = heads.inspect(self.model, self.specs(inputs))
-        return self._anatomy
+        return self.inspection.anatomy(self.specs(inputs))
 
     def specs(self, inputs: Tensors) -> Tensors:
         """Give inputs' TensorSpecs, for any batch, in the runner's type."""

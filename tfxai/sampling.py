@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfxai import aggregators, batch, checks
+from tfxai import aggregators, axes, batch, checks
 from tfxai.aggregators import Estimate
+from tfxai.axes import Order, OrderOf
 from tfxai.diagnostics import missed
 from tfxai.estimate import Evaluate, Until, estimate
 from tfxai.types import Aggregator, Measured, Measurement, Tensors
@@ -81,6 +82,7 @@ def sampled(
     rows: int,
     each: int = 1,
     like: Callable[[Tensors], Tensors] | None = None,
+    order: OrderOf,
 ) -> Measurement:
     """Aggregate samples, without those that are not finite, and report the error.
 
@@ -91,6 +93,7 @@ def sampled(
         rows: as in `estimate`.
         each: how many samples of the budget one of `evaluate` stands for.
         like: inputs -> arrays of the maps' shapes; None for the inputs themselves.
+        order: which axes of the inputs, and so of the maps, are rows, columns and channels.
 
     Returns:
         A Measurement with the numbers ``standard_error``, like the map; ``map_error`` and
@@ -105,14 +108,15 @@ def sampled(
         numbers = {
             "standard_error": batch.from_rows(found.standard_error, maps),
             "map_error": map_error(found),
-            "pooled_error": pooled_error(found, maps, budget.resolution),
+            "pooled_error": pooled_error(found, maps, budget.resolution, order(inputs)),
             "samples": each * tf.cast(found.samples[:, 0], tf.int32),
             "dropped": each * tf.cast(dropped[:, 0], tf.int32),
         }
         return Measured(batch.from_rows(found.value, maps), numbers)
 
     def enough(found: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
-        return pooled_error(found[0], shaped(inputs), budget.resolution) <= budget.tolerance
+        error = pooled_error(found[0], shaped(inputs), budget.resolution, order(inputs))
+        return error <= budget.tolerance
 
     counts = [count // each for count in _counts(budget.most)]
     until = None if budget.tolerance is None else Until(counts, enough)
@@ -135,19 +139,23 @@ def map_error(found: Estimate) -> tf.Tensor:
     return batch.ratio(error, size)
 
 
-def pooled_error(found: Estimate, like: Tensors, resolution: int) -> tf.Tensor:
+def pooled_error(
+    found: Estimate, like: Tensors, resolution: int, order: Order | None = None
+) -> tf.Tensor:
     """Give the estimated relative L2 error of the picture, up to a factor, ``[B]``.
 
     Args:
         found: of `batch.rows`.
-        like: maps of that many features; images ``[B, H, W, C]`` among them are pooled.
+        like: maps of that many features; images among them are pooled.
         resolution: of the picture, cells for its height and for its width.
+        order: of the maps' axes; images whose order nothing tells are not pooled.
     """
+    order = order or axes.order_of(like)
     half = found.half_difference / 2
     sizes = [tf.abs(v) for v in (found.value, found.value + half, found.value - half)]
     squares = [found.value**2, found.standard_error**2]
     picture, first, second, square, noise = (
-        _pooled(x, like, resolution) for x in (*sizes, *squares)
+        _pooled(x, like, resolution, order) for x in (*sizes, *squares)
     )
     limit = picture * tf.sqrt(tf.maximum(1 - tf.math.divide_no_nan(noise, square), 0))
     signed = tf.reduce_any(found.value < 0, 1)
@@ -155,10 +163,15 @@ def pooled_error(found: Estimate, like: Tensors, resolution: int) -> tf.Tensor:
     return tf.sqrt((_sine(first, second) / 2) ** 2 + bias**2)
 
 
-def _pooled(values: tf.Tensor, like: Tensors, resolution: int) -> tf.Tensor:
+def _pooled(values: tf.Tensor, like: Tensors, resolution: int, order: Order) -> tf.Tensor:
     """Sum the channels and average over the cells of each image; keep what is no image."""
+
+    def one(x: tf.Tensor, channel: int | None) -> tf.Tensor:
+        known = x.shape.rank == 4 and channel is not None
+        return _cells(Order((channel,)).last(x), resolution) if known else x
+
     parts = tf.nest.flatten(batch.from_rows(values, like))
-    return batch.rows([_cells(x, resolution) if x.shape.rank == 4 else x for x in parts])
+    return batch.rows([one(*pair) for pair in zip(parts, order.channels, strict=True)])
 
 
 def _cells(image: tf.Tensor, resolution: int) -> tf.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfxai.axes import expect_channels_last
 from tfxai.types import Tensors
 
 KINDS = ("tensor", "uint8", "bytes")
@@ -42,6 +43,8 @@ def from_served(
         return lambda given: to_model(given["inputs"]), {
             "inputs": tf.TensorSpec(specs.shape, tf.uint8)
         }
+
+    expect_channels_last("inputs='bytes': the model's images", specs)
 
     def decoded(given: dict[str, tf.Tensor]) -> tf.Tensor:
         pixels = tf.map_fn(

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfxai.axes import Order
+
 UPSAMPLINGS = ("bilinear", "nearest", None)
 
 
 def upsampled(
-    maps: tf.Tensor, inputs: tf.Tensor, method: str | None, *, density: bool = False
+    maps: tf.Tensor, inputs: tf.Tensor, method: str | None, order: Order, *, density: bool = False
 ) -> tf.Tensor:
-    """Give maps ``[B, h, w, 1]`` (or ``[B, t, 1]``) the height and width of the inputs.
+    """Give maps ``[B, h, w, 1]`` (or ``[B, t, 1]``) the height and width, and order, of the inputs.
 
     Args:
         maps: one channel.
-        inputs: of the same rank; their positions are the first axes after the batch's.
+        inputs: of the same rank.
         method: "bilinear", "nearest", or None for the maps as they are.
+        order: of the inputs.
         density: divide by the gain in positions, so that the maps' sums stay.
 
     Raises:
         ValueError: maps and inputs have different numbers of axes, or three of position.
     """
     if method is None:
-        return maps
+        return order.back(maps) if maps.shape.rank == inputs.shape.rank else maps
+    inputs = order.last(inputs)
     if maps.shape.rank != inputs.shape.rank or maps.shape.rank not in (3, 4):
         raise ValueError(
             f"upsample={method!r}: cannot bring maps of shape {maps.shape} to the resolution of "
@@ -35,4 +39,4 @@ def upsampled(
     if density:
         large *= tf.cast(tf.reduce_prod(before) / tf.reduce_prod(after), maps.dtype)
     large = large[:, :, 0] if maps.shape.rank == 3 else large
-    return tf.ensure_shape(large, [*inputs.shape[:-1], 1])
+    return order.back(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))

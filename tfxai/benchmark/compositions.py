@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks
+from tfxai.axes import expect_channels_last
 from tfxai.benchmark.cases import Case
 
 
@@ -24,7 +25,7 @@ class Compositions:
     it is used to: use photos that it still recognises there.
 
     Args:
-        photos: ``[N, H, W, C]``, as the model takes them.
+        photos: ``[N, H, W, C]``, as a channels-last model takes them.
         targets: their classes, ``[N]``.
         cells: photos along each side of the grid.
         seed: of the choices.
@@ -63,6 +64,7 @@ class Compositions:
                 f"photos has shape {list(np.shape(self.photos))} for {len(self.targets)} targets: "
                 "expected [N, H, W, C]"
             )
+        expect_channels_last("photos", np.asarray(self.photos))
         if len(set(self.targets)) < side**2:
             raise ValueError(
                 f"targets: {len(set(self.targets))} classes, but a grid of {side} x {side} needs "

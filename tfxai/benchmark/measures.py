@@ -16,6 +16,9 @@ from tfxai.benchmark.subject import Predictor, Subject
 from tfxai.metrics import Curve
 from tfxai.metrics.information import THRESHOLDS
 
+LAST = "channels_last"
+"""The order of a `Subject`, whatever the model's is."""
+
 
 class Outcome(NamedTuple):
     """What a metric says of a batch."""
@@ -37,15 +40,15 @@ class Measure(NamedTuple):
 
 
 def score(measure: Measure, subject: Subject) -> Outcome:
-    """Score a subject's maps, NaN for those without an order: there is nothing to be scored."""
+    """Score a subject's maps, NaN for constant ones, in which there is nothing to be scored."""
     values, curve = measure.compute(subject)
     if curve is not None:
         curve = replace(
             curve,
-            scores=np.where(subject.ordered[:, None], curve.scores, np.nan),
-            auc=np.where(subject.ordered, curve.auc, np.nan),
+            scores=np.where(subject.constant[:, None], np.nan, curve.scores),
+            auc=np.where(subject.constant, np.nan, curve.auc),
         )
-    return Outcome(np.where(subject.ordered, values, np.nan), curve)
+    return Outcome(np.where(subject.constant, np.nan, values), curve)
 
 
 def deletion(
@@ -74,7 +77,9 @@ def degradation(*, patch: int = 9, most: int = 100, substrate: Any = None) -> Me
 
     def compute(s: Subject) -> Outcome:
         maps, predict = s.heatmaps[..., None], s.predictor.probabilities
-        curve = metrics.degradation(predict, s.inputs, maps, s.targets, bounds=s.bounds, **options)
+        curve = metrics.degradation(
+            predict, s.inputs, maps, s.targets, bounds=s.bounds, data_format=LAST, **options
+        )
         return Outcome(curve.auc, curve)
 
     return Measure(compute, "less", options)
@@ -184,7 +189,7 @@ def infidelity(*, baseline: Any = 0.0, samples: int = 100) -> Measure:
     def compute(s: Subject) -> Outcome:
         found = metrics.infidelity(
             s.predictor.logits, s.inputs, s.attributions, s.targets, slopes=s.slopes, score=None,
-            seed=s.seed, bounds=s.bounds, **options,
+            seed=s.seed, bounds=s.bounds, data_format=LAST, **options,
         )  # fmt: skip
         return Outcome(found.normalised_error)
 
@@ -264,7 +269,7 @@ def _along(
             maps = tf.image.resize(maps, [cells, cells], method="area").numpy()
         curve = metric(
             s.predictor.probabilities, s.inputs, maps, s.targets,
-            substrate=substrate, step=step, bounds=s.bounds,
+            substrate=substrate, step=step, bounds=s.bounds, data_format=LAST,
         )  # fmt: skip
         return Outcome(curve.auc, curve)
 
@@ -276,7 +281,7 @@ def _information(kind: str, options: dict[str, Any]) -> Measure:
         assert s.bounds is not None
         curve = metrics.information_level(
             s.predictor.probabilities, s.inputs, s.heatmaps[..., None], s.targets,
-            bounds=s.bounds, kind=kind, seed=s.seed, **options,
+            bounds=s.bounds, kind=kind, seed=s.seed, data_format=LAST, **options,
         )  # fmt: skip
         # A tenth of the levels is enough to draw, and keeps the journal small.
         short = Curve(curve.fractions[::10], curve.scores[:, ::10], curve.auc, curve.name)

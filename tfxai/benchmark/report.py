@@ -64,10 +64,10 @@ def _header(results: Results) -> Iterator[str]:
         yield f"<p class='error'>Skipped {escape(name)}: {escape(reason)}</p>"
     for (method, metric), error in results.failed.items():
         yield f"<p class='error'>{escape(method)}, {escape(metric)}: {escape(error)}</p>"
-    for method, count in results.flat.items():
+    for method, count in results.constant.items():
         yield (
             f"<p class='error'>{escape(method)}: {count} of {len(results.images)} maps are the "
-            "same everywhere; they have no order, and no metric counts them.</p>"
+            "same everywhere: they rank nothing, and no metric counts them.</p>"
         )
 
 

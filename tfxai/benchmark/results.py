@@ -97,10 +97,10 @@ class Results:
         }
 
     @cached_property
-    def flat(self) -> dict[str, int]:
+    def constant(self) -> dict[str, int]:
         """Method -> how many of its maps are the same everywhere, so that nothing is scored."""
         counts = {
-            (line["batch"], line["method"]): line.get("flat", 0)
+            (line["batch"], line["method"]): line.get("constant", 0)
             for line in self.lines
             if "method" in line
         }

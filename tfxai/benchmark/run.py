@@ -133,10 +133,10 @@ def run(
             raise ValueError("images: none of them could be read or explained")
         tables.write(results)
         report.write(results)
-    for title, number in results.flat.items():
+    for title, number in results.constant.items():
         warnings.warn(
             f"{title}: {number} of {len(results.images)} maps are the same everywhere, and no "
-            f"metric counts them: {explainers[title].method.if_flat}",
+            f"metric counts them: {explainers[title].method.if_constant}",
             stacklevel=2,
         )
     return results

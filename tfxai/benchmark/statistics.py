@@ -48,13 +48,14 @@ class Comparison(NamedTuple):
 def interval(values: np.ndarray, *, seed: int = 0) -> Interval:
     """Give the mean of ``[n]`` with its bootstrap interval (BCa, Efron 1987).
 
-    The interval is NaN for a single image, and no wider than a point where all are equal.
+    The interval is NaN for a single image, and no wider than a point where all are equal. All are
+    NaN where there is no image.
 
     Example:
         >>> interval(np.array([1.0, 1.0, 1.0]))
         Interval(mean=1.0, low=1.0, high=1.0)
     """
-    mean = float(np.mean(values))
+    mean = float(np.mean(values)) if len(values) else float("nan")
     if len(values) < 2:
         return Interval(mean, float("nan"), float("nan"))
     if np.ptp(values) == 0:

@@ -1,4 +1,7 @@
-"""What a measure is shown: one method's maps of one batch, and the model that they are of."""
+"""What a measure is shown: one method's maps of one batch, and the model that they are of.
+
+All images and maps are channels-last here, whatever the order of the model's inputs is.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, graph, heads
-from tfxai.diagnostics import has_order
+from tfxai.axes import Order
+from tfxai.diagnostics import is_constant
 from tfxai.explainer import Explainer
+from tfxai.inspection import Inspection
 from tfxai.metrics.scoring import Explain
 from tfxai.scores import as_rows
 from tfxai.tracing import traced
@@ -40,6 +45,8 @@ class Predictor(NamedTuple):
     logits: Callable[[np.ndarray], np.ndarray]
     """The same before the softmax; of a one-unit output z they are (-z, z)."""
     units: int
+    order: Order
+    """Of the model's inputs."""
 
 
 class Subject(NamedTuple):
@@ -52,11 +59,11 @@ class Subject(NamedTuple):
     regions: np.ndarray | None
     bounds: tuple[Any, Any] | None
     attributions: np.ndarray
-    """As the method gives them."""
+    """As the method gives them, ``[B, H, W, C | 1]``."""
     heatmaps: np.ndarray
     """Their sum over channels, ``[B, H, W]``, with signs or of the sizes."""
-    ordered: np.ndarray
-    """Whether a heatmap differs from one pixel to another, booleans ``[B]``."""
+    constant: np.ndarray
+    """Whether a heatmap is the same everywhere, booleans ``[B]``."""
     slopes: bool
     """Whether the maps are per change of the input."""
     explain: Explain
@@ -78,7 +85,8 @@ def predictor(model: keras.Model) -> Predictor:
             f"model: {model.name} has no single declared input of images [H, W, C] of a fixed "
             "size, which the metrics need"
         )
-    anatomy = heads.inspect(model, specs)
+    inspection = Inspection(model)
+    anatomy, order = inspection.anatomy(specs), inspection.order(specs)
     if anatomy.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
     heads.check_logits(model, anatomy, batch.ones(specs))
@@ -99,9 +107,9 @@ def predictor(model: keras.Model) -> Predictor:
 
     def on_numpy(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
         concrete = traced(function).get_concrete_function(any_images)
-        return lambda images: concrete(tf.constant(images, any_images.dtype)).numpy()
+        return lambda images: concrete(tf.constant(order.back(images), any_images.dtype)).numpy()
 
-    return Predictor(on_numpy(probabilities), on_numpy(logits), units)
+    return Predictor(on_numpy(probabilities), on_numpy(logits), units, order)
 
 
 def explained(
@@ -116,23 +124,32 @@ def explained(
     seed: int,
     explain_on: Callable[[keras.Model], Explain],
 ) -> Subject:
-    """Explain a batch; other arguments as the fields of `Subject`, `sign` as in `run`."""
-    explain = quiet(explainer, seed)
-    maps = np.asarray(explain(inputs, targets))
+    """Explain a batch; other arguments as the fields of `Subject`, `sign` as in `run`.
+
+    `inputs` are in the order of the model's.
+    """
+    order = predictor.order
+
+    def channels_last(of: Explain) -> Explain:
+        return lambda x, targets: order.last(np.asarray(of(order.back(x), targets)))
+
+    explain = channels_last(quiet(explainer, seed))
+    images = order.last(inputs)
+    maps = explain(images, targets)
     heatmaps = (np.abs(maps) if sign == "positive" else maps).sum(-1)
     return Subject(
         explainer.model,
         predictor,
-        inputs,
+        images,
         targets,
         regions,
         bounds,
         maps,
         heatmaps,
-        has_order(heatmaps),
+        is_constant(heatmaps),
         has_slopes(explainer.settings),
         explain,
-        explain_on,
+        lambda model: channels_last(explain_on(model)),
         seed,
     )
 
@@ -150,7 +167,7 @@ def quiet(explainer: Explainer, seed: int) -> Explain:
 
 def chosen_targets(predictor: Predictor, inputs: np.ndarray, given: Sequence[int | None]) -> Any:
     """Give the classes to explain, int32 ``[B]``: those given, else the predicted ones."""
-    predicted = predictor.probabilities(inputs).argmax(1)
+    predicted = predictor.probabilities(predictor.order.last(inputs)).argmax(1)
     targets = [p if t is None else t for t, p in zip(given, predicted, strict=True)]
     return checks.targets(targets, len(targets), predictor.units, None)
 

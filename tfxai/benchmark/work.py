@@ -86,7 +86,7 @@ def work(
         line["failed"] = dict.fromkeys(sorted(missing), _one_line(error))
     else:
         line["seconds"]["explain"] = time.perf_counter() - start
-        line["flat"] = int((~subject.ordered).sum())
+        line["constant"] = int(subject.constant.sum())
         for name, measure in setup.chosen.items():
             if name in missing:
                 _score(line, name, measure, subject)
@@ -110,7 +110,7 @@ def _subject(setup: Setup, batch: Batch, title: str, targets: np.ndarray) -> Sub
         seed=setup.seed,
         explain_on=lambda other: quiet(_on(setup, title, other), setup.seed),
     )
-    _keep_maps(setup, batch, title, found.heatmaps)
+    _keep_maps(setup, batch, title, found)
     return found
 
 
@@ -137,14 +137,14 @@ def _on(setup: Setup, title: str, model: keras.Model) -> Explainer:
     return setup.others[title, model]
 
 
-def _keep_maps(setup: Setup, batch: Batch, title: str, heatmaps: np.ndarray) -> None:
+def _keep_maps(setup: Setup, batch: Batch, title: str, found: Subject) -> None:
     """Keep the first images and their maps for the report."""
     rows = max(0, setup.shown - batch.number * setup.batch_size)
     folder = setup.directory / "maps"
     if rows == 0:
         return
     folder.mkdir(exist_ok=True)
-    for name, values in (("images", batch.inputs), (quote(title, safe=""), heatmaps)):
+    for name, values in (("images", found.inputs), (quote(title, safe=""), found.heatmaps)):
         path = folder / f"{batch.number:06}.{name}.npy"
         partial = path.with_suffix(".part")
         with partial.open("wb") as file:

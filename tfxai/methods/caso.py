@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfxai import checks, proximal
 from tfxai.explainer import Explainer
 from tfxai.hessian import products
+from tfxai.inspection import Inspection
 from tfxai.methods.group_features import checked, explainer_of, lambda1_of, loss_of, measured
 from tfxai.methods.sampled import NOISE_LEVEL
 from tfxai.methods.second_order import (
@@ -89,28 +90,30 @@ def cafo(
     """
     options = checked(lambda1, lambda2, samples, noise_level)
     model = preprocessed(checks.model(model), preprocess)
+    inspection = Inspection(model)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
     def build(rows: int) -> Measurement:
         loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            order = inspection.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
             lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
             def solve(lambda1: tf.Tensor) -> tf.Tensor:
                 return proximal.first_order(linear[:, None], lambda1, lambda2)
 
-            chosen = lambda1_of(lambda1, solve, linear, inputs)
+            chosen = lambda1_of(lambda1, solve, linear, inputs, order)
             delta = solve(chosen)
             none = tf.zeros_like(lambda2)
             problem = Problem(linear[:, None], chosen, lambda2, none, none)
             value = proximal.objective(problem, delta, tf.zeros_like(delta))
-            return measured(inputs, delta, problem, value, {})
+            return measured(inputs, order, delta, problem, value, {})
 
         return measure
 
-    return explainer_of(model, build, samples, HALVINGS * 4, 1, cafo, options)
+    return explainer_of(inspection, build, samples, HALVINGS * 4, 1, cafo, options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -186,12 +189,14 @@ def caso(
             "take 'krylov'"
         )
     model = preprocessed(checks.model(model), preprocess)
+    inspection = Inspection(model)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
     def build(rows: int) -> Measurement:
         loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            order = inspection.order(inputs)
             at = products.local(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
             network = traced(loss.hessian(at, seed))
@@ -211,7 +216,9 @@ def caso(
                 )
                 return problem, solver(curvature, problem, start)
 
-            chosen = lambda1_of(lambda1, lambda values: solve(values)[1].delta, linear, inputs)
+            chosen = lambda1_of(
+                lambda1, lambda values: solve(values)[1].delta, linear, inputs, order
+            )
             problem, found = solve(chosen)
             if curvature.factor is None:
                 along = curvature.products(found.delta)
@@ -224,14 +231,14 @@ def caso(
                 "iterations": found.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
-            return measured(inputs, best.delta, problem, value, numbers)
+            return measured(inputs, order, best.delta, problem, value, numbers)
 
         return measure
 
     arrays = _ARRAYS * HALVINGS + (0 if hessian == "products" else 2 * rank)
     together = HALVINGS if hessian == "products" else _ALONE
     return explainer_of(
-        model,
+        inspection,
         build,
         samples,
         arrays,

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfxai import checks, graph, scores
+from tfxai import axes, checks, graph, scores
+from tfxai.axes import Order
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import shaped_by, without_numbers
 from tfxai.rules.backward import backpropagate, report
 from tfxai.rules.excitation import excitation
@@ -28,6 +30,7 @@ def excitation_backprop(
     contrast_layer: str | None = None,
     upsample: str | None = "bilinear",
     passthrough: Sequence[str] = (),
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by the probability that a walk from the class down to an input, or unit, ends there.
 
@@ -41,6 +44,7 @@ def excitation_backprop(
         upsample: how a layer's map gets the inputs' height and width, "bilinear" or "nearest";
             None leaves it.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
+        data_format: of a layer's map, where the channels of the inputs are, as in `rise`.
 
     Returns:
         An Explainer with attributions of the inputs' shape or, for a `layer`, ``[B, H, W, 1]``.
@@ -67,6 +71,7 @@ def excitation_backprop(
     names = checks.names("passthrough", passthrough)
     layers = [name for name in (layer, contrast_layer) if name is not None]
     graph.check_layers(model, layers)
+    inspection = Inspection(model, data_format)
     forward = explained(model, scores.logit)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
@@ -95,9 +100,10 @@ def excitation_backprop(
             found = walk(middle, excited - inhibited, ends)
         if layer is None:
             return tf.nest.pack_sequence_as(inputs, found)
-        return upsampled(
-            tf.reduce_sum(found[0], -1, keepdims=True), flat[0], upsample, density=True
-        )
+        (probabilities,) = axes.channels_last(found, ends[0])
+        maps = tf.reduce_sum(probabilities, -1, keepdims=True)
+        first = Order(inspection.order(inputs).channels[:1])
+        return upsampled(maps, flat[0], upsample, first, density=True)
 
     attribution = traced(attribute)
     method = Method(
@@ -105,11 +111,13 @@ def excitation_backprop(
         scores.logit,
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),
         like=None if layer is None else shaped_by(attribution),
+        inspection=inspection,
     )
     options = {
         "layer": layer,
         "contrast_layer": contrast_layer,
         "upsample": upsample,
         "passthrough": names,
+        "data_format": data_format,
     }
     return Explainer(model, method, builder=excitation_backprop, options=options)

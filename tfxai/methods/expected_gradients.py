@@ -14,6 +14,7 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.estimate import gradient_of, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.runner import Method
 from tfxai.sampling import budget, doubts, sampled
 from tfxai.types import Measurement, Score
@@ -65,13 +66,22 @@ def expected_gradients(
     effort = budget(samples, tolerance, max_samples, resolution)
     given = option(baselines) if callable(baselines) else _examples(baselines)
     references = as_baseline(given, argument="baselines")
-    attribution = gradient_of(scored(checks.model(model), score))
+    inspection = Inspection(checks.model(model))
+    attribution = gradient_of(scored(model, score))
 
     def build(rows: int) -> Measurement:
         evaluate = over_inputs(attribution, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows)
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
 
-    method = Method(build, score, random=True, copies=12, evaluations=samples, warn=doubts(effort))
+    method = Method(
+        build,
+        score,
+        random=True,
+        copies=12,
+        evaluations=samples,
+        warn=doubts(effort),
+        inspection=inspection,
+    )
     options = {**effort._asdict(), "baselines": given, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfxai import checks, graph, scores
+from tfxai import axes, checks, graph, scores
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import shaped_by, without_numbers
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under, report
@@ -29,6 +30,8 @@ NO_EVIDENCE = (
     "the rest; name an earlier layer=, or take a method with signs (integrated_gradients)"
 )
 """What to try where a map is zero."""
+SIZES = {"Shape", "ShapeN", "Size", "Rank"}
+"""What tells of a tensor's shape, not of its values."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -38,6 +41,7 @@ def grad_cam(
     layer: str | None = None,
     upsample: str | None = "bilinear",
     score: Score = scores.logit,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by the activations A of a layer, weighted by the mean gradient of each channel k.
 
@@ -49,6 +53,7 @@ def grad_cam(
         upsample: how the map gets the inputs' height and width, "bilinear" or "nearest"; None
             leaves it.
         score: what is explained, (outputs, targets) -> ``[B]``.
+        data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
         An Explainer with attributions ``[B, H, W, 1]``, not negative, in units of the score per
@@ -66,12 +71,16 @@ def grad_cam(
         >>> grad_cam(model)(keras.ops.ones((1, 4, 4, 1)), 0).shape
         TensorShape([1, 4, 4, 1])
     """
-    attribution = _cam(model, layer, upsample, score)
-    like = shaped_by(attribution)
+    inspection = Inspection(checks.model(model), data_format)
+    attribution = _cam(model, layer, upsample, score, inspection)
     method = Method(
-        lambda rows: without_numbers(attribution), score, like=like, if_flat=NO_EVIDENCE
+        lambda rows: without_numbers(attribution),
+        score,
+        like=shaped_by(attribution),
+        inspection=inspection,
+        if_constant=NO_EVIDENCE,
     )
-    options = {"layer": layer, "upsample": upsample, "score": score}
+    options = {"layer": layer, "upsample": upsample, "score": score, "data_format": data_format}
     return Explainer(model, method, builder=grad_cam, options=options)
 
 
@@ -83,6 +92,7 @@ def guided_grad_cam(
     upsample: str | None = "bilinear",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by guided backprop times the upsampled Grad-CAM.
 
@@ -92,6 +102,7 @@ def guided_grad_cam(
         upsample: "bilinear" or "nearest".
         score: what is explained, (outputs, targets) -> ``[B]``.
         passthrough: as in `guided_backprop`.
+        data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
         An Explainer with attributions of the inputs' shape.
@@ -111,7 +122,8 @@ def guided_grad_cam(
     if upsample is None:
         raise ValueError("upsample=None: guided_grad_cam needs 'bilinear' or 'nearest'")
     names = checks.names("passthrough", passthrough)
-    cam = _cam(model, layer, upsample, score)
+    inspection = Inspection(checks.model(model), data_format)
+    cam = _cam(model, layer, upsample, score, inspection)
     guided = gradient_under(rectifier.guided, model, score, passthrough=names)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
@@ -121,14 +133,26 @@ def guided_grad_cam(
         lambda rows: without_numbers(attribute),
         score,
         report=lambda specs: report(rectifier.guided(), model, score, specs, names),
-        if_flat=NO_EVIDENCE,
+        if_constant=NO_EVIDENCE,
+        inspection=inspection,
     )
-    options = {"layer": layer, "upsample": upsample, "score": score, "passthrough": names}
+    options = {
+        "layer": layer,
+        "upsample": upsample,
+        "score": score,
+        "passthrough": names,
+        "data_format": data_format,
+    }
     return Explainer(model, method, builder=guided_grad_cam, options=options)
 
 
-def _cam(model: keras.Model, layer: str | None, upsample: str | None, score: Score) -> Attribution:
-    checks.model(model)
+def _cam(
+    model: keras.Model,
+    layer: str | None,
+    upsample: str | None,
+    score: Score,
+    inspection: Inspection,
+) -> Attribution:
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     layers = [] if layer is None else [layer]
     graph.check_layers(model, layers)
@@ -139,9 +163,10 @@ def _cam(model: keras.Model, layer: str | None, upsample: str | None, score: Sco
         if len(tf.nest.flatten(inputs)) > 1:
             raise ValueError("Grad-CAM maps one input, but the model has several")
         (image,) = tf.nest.flatten(inputs)
+        order = inspection.order(inputs)
         with graph.inlined(), graph.recording(model, layers) as output_of:
             outputs, chosen = forward(inputs, targets)
-        activations = _last_spatial(image, outputs) if layer is None else output_of(layer)
+        activations = _last_spatial(image, outputs, chosen) if layer is None else output_of(layer)
         if not _has_positions(activations):
             raise ValueError(
                 f"layer={layer!r} gives {activations.shape}, which has no positions to map; name "
@@ -150,21 +175,42 @@ def _cam(model: keras.Model, layer: str | None, upsample: str | None, score: Sco
         (gradient,) = tf.gradients(chosen, [activations])
         if gradient is None:
             raise ValueError(f"layer={layer!r}: the score does not depend on it")
-        positions = range(1, activations.shape.rank - 1)
+        activated, gradient = axes.channels_last([activations, gradient], activations)
+        positions = range(1, activated.shape.rank - 1)
         alpha = tf.reduce_mean(gradient, positions, keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(alpha * activations, -1, keepdims=True))
-        return upsampled(tf.cast(maps, image.dtype), image, upsample)
+        maps = tf.nn.relu(tf.reduce_sum(alpha * activated, -1, keepdims=True))
+        return upsampled(tf.cast(maps, image.dtype), image, upsample, order)
 
     return traced(attribute)
 
 
-def _last_spatial(image: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-    """Give the last activation with positions on the way to the outputs."""
-    for step in reversed(steps_between([image], [outputs])):
+def _last_spatial(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Tensor:
+    """Give the last activation with positions on the way to the outputs that the score is of."""
+    flat = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
+    used = [o for o, g in zip(flat, tf.gradients(score, flat), strict=True) if g is not None]
+    for step in reversed(steps_between([image, *_made_of_integers(image)], used)):
         result = step.outputs[0]
         if step.first.type not in NO_ACTIVATIONS and _has_positions(result):
             return result
-    raise ValueError("Grad-CAM: the model has no activations with positions")
+    raise ValueError(
+        "layer=None: between the inputs and the score there are no activations with positions, "
+        "that is of three axes or more, such as a convolution's"
+    )
+
+
+def _made_of_integers(image: tf.Tensor) -> list[tf.Tensor]:
+    """Give the floating-point tensors that are made of integers which depend on the image.
+
+    No gradient passes the integers, of pixels or of tokens; behind them it does.
+    """
+    reached, made = {image.ref()}, []
+    for operation in image.graph.get_operations():
+        given = [t for t in operation.inputs if t.ref() in reached]
+        if given and operation.type not in SIZES:
+            reached.update(t.ref() for t in operation.outputs)
+            if any(t.dtype.is_integer for t in given):
+                made += [t for t in operation.outputs if t.dtype.is_floating]
+    return made
 
 
 def _has_positions(x: tf.Tensor) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfxai import batch, checks, heads, kernels, samplers, scores
+from tfxai.axes import Order
 from tfxai.explainer import Explainer
+from tfxai.inspection import Inspection
 from tfxai.methods.second_order import Loss
 from tfxai.methods.sparsity import just_sparse_enough, sparse_enough, sparsity
 from tfxai.proximal import Problem
@@ -46,15 +49,18 @@ def lambda1_of(
     solve: Callable[[tf.Tensor], tf.Tensor],
     linear: tf.Tensor,
     inputs: Tensors,
+    order: Order,
 ) -> tf.Tensor:
     """Give lambda1 of each example, ``[B, 1]``."""
     if isinstance(lambda1, str):
-        return SEARCHES[lambda1](solve, linear, lambda maps: sparsity(maps, inputs))[:, None]
+        share = partial(sparsity, inputs=inputs, order=order)
+        return SEARCHES[lambda1](solve, linear, share)[:, None]
     return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
 
 
 def measured(
     inputs: Tensors,
+    order: Order,
     delta: tf.Tensor,
     problem: Problem,
     value: tf.Tensor,
@@ -64,14 +70,14 @@ def measured(
     common = {
         "lambda1": problem.lambda1[:, 0],
         "lambda2": problem.lambda2[:, 0],
-        "sparsity": sparsity(delta, inputs)[:, 0],
+        "sparsity": sparsity(delta, inputs, order)[:, 0],
         "objective": value[:, 0],
     }
     return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **numbers})
 
 
 def explainer_of(
-    model: keras.Model,
+    inspection: Inspection,
     build: Callable[[int], Measurement],
     samples: int,
     arrays: int,
@@ -82,7 +88,7 @@ def explainer_of(
     """Give the explainer of a measurement.
 
     Args:
-        model: with its preprocessing.
+        inspection: of the model with its preprocessing.
         build: rows that may be differentiated at once -> the measurement.
         samples: of the noise.
         arrays: how many arrays of an example's size it keeps for each.
@@ -96,5 +102,6 @@ def explainer_of(
         random=samples > 1,
         copies=arrays,
         evaluations=samples * together,
+        inspection=inspection,
     )
-    return Explainer(model, method, builder=builder, options=options)
+    return Explainer(inspection.model, method, builder=builder, options=options)

@@ -9,13 +9,23 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.axes import Order
 from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.mask_descent import BETA_TV, Settings, optimised
 from tfxai.masks import Regulariser
-from tfxai.methods.masked import blended, cells_of, of_masks, one_map, resolution_of, unmoved
+from tfxai.methods.masked import (
+    blended,
+    cells_of,
+    channels_last,
+    maps_of,
+    of_masks,
+    resolution_of,
+    unmoved,
+)
 from tfxai.runner import Method
 from tfxai.total_gradient import Deletion
 from tfxai.tracing import traced
@@ -50,6 +60,7 @@ def igos(
     tolerance: float | None = 1e-4,
     patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by the small, smooth part of an image without which its class is lost.
 
@@ -84,6 +95,7 @@ def igos(
         patience: searches in a row that may find no step before a mask is left as it is; the
             gradients of such are averaged. Without a tolerance it plays no role.
         bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: as in `rise`.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
@@ -144,14 +156,15 @@ def igos(
             patience=patience,
         )
 
-    references = baseline_of(baseline, bounds)
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
     score = traced(scored(model, scores.probability))
 
-    def build(rows: int) -> Measurement:
-        deletion = Deletion(score, steps, noise, rows)
+    def build(rows: int, order: Order) -> Measurement:
+        deletion = Deletion(order.score(score), steps, noise, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            of = blended(inputs, targets, references)
+            of = blended(inputs, targets, order.references(references))
             size = cells_of(of.images, cells)
             settings = settings_for(size)
             state = optimised(deletion, settings, of, size, seed)
@@ -189,14 +202,16 @@ def igos(
         "tolerance": tolerance,
         "patience": patience,
         "bounds": bounds,
+        "data_format": data_format,
     }
     method = Method(
-        build,
+        channels_last(build, inspection),
         scores.probability,
         random=noise > 0,
         copies=8,
-        like=one_map,
+        like=maps_of(inspection),
         warn=unmoved,
+        inspection=inspection,
     )
     return Explainer(model, method, builder=igos, options=options)
 

@@ -18,6 +18,7 @@ from tfxai.diagnostics import unconverged
 from tfxai.estimate import estimate, over_inputs
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import in_place_of_gradient, maps_only
 from tfxai.path import adaptive_integral
 from tfxai.quadrature import Rule, trapezoid
@@ -99,7 +100,8 @@ def integrated_gradients(
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    reference = as_baseline(baseline, bounds)
+    inspection = base.method.inspection or Inspection(base.model)
+    reference = as_baseline(baseline, bounds, order=inspection.order)
     scored_model = scored(base.model, base.method.score)
 
     def build(rows: int) -> Measurement:
@@ -121,8 +123,9 @@ def integrated_gradients(
         copies=base.method.copies + copies - 4,
         evaluations=base.method.evaluations * at_once,
         like=None,
-        if_flat="is the input its own baseline, or the score the same all the way from it?",
+        if_constant="is the input its own baseline, or the score the same all the way from it?",
         warn=None if base.method.random else partial(_warn, tolerance, base is not model),
+        inspection=inspection,
     )
     options = {
         "baseline": option(baseline),

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, masks
+from tfxai.axes import Order
 from tfxai.baselines import Baseline
+from tfxai.inspection import Inspection
 from tfxai.total_gradient import Blended
-from tfxai.types import Measured, ScoredModel, Tensors
+from tfxai.types import Measured, Measurement, ScoredModel, Tensors
 
 RESOLUTION = 28
 """Cells of a mask, for both sides, where the image has so many pixels."""
 LEAST_PROBABILITY = 0.01
 """Below it, masks fail (paper 004, section 5)."""
+
+
+def channels_last(
+    build: Callable[[int, Order], Measurement], inspection: Inspection
+) -> Callable[[int], Measurement]:
+    """Give a method of images ``[B, H, W, C]`` for those of a model, in whatever order.
+
+    Args:
+        build: rows, and the order of the model's inputs -> the measurement.
+        inspection: of the model.
+
+    Returns:
+        Rows -> the measurement, whose maps and masks are in the order of the model's inputs.
+    """
+
+    def built(rows: int) -> Measurement:
+        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            order = inspection.order(inputs)
+            found = build(rows, order)(order.last(inputs), targets, seed)
+            numbers = {
+                name: order.back(value) if value.shape.rank == 4 else value
+                for name, value in found.numbers.items()
+            }
+            return Measured(order.back(found.attributions), numbers)
+
+        return measure
+
+    return built
 
 
 def resolution_of(value: Any, name: str = "resolution") -> tuple[int, int]:
@@ -120,8 +151,18 @@ def of_masks(found: tf.Tensor, images: tf.Tensor, numbers: dict[str, tf.Tensor])
 
 
 def one_map(inputs: Tensors) -> tf.Tensor:
-    """Give an array of the maps' shape, ``[B, H, W, 1]``."""
+    """Give an array of the shape of a map of images ``[B, H, W, C]``."""
     return tf.zeros_like(one_image(inputs)[..., :1])
+
+
+def maps_of(inspection: Inspection) -> Callable[[Tensors], tf.Tensor]:
+    """Give inputs -> an array of the maps' shape, in the order of the model's inputs."""
+
+    def like(inputs: Tensors) -> tf.Tensor:
+        order = inspection.order(inputs)
+        return order.back(one_map(order.last(inputs)))
+
+    return like
 
 
 def unmoved(scores: np.ndarray, numbers: dict[str, np.ndarray]) -> list[str]:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfxai import checks, scores
+from tfxai.axes import Order
 from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.masks import Regulariser, blend, noise_like
-from tfxai.methods.masked import blended, cells_of, of_masks, one_map, resolution_of, unmoved
+from tfxai.methods.masked import (
+    blended,
+    cells_of,
+    channels_last,
+    maps_of,
+    of_masks,
+    resolution_of,
+    unmoved,
+)
 from tfxai.runner import Method
 from tfxai.types import Measured, Tensors
 
@@ -44,6 +55,7 @@ def meaningful_perturbation(
     noise: float = 0.2,
     baseline: Any = "blur",
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by a mask as in `igos`, found by Adam on the ordinary gradient.
 
@@ -59,6 +71,7 @@ def meaningful_perturbation(
         noise: standard deviation of what is added at each step, as in `igos`.
         baseline: I', as in `igos`.
         bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: as in `rise`.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
@@ -87,11 +100,13 @@ def meaningful_perturbation(
     regulariser = Regulariser(
         checks.real("lambda1", lambda1, least=0), checks.real("lambda2", lambda2, least=0), BETA_TV
     )
-    references = baseline_of(baseline, bounds)
-    score = scored(model, scores.probability)
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
+    of_model = scored(model, scores.probability)
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        of = blended(inputs, targets, references)
+    def measure(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        of = blended(inputs, targets, order.references(references))
+        score = order.score(of_model)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             points = blend(of.images, of.references, state.masks)
@@ -120,14 +135,16 @@ def meaningful_perturbation(
         "noise": noise,
         "baseline": option(baseline),
         "bounds": bounds,
+        "data_format": data_format,
     }
     method = Method(
-        lambda rows: measure,
+        channels_last(lambda rows, order: partial(measure, order), inspection),
         scores.probability,
         random=noise > 0,
         copies=8,
-        like=one_map,
+        like=maps_of(inspection),
         warn=unmoved,
+        inspection=inspection,
     )
     return Explainer(model, method, builder=meaningful_perturbation, options=options)
 

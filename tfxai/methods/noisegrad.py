@@ -11,6 +11,7 @@ import keras
 from tfxai import aggregators, checks, graph, kernels
 from tfxai.estimate import Perturb, over_weights
 from tfxai.explainer import Explainer, as_explainer
+from tfxai.inspection import Inspection
 from tfxai.kernels import Density
 from tfxai.methods.gradient import gradient, maps_only
 from tfxai.methods.sampled import KEPT, NOISE_LEVEL
@@ -93,13 +94,25 @@ def noisegrad(
     base = as_explainer(of, gradient)
     perturb = _perturbation(base.model, **weights)
     effort = budget(samples, tolerance, max_samples, resolution)
+    inspection = base.method.inspection or Inspection(base.model)
 
     def build(rows: int) -> Measurement:
         evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
-        return sampled(evaluate, aggregators.mean(), effort, rows=1, like=base.method.like)
+        return sampled(
+            evaluate,
+            aggregators.mean(),
+            effort,
+            rows=1,
+            like=base.method.like,
+            order=inspection.order,
+        )
 
     method = base.method._replace(
-        build=build, random=True, copies=base.method.copies + KEPT, warn=doubts(effort)
+        build=build,
+        random=True,
+        copies=base.method.copies + KEPT,
+        warn=doubts(effort),
+        inspection=inspection,
     )
     options = {**effort._asdict(), **weights}
     return Explainer(of, method, builder=noisegrad, options=options)

@@ -9,14 +9,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, checks, scores
+from tfxai.axes import Order
 from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.estimate import estimate
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import without_numbers
 from tfxai.methods.masked import (
+    channels_last,
     flat,
+    maps_of,
     one_image,
     one_map,
     one_reference,
@@ -36,6 +40,7 @@ def occlusion(
     baseline: Any = 0.0,
     score: Score = scores.logit,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by how much the score falls, on average, when a patch with the pixel is covered.
 
@@ -48,6 +53,7 @@ def occlusion(
         baseline: what covers it, as in `igos`.
         score: what is explained, (outputs, targets) -> ``[B]``.
         bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: as in `rise`.
 
     Returns:
         An Explainer with attributions ``[B, H, W, 1]`` in units of the score; negative where it
@@ -71,15 +77,18 @@ def occlusion(
     checks.model(model)
     patch_size = None if patch is None else resolution_of(patch, "patch")
     step = None if stride is None else resolution_of(stride, "stride")
-    references = baseline_of(baseline, bounds)
-    forward = scored(model, score)
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
+    of_model = scored(model, score)
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int, order: Order) -> Measurement:
+        forward = order.score(of_model)
+
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             images = one_image(inputs)
             rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
             whole = forward(images, targets)
-            hidden = one_reference(references, images)
+            hidden = one_reference(order.references(references), images)
 
             def evaluate(
                 inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
@@ -112,8 +121,15 @@ def occlusion(
         "baseline": option(baseline),
         "score": score,
         "bounds": bounds,
+        "data_format": data_format,
     }
-    method = Method(build, score, copies=8, like=one_map)
+    method = Method(
+        channels_last(build, inspection),
+        score,
+        copies=8,
+        like=maps_of(inspection),
+        inspection=inspection,
+    )
     return Explainer(model, method, builder=occlusion, options=options)
 
 

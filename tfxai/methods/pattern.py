@@ -12,6 +12,7 @@ from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as as_baseline
 from tfxai.diagnostics import unconverged
 from tfxai.explainer import Explainer
+from tfxai.inspection import Inspection
 from tfxai.methods.gradient import without_numbers
 from tfxai.methods.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.neurons import check_patterns
@@ -161,7 +162,8 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    reference = as_baseline(baseline, bounds)
+    inspection = Inspection(checks.model(model))
+    reference = as_baseline(baseline, bounds, order=inspection.order)
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
     def build(rows: int) -> Measurement:
@@ -176,8 +178,9 @@ def pattern_guided_integrated_gradients(
         copies=8,
         evaluations=steps,
         report=parts.report,
-        if_flat=DEAD,
+        if_constant=DEAD,
         warn=lambda scores, numbers: unconverged(numbers, tolerance=None, complete=False),
+        inspection=inspection,
     )
     options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
@@ -195,7 +198,7 @@ def _explainer(builder: Callable[..., Explainer], model: keras.Model, parts: _Pa
     def build(rows: int) -> Measurement:
         return without_numbers(parts.attribution)
 
-    method = Method(build, parts.options["score"], report=parts.report, if_flat=DEAD)
+    method = Method(build, parts.options["score"], report=parts.report, if_constant=DEAD)
     return Explainer(model, method, builder=builder, options=parts.options, weights=parts.weights)
 
 

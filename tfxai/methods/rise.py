@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -10,13 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, checks, scores
+from tfxai.axes import Order
 from tfxai.baseline_functions import option
 from tfxai.baselines import baseline as baseline_of
 from tfxai.explainer import Explainer
 from tfxai.heads import scored
+from tfxai.inspection import Inspection
 from tfxai.interpolation import mirrored
 from tfxai.methods.masked import (
+    channels_last,
     flat,
+    maps_of,
     one_image,
     one_map,
     one_reference,
@@ -46,6 +51,7 @@ def rise(
     tolerance: float | None = None,
     resolution: int = 28,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Explainer:
     """Explain by how the score of a randomly masked image depends on what the mask lets through.
 
@@ -64,6 +70,9 @@ def rise(
             needs no more of the N masks.
         resolution: of the picture.
         bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: where the channels of the images are, "channels_last" or "channels_first",
+            whose maps are ``[B, 1, H, W]``; None for where the first operation of the model that
+            tells rows and columns from channels has them.
 
     Returns:
         An Explainer with attributions ``[B, H, W, 1]`` in units of the score: for one pixel the
@@ -89,7 +98,8 @@ def rise(
     given = None if isinstance(masks, int | np.integer) else _checked(masks)
     count = checks.positive_integer("masks", masks) if given is None else len(given)
     effort = budget(count, tolerance, count, resolution)
-    references = baseline_of(baseline, bounds)
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
     forward = scored(model, score)
     if given is None:
         visible = PROBABILITY if probability is None else probability
@@ -101,26 +111,28 @@ def rise(
         draw = given_masks(given)
 
     def evaluate(
-        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+        order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, hidden = inputs
         drawn = draw(images, ks, seed)
-        found = scores_under(forward, images, hidden, targets, drawn)
+        found = scores_under(order.score(forward), images, hidden, targets, drawn)
         weights = tf.ones(tf.shape(ks), found.dtype)
         return found[..., None] * flat(drawn)[:, None] / visible, weights
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int, order: Order) -> Measurement:
         run = sampled(
-            evaluate,
+            partial(evaluate, order),
             aggregators.mean(),
             effort,
             rows=rows,
             like=lambda inputs: one_map(inputs[0]),
+            order=lambda inputs: Order((-1,)),  # whatever that of the model's inputs is
         )
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             images = one_image(inputs)
-            return run((images, one_reference(references, images)), targets, seed)
+            hidden = one_reference(order.references(references), images)
+            return run((images, hidden), targets, seed)
 
         return measure
 
@@ -133,9 +145,16 @@ def rise(
         "tolerance": tolerance,
         "resolution": resolution,
         "bounds": bounds,
+        "data_format": data_format,
     }
     method = Method(
-        build, score, random=given is None, copies=KEPT, like=one_map, warn=doubts(effort)
+        channels_last(build, inspection),
+        score,
+        random=given is None,
+        copies=KEPT,
+        like=maps_of(inspection),
+        warn=doubts(effort),
+        inspection=inspection,
     )
     return Explainer(model, method, builder=rise, options=options)
 

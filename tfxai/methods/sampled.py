@@ -10,6 +10,7 @@ import keras
 from tfxai import checks, kernels, samplers
 from tfxai.estimate import over_inputs
 from tfxai.explainer import Explainer, as_explainer
+from tfxai.inspection import Inspection
 from tfxai.kernels import Density
 from tfxai.methods.gradient import gradient, maps_only
 from tfxai.samplers import Scale
@@ -35,12 +36,21 @@ def over_noisy_inputs(
     """Aggregate an explainer (of a model: its gradient) at the points of a sampler."""
     base = as_explainer(of, gradient)
     each = 2 if antithetic else 1
+    inspection = base.method.inspection or Inspection(base.model)
     together = 1 if base.method.random else budget.samples  # see `estimate.over_inputs`
 
     def build(rows: int) -> Measurement:
         evaluate = over_inputs(maps_only(base.method.build(rows)), sampler, antithetic=antithetic)
         chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations // each)
-        return sampled(evaluate, aggregator, budget, rows=chunk, each=each, like=base.method.like)
+        return sampled(
+            evaluate,
+            aggregator,
+            budget,
+            rows=chunk,
+            each=each,
+            like=base.method.like,
+            order=inspection.order,
+        )
 
     method = base.method._replace(
         build=build,
@@ -49,6 +59,7 @@ def over_noisy_inputs(
         evaluations=base.method.evaluations * together,
         check=check or base.method.check,
         warn=doubts(budget),
+        inspection=inspection,
     )
     return Explainer(of, method, builder=builder, options=options)
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tfxai import axes
+from tfxai.axes import Order
 from tfxai.types import Tensors
 
 FIRST = 1e-5
@@ -17,21 +19,23 @@ SPARSE = 0.75
 """The least share of zero pixels."""
 
 
-def sparsity(maps: tf.Tensor, inputs: Tensors) -> tf.Tensor:
+def sparsity(maps: tf.Tensor, inputs: Tensors, order: Order | None = None) -> tf.Tensor:
     """Give the share of zeros eta, ``[B, K]``, of maps ``[B, K, F]`` of inputs.
 
-    A pixel of an image ``[B, H, W, C]`` is zero where all its channels are; in inputs of other
-    shapes each feature counts.
+    A pixel of an image is zero where all its channels are; in inputs of other shapes, and in
+    images whose order nothing tells, each feature counts.
     """
+    order = order or axes.order_of(inputs)
     flat = tf.nest.flatten(inputs)
     sizes = [tf.reduce_prod(tf.shape(x)[1:]) for x in flat]
     zeros, units = tf.zeros(tf.shape(maps)[:2], maps.dtype), 0
-    for part, x, size in zip(tf.split(maps, sizes, axis=2), flat, sizes, strict=True):
-        channels = tf.shape(x)[3] if x.shape.rank == 4 else 1
-        pixels = tf.reshape(part, tf.concat([tf.shape(maps)[:2], [size // channels, channels]], 0))
-        blank = tf.reduce_all(tf.equal(pixels, 0), 3)
-        zeros += tf.reduce_sum(tf.cast(blank, maps.dtype), 2)
-        units += size // channels
+    for part, x, channel in zip(tf.split(maps, sizes, axis=2), flat, order.channels, strict=True):
+        shape = tf.concat([tf.shape(maps)[:2], tf.shape(x)[1:]], 0)
+        blank = tf.equal(tf.reshape(part, shape), 0)
+        if x.shape.rank == 4 and channel is not None:
+            blank = tf.reduce_all(blank, channel)
+        zeros += tf.reduce_sum(tf.cast(blank, maps.dtype), range(2, blank.shape.rank))
+        units += tf.reduce_prod(tf.shape(blank)[2:])
     return zeros / tf.cast(units, maps.dtype)
 
 

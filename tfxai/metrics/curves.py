@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfxai import checks
-from tfxai.diagnostics import has_order
+from tfxai.axes import Order
+from tfxai.diagnostics import is_constant
 from tfxai.interpolation import align_corners
 from tfxai.metrics.scoring import checked_images, finite, references_of, score_function
 from tfxai.types import Score
@@ -25,7 +26,7 @@ class Curve:
     fractions: np.ndarray
     """Of the pixels, from 0 to 1, ``[n]``."""
     scores: np.ndarray
-    """``[B, n]``; NaN for an image whose map is the same everywhere."""
+    """``[B, n]``; NaN for an image whose map is constant."""
     auc: np.ndarray
     """The area under each curve by the trapezoid rule, over its width: its mean height, ``[B]``."""
     name: str
@@ -64,17 +65,20 @@ class Rule(NamedTuple):
     score: Score | None
     batch_size: int
     bounds: tuple[Any, Any] | None
+    data_format: str | None
 
 
 def drawn(
     names: Sequence[str], rule: Rule, model: Callable, images: Any, heatmaps: Any, targets: Any
 ) -> list[Curve]:
     """Give curves by their names, "deletion" or "insertion"."""
-    images, maps = _checked(images, heatmaps)
+    given = checked_images(images)
+    scored, order = score_function(model, rule.score, given, rule.data_format)
+    images, maps = _checked(given, heatmaps, order)
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
-    forward = score_function(model, rule.score, images)
-    substrate = references_of("substrate", rule.substrate, rule.bounds, images)
+    forward = order.score(scored)
+    substrate = order.last(references_of("substrate", rule.substrate, rule.bounds, given, order))
     step = max(1, cells // STEPS)
     if rule.step is not None:
         step = checks.positive_integer("step", rule.step)
@@ -93,7 +97,7 @@ def drawn(
             return substrate[which] + up * (images[which] - substrate[which])
 
         scores = scored_points(points, taken, forward, chosen, size)
-        return curve_of(taken / cells, of_order(scores, maps), name)
+        return curve_of(taken / cells, unless_constant(scores, maps), name)
 
     return [along(name) for name in names]
 
@@ -104,12 +108,12 @@ def descending_rank(values: np.ndarray) -> np.ndarray:
     return np.argsort(order, axis=1)
 
 
-def of_order(scores: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """Give scores ``[B, n]``, NaN for maps ``[B, ...]`` that are the same everywhere.
+def unless_constant(scores: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Give scores ``[B, n]``, NaN for maps ``[B, ...]`` that are constant.
 
-    They have no order: a score would be that of the order of rows.
+    These rank nothing: their scores would be those of the order of rows.
     """
-    return np.where(has_order(maps)[:, None], scores, np.nan)
+    return np.where(is_constant(maps)[:, None], np.nan, scores)
 
 
 def scored_points(
@@ -139,8 +143,10 @@ def curve_of(fractions: np.ndarray, scores: np.ndarray, name: str) -> Curve:
     return Curve(fractions, scores, auc, name)
 
 
-def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
-    images, maps = checked_images(images), np.asarray(heatmaps)
+def _checked(given: np.ndarray, heatmaps: Any, order: Order) -> tuple[np.ndarray, np.ndarray]:
+    """Give images ``[B, H, W, C]`` and heatmaps ``[B, h, w]``."""
+    images, maps = order.last(given), np.asarray(heatmaps)
+    maps = order.last(maps) if maps.ndim == 4 else maps
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(
             f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "
@@ -151,7 +157,7 @@ def _checked(images: Any, heatmaps: Any) -> tuple[np.ndarray, np.ndarray]:
     if not fits or any(m > n for m, n in zip(maps.shape[1:], images.shape[1:3], strict=True)):
         raise ValueError(
             f"heatmaps has shape {list(np.shape(heatmaps))}: expected [{len(images)}, h, w, 1], h "
-            f"and w at most {list(images.shape[1:3])}"
+            f"and w at most {list(images.shape[1:3])}, in the order of the images' axes"
         )
     finite("heatmaps", maps)
     return images, maps

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import checks
-from tfxai.metrics.curves import Curve, curve_of, descending_rank, of_order, scored_points
+from tfxai.metrics.curves import Curve, curve_of, descending_rank, scored_points, unless_constant
 from tfxai.metrics.scoring import (
     checked_images,
     checked_maps,
@@ -33,6 +33,7 @@ def degradation(
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Curve:
     """Replace patches by their mean colour, the most important first: the score should fall fast.
 
@@ -51,6 +52,7 @@ def degradation(
         score: as in `deletion`.
         batch_size: images that the model is given at once.
         bounds: for a substrate by name, as in `deletion`.
+        data_format: as in `deletion`.
 
     Returns:
         A `Curve` from the intact image to `most` patches; its `fractions` are of all patches.
@@ -67,8 +69,10 @@ def degradation(
         >>> degradation(lambda x: x[:, 0, 0], image, -image, 0, patch=2).scores
         array([[1., 2., 2.]])
     """
-    images = checked_images(images)
-    maps = checked_maps("attributions", attributions, images).sum(-1)
+    given = checked_images(images)
+    scored, order = score_function(model, score, given, data_format)
+    images = order.last(given)
+    maps = checked_maps("attributions", attributions, images, order).sum(-1)
     chosen = checks.targets(targets, len(images), None, None)
     side = checks.positive_integer("patch", patch)
     importance = patch_means(maps[..., None], side)[..., 0]
@@ -78,7 +82,7 @@ def degradation(
     if substrate is None:
         plain = per_pixel(patch_means(images, side), side, images.shape)
     else:
-        plain = references_of("substrate", substrate, bounds, images)
+        plain = order.last(references_of("substrate", substrate, bounds, given, order))
     taken = np.arange(min(checks.positive_integer("most", most), patches) + 1)
 
     def points(which: np.ndarray, number: np.ndarray) -> np.ndarray:
@@ -86,9 +90,8 @@ def degradation(
         return np.where(gone, plain[which], images[which])
 
     size = checks.positive_integer("batch_size", batch_size)
-    forward = score_function(model, score, images)
-    scores = scored_points(points, taken, forward, chosen, size)
-    return curve_of(taken / patches, of_order(scores, maps), "degradation")
+    scores = scored_points(points, taken, order.score(scored), chosen, size)
+    return curve_of(taken / patches, unless_constant(scores, maps), "degradation")
 
 
 def patch_means(values: np.ndarray, side: int) -> np.ndarray:

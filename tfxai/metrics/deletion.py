@@ -25,6 +25,7 @@ def deletion(
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Curve:
     """Delete pixels, the most important first: the area under the score should be small.
 
@@ -43,6 +44,8 @@ def deletion(
             stand. For a model that ends in logits, `tfxai.scores.probability`.
         batch_size: images that the model is given at once.
         bounds: for a substrate by name, as in `tfxai.baselines.baseline`.
+        data_format: the order of `images` and `heatmaps`, "channels_last" or "channels_first";
+            None for what a Keras model says.
 
     Returns:
         A `Curve`.
@@ -60,7 +63,7 @@ def deletion(
         >>> curve.scores, curve.auc
         (array([[10.,  6.,  3.,  1.,  0.]]), array([3.75]))
     """
-    rule = Rule(substrate, step, score, batch_size, bounds)
+    rule = Rule(substrate, step, score, batch_size, bounds, data_format)
     return drawn(["deletion"], rule, model, images, heatmaps, targets)[0]
 
 
@@ -75,6 +78,7 @@ def insertion(
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Curve:
     """Insert pixels, the most important first: the area under the score should be large.
 
@@ -89,6 +93,7 @@ def insertion(
         score: as in `deletion`.
         batch_size: as in `deletion`.
         bounds: as in `deletion`.
+        data_format: as in `deletion`.
 
     Returns:
         A `Curve`.
@@ -104,7 +109,7 @@ def insertion(
         >>> insertion(model, image, image, 0, step=1).scores
         array([[ 0.,  4.,  7.,  9., 10.]])
     """
-    rule = Rule(substrate, step, score, batch_size, bounds)
+    rule = Rule(substrate, step, score, batch_size, bounds, data_format)
     return drawn(["insertion"], rule, model, images, heatmaps, targets)[0]
 
 
@@ -119,6 +124,7 @@ def deletion_and_insertion(
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Curves:
     """Give both curves.
 
@@ -132,6 +138,7 @@ def deletion_and_insertion(
         score: as in `deletion`.
         batch_size: as in `deletion`.
         bounds: as in `deletion`.
+        data_format: as in `deletion`.
 
     Returns:
         `Curves`.
@@ -144,6 +151,6 @@ def deletion_and_insertion(
         >>> deletion_and_insertion(model, image, image, 0, step=1).difference
         array([2.5])
     """
-    rule = Rule(substrate, step, score, batch_size, bounds)
+    rule = Rule(substrate, step, score, batch_size, bounds, data_format)
     names = ("deletion", "insertion")
     return Curves(*drawn(names, rule, model, images, heatmaps, targets))

@@ -65,8 +65,8 @@ def completeness(
     if len(points) == 0 or len(maps) != len(points):
         raise ValueError(f"attributions has shape {list(maps.shape)} for {len(points)} inputs")
     chosen = checks.targets(targets, len(points), None, None)
-    forward = score_function(model, score, points)
-    references = references_of("baseline", baseline, bounds, points)
+    forward, order = score_function(model, score, points)
+    references = references_of("baseline", baseline, bounds, points, order)
     change = forward(points, chosen) - forward(references, chosen)
     gap = np.abs(maps.reshape(len(maps), -1).sum(1) - change)
     size = np.abs(change)
@@ -119,6 +119,7 @@ def infidelity(
     seed: int = 0,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
 ) -> Infidelity:
     """Compare the change that a map predicts, when squares of the image are removed, with what is.
 
@@ -139,6 +140,7 @@ def infidelity(
         seed: of the squares.
         batch_size: images that the model is given at once.
         bounds: as in `completeness`.
+        data_format: as in `deletion`.
 
     Returns:
         An `Infidelity`; its `error` is the metric.
@@ -155,11 +157,13 @@ def infidelity(
         >>> found.error, found.correlation.round(6)
         (array([0.]), array([1.]))
     """
-    images = checked_images(images)
-    maps = checked_maps("attributions", attributions, images)
+    given = checked_images(images)
+    scored, order = score_function(model, score, given, data_format)
+    images = order.last(given)
+    maps = checked_maps("attributions", attributions, images, order)
     chosen = checks.targets(targets, len(images), None, None)
-    forward = score_function(model, score, images)
-    difference = images - references_of("baseline", baseline, bounds, images)
+    forward = order.score(scored)
+    difference = images - order.last(references_of("baseline", baseline, bounds, given, order))
     shares = maps * difference if slopes else maps
     squares = random_squares(images.shape[1:3], samples, seed)
     predicted = np.einsum("bhwc,shw->bs", shares.astype(np.float64), squares)

@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from tfxai import checks, scores
-from tfxai.metrics.curves import Curve, curve_of, of_order
+from tfxai.axes import Order
+from tfxai.metrics.curves import Curve, curve_of, unless_constant
 from tfxai.metrics.scoring import checked_images, checked_maps, score_function
 
 THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
@@ -37,6 +38,7 @@ def information_level(
     least: float = 0.8,
     seed: int = 0,
     batch_size: int = 32,
+    data_format: str | None = None,
 ) -> Curve:
     """Give the score against the information in the image, as important pixels sharpen a blur.
 
@@ -58,6 +60,7 @@ def information_level(
         least: images that score less have no curve, as those that blurring does not hurt.
         seed: of the random pixels.
         batch_size: images that the model is given at once.
+        data_format: as in `deletion`.
 
     Returns:
         A `Curve`; its `fractions` are levels of information. Images without a curve are NaN. The
@@ -78,12 +81,13 @@ def information_level(
         >>> curve.scores.shape, bool(0 < curve.auc[0] < 1)
         ((1, 1001), True)
     """
-    images = checked_images(images)
+    given = checked_images(images)
+    scored, order = _score(model, checks.one_of("kind", kind, KINDS), given, data_format)
+    images, predict = order.last(given), order.score(scored)
     if images.shape[-1] not in (1, 3):
         raise ValueError(f"images has {images.shape[-1]} channels: expected 1 or 3")
-    maps = checked_maps("attributions", attributions, images).sum(-1)
+    maps = checked_maps("attributions", attributions, images, order).sum(-1)
     chosen = checks.targets(targets, len(images), None, None)
-    predict = _score(model, checks.one_of("kind", kind, KINDS), images)
     size = checks.positive_integer("batch_size", batch_size)
     sets = checks.positive_integer("masks", masks)
     pixels = _to_pixels(images, bounds)
@@ -101,7 +105,7 @@ def information_level(
         return np.median(curves, axis=0)
 
     rows = np.stack([one(i) for i in range(len(images))])
-    return curve_of(LEVELS, of_order(rows, maps), f"information, {kind}")
+    return curve_of(LEVELS, unless_constant(rows, maps), f"information, {kind}")
 
 
 def median_auc(curve: Curve) -> float:
@@ -208,11 +212,12 @@ def _from_pixels(pixels: np.ndarray, bounds: tuple[Any, Any], dtype: Any) -> np.
 
 
 def _score(
-    model: Callable, kind: str, images: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    model: Callable, kind: str, images: np.ndarray, data_format: str | None
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Order]:
+    score = scores.probability if isinstance(model, keras.Model) else None
+    probability, order = score_function(model, score, images, data_format)
     if kind == "softmax":
-        score = scores.probability if isinstance(model, keras.Model) else None
-        return score_function(model, score, images)
+        return probability, order
 
     def correct(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
         outputs = np.asarray(model(x))
@@ -223,4 +228,4 @@ def _score(
             )
         return (outputs.argmax(1) == targets).astype(np.float64)
 
-    return correct
+    return correct, order

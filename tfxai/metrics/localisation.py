@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 
 from tfxai import checks
+from tfxai.axes import expect_channels_last
 from tfxai.metrics.scoring import finite
 
 
@@ -141,6 +142,7 @@ def _mask(region: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 def _checked(attributions: Any, regions: Any) -> tuple[np.ndarray, np.ndarray]:
     maps = np.asarray(attributions)
+    expect_channels_last("attributions", maps)
     maps = maps.sum(-1) if maps.ndim == 4 else maps
     if maps.ndim != 3 or maps.size == 0:
         raise ValueError(

@@ -32,7 +32,7 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
         ``[B]`` in [-1, 1]; NaN where a map is the same everywhere.
 
     Raises:
-        ValueError: shapes that differ, or values that are not finite.
+        ValueError: shapes that differ, nothing at all, or values that are not finite.
 
     Reference:
         METHODS 2.4. Papers 001 and 002 call its size, between the maps of two models of which one
@@ -44,10 +44,10 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
         array([1.])
     """
     pair = [finite("attributions", np.asarray(v, np.float64)) for v in (attributions, others)]
-    if pair[0].shape != pair[1].shape or pair[0].ndim < 2:
+    if pair[0].shape != pair[1].shape or pair[0].ndim < 2 or pair[0].size == 0:
         raise ValueError(
             f"attributions have shapes {list(pair[0].shape)} and {list(pair[1].shape)}: expected "
-            "the same, [B, ...]"
+            "the same, [B, ...], and not empty"
         )
     ranks = [rankdata(v.reshape(len(v), -1), axis=1) for v in pair]
     first, second = (r - r.mean(1, keepdims=True) for r in ranks)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, heads
+from tfxai import axes, checks, heads
+from tfxai.axes import Order
 from tfxai.baselines import baseline
 from tfxai.scores import wants_logits
 from tfxai.tracing import traced
@@ -21,7 +22,7 @@ Explain = Callable[[np.ndarray, Any], Any]
 
 
 def checked_images(images: Any) -> np.ndarray:
-    """Give images as floating-point ``[B, H, W, C]``, or raise a ValueError."""
+    """Give images as floating-point ``[B, H, W, C]`` or ``[B, C, H, W]``, or raise a ValueError."""
     images = np.asarray(images)
     if images.dtype.kind != "f":
         images = images.astype(np.float32)
@@ -30,14 +31,17 @@ def checked_images(images: Any) -> np.ndarray:
     return finite("images", images)
 
 
-def checked_maps(name: str, values: Any, images: np.ndarray) -> np.ndarray:
-    """Give attributions of images ``[B, H, W, C | 1]``, or raise a ValueError."""
+def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np.ndarray:
+    """Give attributions of images ``[B, H, W, C]`` as ``[B, H, W, C | 1]``, or raise a ValueError.
+
+    They come in the order of the images that the model takes.
+    """
     maps = np.asarray(values)
-    maps = maps[..., None] if maps.ndim == 3 else maps
-    if maps.shape[:3] != images.shape[:3] or maps.shape[3] not in (1, images.shape[3]):
+    maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
+    if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
+        expected = list(order.back(images).shape)
         raise ValueError(
-            f"{name} has shape {list(np.shape(values))}: expected {list(images.shape)}, or one "
-            "channel"
+            f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
         )
     return finite(name, maps)
 
@@ -50,7 +54,11 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def references_of(
-    argument: str, value: Any, bounds: tuple[Any, Any] | None, inputs: np.ndarray
+    argument: str,
+    value: Any,
+    bounds: tuple[Any, Any] | None,
+    inputs: np.ndarray,
+    order: Order,
 ) -> np.ndarray:
     """Give what each of the inputs ``[B, ...]`` is compared with, of their shape and type.
 
@@ -60,11 +68,13 @@ def references_of(
             one for each input.
         bounds: as in `tfxai.baselines.baseline`.
         inputs: ``[B, ...]``.
+        order: of their axes.
 
     Raises:
         ValueError: none or several for an input, another shape, or values that are not finite.
     """
-    found = np.asarray(baseline(value, bounds, argument=argument)(tf.constant(inputs)))
+    references = baseline(value, bounds, argument=argument, order=lambda _: order)
+    found = np.asarray(references(tf.constant(inputs)))
     of_each = not callable(value) and np.ndim(value) == inputs.ndim
     if of_each and len(found) == len(inputs):
         found = np.swapaxes(found, 0, 1)
@@ -82,6 +92,8 @@ def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int)
     Targets are one for each input, or None.
     """
     size = checks.positive_integer("batch_size", batch_size)
+    if len(inputs) == 0:
+        raise ValueError(f"inputs is an empty batch, shape {list(inputs.shape)}")
     parts = []
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
@@ -96,26 +108,41 @@ def checked_targets(targets: Any, count: int) -> np.ndarray | None:
 
 
 def score_function(
-    model: Callable, score: Score | None, images: np.ndarray
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Give (images, targets) -> scores ``[N]``; a Keras model runs as a graph, traced once.
+    model: Callable, score: Score | None, images: np.ndarray, data_format: str | None = None
+) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Order]:
+    """Give (images, targets) -> scores ``[N]``, and the order of the images' axes.
 
-    Without a score that is the model's output at the target as it stands.
+    A Keras model runs as a graph, traced once. Without a score that is the model's output at the
+    target as it stands.
+
+    Args:
+        model: images ``[N, ...]`` -> outputs ``[N, classes]``.
+        score: (outputs, targets) -> ``[N]``.
+        images: like those that will be scored.
+        data_format: their order, "channels_last" or "channels_first"; None for what a Keras model
+            says, or else what they look like.
     """
+    checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
     if not isinstance(model, keras.Model):
+        order = axes.order_of(images, data_format=data_format)
         if score is None:
-            return lambda x, targets: _picked(model(x), targets)
-        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets))
+            return lambda x, targets: _picked(model(x), targets), order
+        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets)), order
     any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     if score is None:
-        outputs = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
-        return lambda x, targets: _picked(outputs(tf.constant(x)), targets)
-    if wants_logits(score):
+        function = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
+    else:
+        function = traced(heads.scored(model, score)).get_concrete_function(
+            any_images, tf.TensorSpec([None], tf.int32)
+        )
+    checks.convolutions(function.graph)
+    if score is not None and wants_logits(score):
         heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
-    scored = traced(heads.scored(model, score)).get_concrete_function(
-        any_images, tf.TensorSpec([None], tf.int32)
-    )
-    return lambda x, targets: scored(tf.constant(x), tf.constant(targets)).numpy()
+    read = [axes.channel_axis(function.graph.inputs[0])]
+    order = axes.order_of(images, read=read, data_format=data_format)
+    if score is None:
+        return lambda x, targets: _picked(function(tf.constant(x)), targets), order
+    return lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(), order
 
 
 def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def gini(attributions: np.ndarray) -> np.ndarray:
         array([0.75, 0.  ])
     """
     rows = np.abs(np.asarray(attributions, np.float64))
-    if rows.ndim < 2 or rows[0].size == 0:
+    if rows.ndim < 2 or rows.size == 0:
         raise ValueError(f"attributions has shape {list(rows.shape)}: expected [batch, ...]")
     if not np.isfinite(rows).all():
         raise ValueError("attributions has NaN or infinite values")

@@ -1,0 +1,78 @@
+"""Grad-CAM needs gradients from the score down to a layer, and no further."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+
+L = keras.layers
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 255, (2, 10, 8, 3)).astype("uint8")
+
+
+def convolutions():
+    keras.utils.set_random_seed(0)
+    layers = [L.Rescaling(1 / 255), L.Conv2D(4, 3, activation="relu", name="features")]
+    return keras.Sequential([keras.Input((10, 8, 3)), *layers])
+
+
+def logits(features):
+    return L.Dense(3, kernel_initializer="ones")(L.GlobalAveragePooling2D()(features))
+
+
+def classifier(convolved, dtype="float32"):
+    inputs = keras.Input((10, 8, 3), dtype=dtype)
+    return keras.Model(inputs, logits(convolved(inputs)))
+
+
+def first_logit(outputs, targets):
+    logits = outputs["class"] if isinstance(outputs, dict) else outputs[0]
+    return tf.gather(logits, targets, axis=1, batch_dims=1)
+
+
+@pytest.mark.parametrize("structure", ["list", "dict"])
+def test_a_score_of_one_of_several_outputs_finds_the_activations_that_it_is_of(images, structure):
+    inputs = keras.Input((10, 8, 3))
+    x = convolutions()(inputs)
+    classes = logits(x)
+    mask = L.Conv2D(1, 3, activation="sigmoid", name="mask")(x)  # later, and of another output
+    model = keras.Model(inputs, classes)
+    outputs = [classes, mask] if structure == "list" else {"class": classes, "a mask": mask}
+    several = keras.Model(inputs, outputs)
+    expected = tfxai.grad_cam(model)(images, [0, 2]).numpy()
+    assert expected.any((1, 2, 3)).all()
+    found = tfxai.grad_cam(several, score=first_logit)(images, [0, 2])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    named = tfxai.grad_cam(several, layer="features", score=first_logit)(images, [0, 2])
+    np.testing.assert_allclose(named, expected, rtol=1e-5)
+
+
+def test_models_of_integers_have_the_map_of_those_of_floats(images):
+    features = convolutions()
+    expected = tfxai.grad_cam(classifier(features))(images, 1)
+    found = tfxai.grad_cam(classifier(features, "uint8"))(images, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"integers|differentiably"):
+        tfxai.guided_grad_cam(classifier(features, "uint8"))(images, 1)
+
+
+def test_tokens_have_a_map_of_their_positions():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((7,), dtype="int32")
+    x = L.Conv1D(3, 3, padding="same", activation="relu")(L.Embedding(20, 4)(inputs))
+    model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling1D()(x)))
+    tokens = np.random.default_rng(0).integers(0, 20, (2, 7))
+    assert tfxai.grad_cam(model, upsample=None)(tokens, 0).shape == (2, 7, 1)
+    with pytest.raises(ValueError, match="upsample='bilinear': cannot bring maps"):
+        tfxai.grad_cam(model)(tokens, 0)
+
+
+def test_a_model_without_positions_is_told_so(images):
+    model = keras.Sequential([keras.Input((10, 8, 3)), L.Flatten(), L.Dense(3)])
+    with pytest.raises(ValueError, match="no activations with positions, that is of three axes"):
+        tfxai.grad_cam(model)(images, 0)

@@ -1,0 +1,39 @@
+"""What is known of a model before it is explained."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfxai import axes, checks, heads
+from tfxai.axes import Order
+from tfxai.tracing import any_batch
+from tfxai.types import Tensors
+
+
+class Inspection:
+    """A model's anatomy, looked at once, on the first inputs that are seen.
+
+    Args:
+        model: any Keras model.
+        data_format: where the channels of its inputs are, "channels_last" or "channels_first";
+            None for what the model itself says.
+    """
+
+    def __init__(self, model: keras.Model, data_format: str | None = None):
+        self.model = model
+        self.data_format = checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
+        self._anatomy: heads.Anatomy | None = None
+
+    def anatomy(self, inputs: Tensors) -> heads.Anatomy:
+        """Give the anatomy, by a trace on inputs like these."""
+        if self._anatomy is None:
+            with tf.init_scope():
+                self._anatomy = heads.inspect(self.model, any_batch(inputs))
+        return self._anatomy
+
+    def order(self, inputs: Tensors) -> Order:
+        """Give the order of the axes of inputs."""
+        said = self.data_format is not None
+        read = None if said else self.anatomy(inputs).channel_axes
+        return axes.order_of(inputs, read=read, data_format=self.data_format)
