@@ -132,9 +132,7 @@ def test_the_function_works_in_the_type_of_the_method_and_is_traced_once(images)
     assert len(seen) == traces
 
 
-@pytest.mark.parametrize(
-    "baseline", [own_blur, two_each, Scaled(0.25), baselines.rise_blur], ids=str
-)
+@pytest.mark.parametrize("baseline", [own_blur, two_each, Scaled(0.25), baselines.rise_blur])
 def test_registered_functions_are_saved_and_loaded(baseline, cnn, images, tmp_path):
     explainer = tfxai.smoothgrad(
         tfxai.integrated_gradients(cnn, steps=3, baseline=baseline), samples=2
