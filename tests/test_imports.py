@@ -13,6 +13,7 @@ LAYERS = [
         "checks",
         "converters",
         "folders",
+        "grouped",
         "interpolation",
         "quadrature",
         "scores",
