@@ -85,8 +85,8 @@ def fit_patterns(
         >>> _ = model.layers[0].kernel.assign([[1.0], [-1.0]])
         >>> z = np.linspace(-2, 2, 101)[:, None]
         >>> signal_and_distractor = z * [1, 0] + np.cos(20 * z) * [1, 1]
-        >>> fit_patterns(model, signal_and_distractor, verbose=0)["only"].round(1).ravel().tolist()
-        [1.0, 0.0]
+        >>> fit_patterns(model, signal_and_distractor, verbose=0)["only"].ravel().round(1) + 0.0
+        array([1., 0.], dtype=float32)
     """
     checks.model(model)
     checks.one_of("estimator", estimator, ESTIMATORS)
