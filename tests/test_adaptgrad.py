@@ -5,7 +5,7 @@ import pytest
 
 import tfxai
 from tests import reference
-from tests.conftest import small_cnn, two_inputs
+from tests.conftest import as_model, small_cnn, two_inputs
 from tests.test_laws import noise_of, slope
 from tfxai import kernels, quadrature, samplers
 
@@ -161,6 +161,41 @@ def test_inherent_noise_of_every_kernel(kernel):
     x = np.random.default_rng(0).uniform(0, 1, (2, 5000)).astype("float32")
     noise = tfxai.inherent_noise(x, 0.3, bounds=(0, 1), kernel=kernel, samples=30)
     assert noise.sampled.mean() == pytest.approx(noise.analytic.mean(), abs=0.005)
+
+
+def test_each_example_has_its_own_noise():
+    x = np.array([[0.5], [0.01]])
+    epsilon = tfxai.adaptive_epsilon(x, bounds=(0, 1))
+    noise = tfxai.inherent_noise(x, epsilon, bounds=(0, 1))
+    np.testing.assert_allclose(noise.analytic, [[0.05], [0.025]], atol=1e-6)
+    random = np.random.default_rng(0)
+    model_like = {"b": random.uniform(0, 1, (4, 3, 2)), "a": random.uniform(0, 1, (4, 5))}
+    scales = tfxai.adaptive_epsilon(model_like, bounds=(0, 1))
+    together = tfxai.inherent_noise(model_like, scales, bounds=(0, 1), samples=9, seed=2)
+    for i in range(4):
+        one, scale = ({n: v[i : i + 1] for n, v in d.items()} for d in (model_like, scales))
+        alone = tfxai.inherent_noise(one, scale, bounds=(0, 1), samples=9, seed=2)
+        for name in one:
+            np.testing.assert_allclose(together.analytic[name][[i]], alone.analytic[name])
+            np.testing.assert_array_equal(together.sampled[name][[i]], alone.sampled[name])
+
+
+@pytest.mark.parametrize("epsilon", [-0.1, np.nan, np.ones((3, 2)), [0.1, 0.2, 0.3], "much"])
+def test_an_epsilon_that_does_not_fit_raises(epsilon):
+    with pytest.raises(ValueError, match="epsilon"):
+        tfxai.inherent_noise(np.full((2, 2), 0.5), epsilon, bounds=(0, 1))
+
+
+def test_bounds_are_the_same_for_all_examples():
+    x = np.array([[0.5, 0.5], [2.0, 2.0]])
+    bounds = np.zeros((2, 2)), np.array([[1.0, 1.0], [3.0, 3.0]])
+    message = r"bounds: got arrays \[2, 2\] of 2 examples; .* one example's shape \[2\]"
+    with pytest.raises(ValueError, match=message):
+        tfxai.adaptive_epsilon(x, bounds=bounds)
+    with pytest.raises(ValueError, match=message):
+        tfxai.inherent_noise(x, 0.1, bounds=bounds)
+    with pytest.raises(ValueError, match=message):
+        tfxai.adaptgrad(as_model(lambda x: x, 2), bounds=bounds)(x, 1)
 
 
 def test_no_noise_falls_nowhere():

@@ -15,6 +15,7 @@ LAYERS = [
         "data",
         "converters",
         "folders",
+        "grouped",
         "interpolation",
         "quadrature",
         "scores",

@@ -237,20 +237,65 @@ def test_patterns_do_not_depend_on_the_batches(photos):
             np.testing.assert_allclose(other[name], whole[name], rtol=2e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_many_images_are_summed_in_part_and_agree(estimator, monkeypatch):
+def album():
+    """A thousand pictures in 0..255: five classes, each a scene of its own, dark to bright."""
     random = np.random.default_rng(1)
-    many = random.normal(size=(600, 8, 8, 3)).cumsum(1).cumsum(2).astype("float32") / 8
-    model = small_cnn()
-    found = fit(model, many, estimator=estimator, verbose=0)
-    half = fit(model, many[:300], estimator=estimator, verbose=0)
-    monkeypatch.setattr("tfxai.fitting.WHOLE", 10**9)
-    whole = fit(model, many, estimator=estimator, verbose=0)
-    for i, name in enumerate(whole):
-        error = np.linalg.norm(found[name] - whole[name])
-        by_chance = np.linalg.norm(half[name] - whole[name])
-        assert error <= (0.1 if i == 0 else 1e-3) * by_chance  # the dense layers sum everything
-        assert found.report[i].error < 1e-4
+    classes = np.arange(1000) % 5
+    scenes = random.normal(0, 40, (5, 8, 8, 3))
+    rough = random.normal(0, 4, (1000, 8, 8, 3)).cumsum(1).cumsum(2)
+    rough *= 1 + classes[:, None, None, None]
+    pictures = random.uniform(30, 220, (1000, 1, 1, 1)) + scenes[classes] + rough
+    orders = {
+        "by brightness": np.argsort(pictures.mean((1, 2, 3))),
+        "by class": np.argsort(classes, kind="stable"),
+        "shuffled": random.permutation(1000),
+    }
+    return np.clip(pictures, 0, 255).astype("float32"), orders
+
+
+def album_net():
+    keras.utils.set_random_seed(4)
+    options = {"activation": "relu", "bias_initializer": "normal"}
+    layers = [
+        L.Rescaling(1 / 127.5, -1),
+        L.Conv2D(4, 3, name="first", **options),
+        L.Conv2D(5, 3, name="second", **options),
+        L.Flatten(),
+        L.Dense(3, name="top"),
+    ]
+    return keras.Sequential([keras.Input((8, 8, 3)), *layers])
+
+
+def patterns_in_float64(model, pictures, estimator):
+    """METHODS 1.1 with numpy, layer after layer, over all positions of all pictures."""
+    expected, x = {}, pictures.astype("float64") / 127.5 - 1
+    for layer in (model.get_layer(name) for name in ("first", "second", "top")):
+        w, b = (v.astype("float64") for v in layer.get_weights())
+        shape = (len(x), -1)
+        if w.ndim == 4:
+            shape = (len(x), x.shape[1] - 2, x.shape[2] - 2, w.shape[-1])
+            x = reference.windows(x, (3, 3))
+        flat = w.reshape(-1, w.shape[-1])
+        x = x.reshape(-1, len(flat))
+        found = reference.patterns(x, flat, b, estimator)
+        expected[layer.name] = found.reshape(w.shape)
+        x = np.maximum(x @ flat + b, 0).reshape(shape)
+    return expected
+
+
+@pytest.mark.parametrize(
+    ("order", "size"), [("by brightness", 8), ("by class", 50), ("shuffled", 20)]
+)
+def test_patterns_are_exact_in_any_order_of_the_data(order, size):
+    model, (pictures, orders) = album_net(), album()
+    data = pictures[orders[order]]
+    if order == "by class":
+        data = tf.data.Dataset.from_tensor_slices(data).batch(size)
+    for estimator in ESTIMATORS:
+        found = fit(model, data, estimator=estimator, batch_size=size, verbose=0)
+        for name, array in patterns_in_float64(model, pictures, estimator).items():
+            error = np.linalg.norm(found[name] - array) / np.linalg.norm(array)
+            assert error < 1e-5, (estimator, name)
 
 
 def test_patterns_of_a_half_precision_model_are_summed_in_single(photos):

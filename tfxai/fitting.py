@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -19,23 +19,17 @@ from tfxai.rules.steps import Step
 from tfxai.types import Tensors
 
 ESTIMATORS = ("relu", "linear", "relu_printed")
-WHOLE = 64
-"""Examples of which everything is summed."""
-SAMPLED = 8
-"""Of the batches after those, every so manieth counts towards E+[x], the costliest sum but one."""
 
 
 class Sums(NamedTuple):
     """Running sums of one linear step, over examples and positions; m is 1 where y > 0, else 0."""
 
     m: tf.Variable
-    """``[O]``, as are the next four."""
+    """``[O]``, as are the next three."""
     y: tf.Variable
     my: tf.Variable
-    sampled: tf.Variable
-    """m, of the batches that count towards mx."""
     centre: tf.Variable
-    """What is subtracted from y in mxy: 0, then the mean of the first examples."""
+    """What is subtracted from y in mxy, a constant: the mean of y in the first batch."""
     mx: tf.Variable
     """Of the weights' shape, as is the next."""
     mxy: tf.Variable
@@ -82,17 +76,18 @@ def fit_patterns(
 
     Reference:
         Kindermans et al. 2018, equations 4 to 7, with the unconditional E[y] of the authors'
-        code. Memory does not depend on the number of examples: the sums are filter gradients.
-        Beyond 64 examples, E+[x] of convolutions is summed over every eighth batch only: it then
-        only corrects for the small difference between E[y] and its estimate from the first 64.
+        code. All sums are over all examples, in whatever order they come, and equal those in
+        float64 but for rounding, 1e-7 times the root of the number of batches. They are filter
+        gradients: a batch costs a forward pass and two of those, and memory does not depend on
+        the number of examples.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[1.0], [-1.0]])
         >>> z = np.linspace(-2, 2, 101)[:, None]
         >>> signal_and_distractor = z * [1, 0] + np.cos(20 * z) * [1, 1]
-        >>> fit_patterns(model, signal_and_distractor, verbose=0)["only"].round(1).ravel().tolist()
-        [1.0, 0.0]
+        >>> fit_patterns(model, signal_and_distractor, verbose=0)["only"].ravel().round(1) + 0.0
+        array([1., 0.], dtype=float32)
     """
     checks.model(model)
     checks.one_of("estimator", estimator, ESTIMATORS)
@@ -107,8 +102,7 @@ def fit_patterns(
         batch = arranged(batch, declared)
         if accumulator is None:
             accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
-        sampling = seen >= WHOLE and estimator != "relu_printed"
-        accumulator.add(batch, with_x=not sampling or number % SAMPLED == 0, centred=sampling)
+        accumulator.add(batch)
         seen += len(tf.nest.flatten(batch)[0])
         if progress is not None:
             progress.update(number)
@@ -132,65 +126,51 @@ class _Accumulator:
     ):
         self.specs = specs
         self.sums: dict[str, Sums] = {}
-        self._neurons: dict[str, list[int]] = {}
-        self._centred = False
         signature = tf.nest.flatten(specs)
-        shapes: dict[str, tf.TensorShape] = {}
+        shapes: dict[str, tuple[tf.TensorShape, int]] = {}
 
         def describe(*inputs: tf.Tensor) -> None:
             for step in linear_steps(model, specs, inputs, passthrough):
-                shapes[step.name] = weights(step).shape
-                self._neurons[step.name] = neuron_shape(step)
+                shapes[step.name] = weights(step).shape, math.prod(neuron_shape(step))
 
-        def adding(with_x: bool) -> Callable:
-            def add(*inputs: tf.Tensor) -> None:
-                done: list[tf.Operation] = []
-                for step in linear_steps(model, specs, inputs, passthrough):
-                    with tf.control_dependencies(done):  # one layer's products exist at a time
-                        done = _add(self.sums[step.name], step, estimator, with_x=with_x)
-
-            return tf.function(add, autograph=False, input_signature=signature)
+        def add(*inputs: tf.Tensor) -> None:
+            done: list[tf.Operation] = []
+            for step in linear_steps(model, specs, inputs, passthrough):
+                with tf.control_dependencies(done):  # one layer's products exist at a time
+                    done = _add(self.sums[step.name], step, estimator)
 
         tf.function(describe, autograph=False).get_concrete_function(*signature)
-        for name, shape in shapes.items():
-            neurons = math.prod(self._neurons[name])
-            rows = [tf.Variable(tf.zeros([neurons], tf.float64)) for _ in range(5)]
+        for name, (shape, neurons) in shapes.items():
+            rows = [tf.Variable(tf.zeros([neurons], tf.float64)) for _ in range(4)]
             whole = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
             self.sums[name] = Sums._make([*rows, *whole, tf.Variable(tf.zeros([], tf.float64))])
-        self._add = {with_x: adding(with_x) for with_x in (True, False)}
+        self._add = tf.function(add, autograph=False, input_signature=signature)
 
-    def add(self, batch: Tensors, *, with_x: bool, centred: bool) -> None:
-        """Add a batch; if `centred`, y less the mean that it had when this was first asked for."""
-        if centred and not self._centred:
-            for name, sums in self.sums.items():
-                _centre(sums, self._neurons[name])
-            self._centred = True
+    def add(self, batch: Tensors) -> None:
+        """Add a batch."""
         pairs = zip(tf.nest.flatten(batch), tf.nest.flatten(self.specs), strict=True)
-        self._add[with_x](*(tf.cast(x, s.dtype) for x, s in pairs))
+        self._add(*(tf.cast(x, s.dtype) for x, s in pairs))
 
 
-def _centre(sums: Sums, neurons: list[int]) -> None:
-    mean = sums.y / sums.count
-    sums.mxy.assign_sub(sums.mx * tf.cast(tf.reshape(mean, neurons), tf.float32))
-    sums.centre.assign(mean)
-
-
-def _add(sums: Sums, step: Step, estimator: str, *, with_x: bool) -> list[tf.Operation]:
+def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
     y = step.outputs[0]
     y = tf.cast(y, tf.float32) if y.dtype.size < 4 else tf.identity(y)
     m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
     rows, active = (tf.reshape(v, [-1, y.shape[-1]]) for v in (y, m))
+    counted = active if estimator == "relu_printed" else tf.ones_like(active)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(rows * counted, 0), tf.reduce_sum(counted, 0))
+    centre = tf.where(sums.count > 0, sums.centre, tf.cast(mean, tf.float64))
     added = [
         (sums.count, tf.cast(tf.shape(rows)[0], tf.float64)),
         (sums.m, _total(active)),
         (sums.y, _total(rows)),
-        (sums.mxy, tf.cast(products(step, m * (y - tf.cast(sums.centre, y.dtype))), tf.float32)),
+        (sums.mx, tf.cast(products(step, m), tf.float32)),
+        (sums.mxy, tf.cast(products(step, m * (y - tf.cast(centre, y.dtype))), tf.float32)),
     ]
     if estimator == "relu_printed":
         added.append((sums.my, _total(rows * active)))
-    if with_x or y.shape.rank == 2:  # without positions there is little to save
-        added += [(sums.sampled, _total(active)), (sums.mx, tf.cast(products(step, m), tf.float32))]
-    return [total.assign_add(value, read_value=False) for total, value in added]
+    kept = sums.centre.assign(centre, read_value=False)
+    return [kept, *(total.assign_add(value, read_value=False) for total, value in added)]
 
 
 def _total(rows: tf.Tensor) -> tf.Tensor:
@@ -200,12 +180,12 @@ def _total(rows: tf.Tensor) -> tf.Tensor:
 def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.ndarray, Quality]:
     """Solve a = num / (w . num), num = E+[x y] - E+[x] E[y], from the sums; large arrays in place.
 
-    With any c, num = E+[x (y - c)] - E+[x] (E[y] - c): with c near E[y] it hardly matters that
-    E+[x] is that of a sample. A factor that a neuron's whole pattern has does not matter at all.
+    With any c, num = E+[x (y - c)] - E+[x] (E[y] - c): with c near E[y], the second term is small
+    and little is lost to rounding. A factor that a neuron's whole pattern has does not matter.
     """
-    m, y, my, sampled, centre = (v.numpy() for v in sums[:5])
+    m, y, my, centre = (v.numpy() for v in sums[:4])
     mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
-    factor = (mean - centre) * m / np.maximum(sampled, 1)
+    factor = mean - centre
     neurons, axes = kernel.neurons, kernel.inputs
     pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
     offset *= factor.reshape(neurons).astype(np.float32)

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras.src.models.functional import Functional
 
+from tfxai import grouped
 from tfxai.types import Tensors
 
 
@@ -159,7 +160,8 @@ def inlined() -> Iterator[None]:
     before = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)
     try:
-        yield
+        with grouped.portable():
+            yield
     finally:
         tf.config.run_functions_eagerly(before)
 

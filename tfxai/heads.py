@@ -187,7 +187,7 @@ def logits(model: keras.Model) -> keras.Model:
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
         >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
-        >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy()
+        >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy().round(4)
         array([[5., 7., 9.]], dtype=float32)
     """
     specs = graph.declared_inputs(model)

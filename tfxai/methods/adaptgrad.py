@@ -13,13 +13,11 @@ from tfxai import aggregators, baselines, checks, kernels, samplers
 from tfxai.baselines import Baseline
 from tfxai.explainer import Explainer
 from tfxai.kernels import Density, Kernel
+from tfxai.methods.bounds import check_inside, ends
 from tfxai.methods.sampled import over_noisy_inputs
 from tfxai.samplers import Scale
 from tfxai.sampling import budget
 from tfxai.types import Tensors
-
-SLACK = 1e-5
-"""Share of the bounds' distance that rounding may carry an input beyond them."""
 
 
 class InherentNoise(NamedTuple):
@@ -53,8 +51,9 @@ def adaptgrad(
     Args:
         of: a Keras model, whose gradient is smoothed, or any explainer.
         bounds: (x_min, x_max), the smallest and the largest possible input after preprocessing:
-            numbers or arrays per channel; for a model with several inputs also structures like
-            theirs. Features on a bound get no noise.
+            numbers, or arrays per channel or of one example's shape, the same for all examples;
+            for a model with several inputs also structures like theirs. Features on a bound get
+            no noise.
         confidence: c, the probability that a feature stays within m_i of its value.
         samples: N.
         kernel: as in `smoothgrad`; m_i / half_width(kernel, c) is its scale.
@@ -80,13 +79,13 @@ def adaptgrad(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> adaptgrad(model, bounds=(0, 1), samples=4)(tf.constant([[0.3, 1.0]])).numpy()
+        >>> adaptgrad(model, bounds=(0, 1), samples=4)(tf.constant([[0.3, 1.0]])).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    low, high = _ends(bounds)
+    low, high = ends(bounds)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
-    check = partial(_check_inside, low=low, high=high)
+    check = partial(check_inside, low=low, high=high)
     options = {
         **effort._asdict(),
         "bounds": bounds,
@@ -125,12 +124,12 @@ def adaptive_epsilon(
         Paper 001, eq. 12 and 13.
 
     Example:
-        >>> adaptive_epsilon(np.array([[0.3, 0.9, 1.0]]), bounds=(0, 1)).numpy().round(5)
+        >>> adaptive_epsilon(np.array([[0.3, 0.9, 1.0]]), bounds=(0, 1)).numpy().round(5) + 0.0
         array([[0.15306, 0.05102, 0.     ]])
     """
-    low, high = _ends(bounds)
+    low, high = ends(bounds)
     inputs = tf.nest.map_structure(_floating, inputs)
-    _check_inside(inputs, low, high)
+    check_inside(inputs, low, high)
     return _scale(low, high, confidence, kernel, printed_eq13)(inputs)
 
 
@@ -149,8 +148,9 @@ def inherent_noise(
 
     Args:
         inputs: ``[B, ...]`` between the bounds.
-        epsilon: scale of the noise: a number, or an array that broadcasts to the inputs, such as
-            `adaptive_epsilon` gives.
+        epsilon: scale of the noise, at least 0: a number, or an array that broadcasts to the
+            inputs, each example with its own, such as `adaptive_epsilon` gives; for several
+            inputs also a structure like theirs.
         bounds: (x_min, x_max), as in `adaptgrad`.
         kernel: the noise; it needs a ``cdf``.
         samples: how many draws to count, at least 1.
@@ -160,7 +160,8 @@ def inherent_noise(
         The probability, and the share among the draws, both like the inputs and in [0, 1].
 
     Raises:
-        TypeError, ValueError: an option out of range, or inputs outside the bounds.
+        TypeError, ValueError: an option out of range, an epsilon that does not broadcast to the
+            inputs, or inputs outside the bounds.
 
     Reference:
         Paper 001, eq. 10; its mean over the features is what the paper's Fig. 3 shows.
@@ -174,21 +175,22 @@ def inherent_noise(
     if not callable(getattr(kernel, "cdf", None)):
         raise TypeError(f"kernel={kernel!r} has no cdf, which the analytic share needs")
     checks.positive_integer("samples", samples)
-    low, high = _ends(bounds)
+    low, high = ends(bounds)
     inputs = tf.nest.map_structure(_floating, inputs)
-    _check_inside(inputs, low, high)
-    ends = low(inputs), high(inputs)
-    scales = baselines.baseline(epsilon)(inputs)
-    sampler = samplers.noise(kernel, lambda x: tf.nest.map_structure(lambda e: e[0], scales))
+    check_inside(inputs, low, high)
+    lowest, highest = low(inputs), high(inputs)
+    scales = _scales(epsilon, inputs)
+    sampler = samplers.noise(kernel, lambda x: scales)
     analytic = tf.nest.map_structure(
-        lambda x, e, a, b: _outside_mass(kernel, x, e[0], a[0], b[0]), inputs, scales, *ends
+        partial(_outside_mass, kernel), inputs, scales, lowest, highest
     )
     counted = tf.nest.map_structure(tf.zeros_like, inputs)
     first = checks.seed(seed)
     for k in range(samples):
         drawn = sampler(inputs, tf.constant(k), tf.random.fold_in(first, k)).point
         counted = tf.nest.map_structure(
-            lambda c, x, a, b: c + tf.cast((x < a[0]) | (x > b[0]), c.dtype), counted, drawn, *ends
+            lambda c, x, a, b: c + tf.cast((x < a[0]) | (x > b[0]), c.dtype),
+            *(counted, drawn, lowest, highest),
         )
     return InherentNoise(
         tf.nest.map_structure(lambda x: x.numpy(), analytic),
@@ -196,16 +198,23 @@ def inherent_noise(
     )
 
 
-def _ends(bounds: tuple[Any, Any]) -> tuple[Baseline, Baseline]:
-    """Give the bounds as functions of the inputs, and raise if they are reversed."""
-    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
-        raise TypeError(f"bounds={bounds!r}: expected a pair (smallest, largest)")
-    low, high = (baselines.arrays(end) for end in bounds)
-    wide = max(len(low), len(high))
-    pairs = zip(low * (wide // len(low)), high * (wide // len(high)), strict=True)
-    if not all((a < b).all() for a, b in pairs):
-        raise ValueError(f"bounds={bounds!r}: expected the smallest input before the largest")
-    return baselines.baseline(bounds[0]), baselines.baseline(bounds[1])
+def _scales(epsilon: Any, inputs: Tensors) -> Tensors:
+    """Give the scale of the noise on each feature of each example, shaped like the inputs."""
+    parts, flat = baselines.arrays(epsilon), tf.nest.flatten(inputs)
+    if len(parts) not in (1, len(flat)):
+        raise ValueError(f"epsilon has {len(parts)} arrays for {len(flat)} inputs")
+    scales = []
+    for part, x in zip(parts * (len(flat) // len(parts)), flat, strict=True):
+        if part.dtype.kind not in "fiu" or not (np.isfinite(part) & (part >= 0)).all():
+            raise ValueError(f"epsilon={part}: expected finite numbers of at least 0")
+        try:
+            scales.append(tf.cast(tf.constant(np.broadcast_to(part, x.shape)), x.dtype))
+        except ValueError as error:
+            raise ValueError(
+                f"epsilon has shape {list(part.shape)}, which does not broadcast to the inputs' "
+                f"{list(x.shape)}"
+            ) from error
+    return tf.nest.pack_sequence_as(inputs, scales)
 
 
 def _scale(
@@ -218,27 +227,12 @@ def _scale(
     return samplers.adaptive(low, high, kernels.half_width(kernel, q))
 
 
-def _check_inside(inputs: Tensors, low: Baseline, high: Baseline) -> None:
-    """Raise a ValueError if values lie outside the bounds by more than rounding."""
-    tf.nest.map_structure(_check_one, inputs, low(inputs), high(inputs))
-
-
-def _check_one(x: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> None:
-    slack = SLACK * (high[0] - low[0])
-    outside = np.asarray((x < low[0] - slack) | (x > high[0] + slack))
-    if outside.any():
-        raise ValueError(
-            f"bounds: {outside.mean():.1%} of the inputs' values lie outside of them, the smallest "
-            f"is {np.min(x):.6g}, the largest {np.max(x):.6g}. Give the bounds after preprocessing."
-        )
-
-
 def _outside_mass(
     kernel: Kernel, x: tf.Tensor, epsilon: tf.Tensor, low: tf.Tensor, high: tf.Tensor
 ) -> tf.Tensor:
     noisy = epsilon > 0
     scale = tf.where(noisy, epsilon, tf.ones_like(epsilon))
-    inside = kernel.cdf((high - x) / scale) - kernel.cdf((low - x) / scale)
+    inside = kernel.cdf((high[0] - x) / scale) - kernel.cdf((low[0] - x) / scale)
     return tf.where(noisy, 1 - inside, tf.zeros_like(x))
 
 

@@ -85,7 +85,7 @@ def cafo(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.1, -0.1]])
-        >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy()
+        >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
     options = checked(lambda1, lambda2, samples, noise_level)
@@ -174,7 +174,7 @@ def caso(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.1, -0.1]])
-        >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4)
+        >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
     options = checked(lambda1, lambda2, samples, noise_level)

@@ -63,7 +63,7 @@ def excitation_backprop(
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
         >>> _ = model.layers[0].kernel.assign([[1.0], [3.0], [-1.0]])
-        >>> excitation_backprop(model)(keras.ops.ones((1, 3))).numpy()
+        >>> excitation_backprop(model)(keras.ops.ones((1, 3))).numpy().round(4) + 0.0
         array([[0.25, 0.75, 0.  ]], dtype=float32)
     """
     checks.model(model)

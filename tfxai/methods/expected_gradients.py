@@ -60,7 +60,7 @@ def expected_gradients(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy()
+        >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[2., 6.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)

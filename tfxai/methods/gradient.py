@@ -38,7 +38,7 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Explainer:
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> gradient(model)(tf.constant([[1.0, 1.0]])).numpy()
+        >>> gradient(model)(tf.constant([[1.0, 1.0]])).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
     attribution = gradient_of(scored(checks.model(model), score))
@@ -67,7 +67,7 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy()
+        >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
     base = in_place_of_gradient(model, score)

@@ -42,7 +42,7 @@ def guided_backprop(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
         >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 2.0]])
-        >>> guided_backprop(model)(keras.ops.ones((1, 2)), 1).numpy()
+        >>> guided_backprop(model)(keras.ops.ones((1, 2)), 1).numpy().round(4) + 0.0
         array([[0., 2.]], dtype=float32)
     """
     return _explainer(guided_backprop, rectifier.guided, model, score, passthrough)
@@ -73,7 +73,7 @@ def deconvnet(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
         >>> _ = model.layers[0].kernel.assign([[2.0, 0.0], [-3.0, 2.0]])
-        >>> deconvnet(model)(keras.ops.ones((1, 2)), 0).numpy()
+        >>> deconvnet(model)(keras.ops.ones((1, 2)), 0).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
     return _explainer(deconvnet, rectifier.deconvnet, model, score, passthrough)

@@ -64,7 +64,7 @@ def pattern_net(
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[1.0], [-1.0]])
         >>> patterns = Patterns({"only": np.array([[1.0], [0.0]])})
-        >>> pattern_net(model, patterns)(np.array([[3.0, 1.0]])).numpy()
+        >>> pattern_net(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[2., 0.]], dtype=float32)
     """
     parts = _prepare(rules.pattern_net, model, patterns, start, score, passthrough)
@@ -107,7 +107,7 @@ def pattern_attribution(
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
         >>> _ = model.layers[0].kernel.assign([[2.0], [-2.0]])
         >>> patterns = Patterns({"only": np.array([[0.5], [0.0]])})
-        >>> pattern_attribution(model, patterns)(np.array([[3.0, 1.0]])).numpy()
+        >>> pattern_attribution(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[4., 0.]], dtype=float32)
     """
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
@@ -158,7 +158,7 @@ def pattern_guided_integrated_gradients(
         >>> _ = model.layers[0].kernel.assign([[2.0], [-2.0]])
         >>> patterns = Patterns({"only": np.array([[0.5], [0.0]])})
         >>> explainer = pattern_guided_integrated_gradients(model, patterns)
-        >>> explainer(np.array([[3.0, 1.0]])).numpy()
+        >>> explainer(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)

@@ -73,7 +73,7 @@ def smoothgrad(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> smoothgrad(model, samples=4)(tf.constant([[1.0, 2.0]]), seed=7).numpy()
+        >>> smoothgrad(model, samples=4)(tf.constant([[1.0, 2.0]]), seed=7).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
     plan = _plan(
@@ -126,7 +126,7 @@ def smoothgrad_squared(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [-3.0]])
-        >>> smoothgrad_squared(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy()
+        >>> smoothgrad_squared(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[4., 9.]], dtype=float32)
     """
     plan = _plan(
@@ -163,7 +163,7 @@ def vargrad(
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-        >>> vargrad(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy()
+        >>> vargrad(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy().round(4) + 0.0
         array([[0., 0.]], dtype=float32)
     """
     plan = _plan(

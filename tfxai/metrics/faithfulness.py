@@ -154,7 +154,7 @@ def infidelity(
     Example:
         >>> image = np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]])
         >>> found = infidelity(lambda x: x.sum((1, 2)), image, image, 0, slopes=False, score=None)
-        >>> found.error, found.correlation.round(6)
+        >>> found.error.round(6), found.correlation.round(6)
         (array([0.]), array([1.]))
     """
     given = checked_images(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,10 +13,14 @@ from tfxai import graph
 from tfxai.heads import explained
 from tfxai.rules.folding import KERNELS
 from tfxai.rules.piecewise import PIECEWISE_LINEAR
-from tfxai.rules.steps import Step, steps_between
+from tfxai.rules.steps import Step, carries_gradients, steps_between
 from tfxai.tracing import traced
 from tfxai.types import Attribution, Score, Tensors
 
+CALLS = {
+    *("If", "StatelessIf", "Case", "StatelessCase", "PartitionedCall", "StatefulPartitionedCall"),
+}
+"""Operations that run functions, into which no rule looks."""
 Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
 """The cotangent of a step's output -> those of its inputs that are data."""
 
@@ -84,11 +89,11 @@ def backpropagate(
         cotangents = [arrived.get(t.ref()) for t in step.outputs]
         if all(c is None for c in cotangents):
             continue
+        replaced = decide(rule, step, passthrough)
         cotangents = [
-            tf.zeros_like(t) if c is None else c
+            tf.zeros_like(t) if c is None and carries_gradients(t.dtype) else c
             for t, c in zip(step.outputs, cotangents, strict=True)
         ]
-        replaced = decide(rule, step, passthrough)
         passed = replaced.backward(cotangents[0]) if replaced else step.gradient(cotangents)
         for tensor, value in zip(step.inputs, passed, strict=True):
             if value is not None:
@@ -169,17 +174,42 @@ def decide(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replaced | Non
         return replaced
     raise ValueError(
         f"{rule.name} does not know the operation {step.first.type} in {step.first.name!r}, "
-        f"{_why(step)}. Give it its ordinary gradient by passthrough=[{step.first.type!r}] (or "
-        "the name of its layer), or explain a part of the model by tfxai.split."
+        f"{_why(step)}. {_remedy(step)}, or explain a part of the model by tfxai.split."
     )
 
 
 def _why(step: Step) -> str:
+    if _is_of_a_loop(step):
+        return "a part of a loop, such as a recurrent layer or keras.ops.while_loop, scan or map"
+    if step.first.type in CALLS:
+        return "whose steps are hidden in functions"
     if step.first.type in KERNELS:
         return "whose weights depend on the input or whose channels come first"
     if step.first.type == "IdentityN":
         return "a function with a gradient of its own, such as swish"
     return "which is not piecewise linear"
+
+
+def _remedy(step: Step) -> str:
+    if _is_of_a_loop(step):
+        layer = _layer(step)
+        return (
+            f"Unroll it (unroll=True), or give it its ordinary gradient by passthrough=[{layer!r}]"
+        )
+    kind = f"passthrough=[{step.first.type!r}] (or the name of its layer)"
+    return f"Give it its ordinary gradient by {kind}"
+
+
+def _is_of_a_loop(step: Step) -> bool:
+    kind = step.first.type
+    return kind in ("While", "StatelessWhile") or kind.startswith("TensorList")
+
+
+def _layer(step: Step) -> str:
+    """Give the name of the layer around a loop, from the operation's, "model_1/lstm_1/while"."""
+    scopes = step.first.name.split("/")[:-1]
+    layers = [s for s in scopes if not re.match(r"TensorArray|map(_\d+)?$|while(_\d+)?$", s)]
+    return re.sub(r"_\d+$", "", (layers or scopes or [step.first.type])[-1])
 
 
 def _is_left(rule: Rule, step: Step) -> bool:

@@ -25,7 +25,9 @@ KERNELS = {
     "Conv2DBackpropInput": Form(2, 1, (-2,)),  # transposed convolutions
     "Conv3DBackpropInputV2": Form(2, 1, (-2,)),
 }
-REARRANGING = {"Identity", "Cast", "Reshape", "Squeeze", "ExpandDims", "BatchToSpaceND"}
+REARRANGING = {
+    *("Identity", "Cast", "EnsureShape", "Reshape", "Squeeze", "ExpandDims", "BatchToSpaceND"),
+}
 
 
 class Folded(NamedTuple):

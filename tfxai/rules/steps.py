@@ -98,7 +98,7 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
     for operation in inputs[0].graph.get_operations():  # created in an order of evaluation
         positions = tuple(i for i, t in enumerate(operation.inputs) if t.ref() in reached)
         if positions and operation.type != "StopGradient":
-            carrying = [t for t in operation.outputs if _carries_gradients(t.dtype)]
+            carrying = [t for t in operation.outputs if carries_gradients(t.dtype)]
             reached.update(t.ref() for t in carrying)
             if carrying:
                 ahead.append(operation)
@@ -111,7 +111,7 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
     return between[::-1], data
 
 
-def _carries_gradients(dtype: tf.DType) -> bool:
+def carries_gradients(dtype: tf.DType) -> bool:
     """Whether gradients flow through such tensors; variants are the lists of loops."""
     return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
@@ -170,7 +170,9 @@ def again(operation: tf.Operation, inputs: dict[int, tf.Tensor]) -> tf.Operation
         (kind,) = {t.dtype for t in inputs.values()}
         attributes["T"] = type(attributes["T"])(type=kind.as_datatype_enum)
     create = tf.compat.v1.get_default_graph().create_op
-    return create(operation.type, given, attrs=attributes)
+    copy = create(operation.type, given, attrs=attributes)
+    copy._gradient_function = operation._gradient_function
+    return copy
 
 
 def gradients(operation: tf.Operation, cotangents: Sequence[tf.Tensor]) -> list:
