@@ -51,6 +51,18 @@ def norm(tensors: Tensors) -> tf.Tensor:
     return tf.norm(rows(tensors), axis=1)
 
 
+def lengths(vectors: tf.Tensor) -> tf.Tensor:
+    """Give L2 norms along the last axis, also of numbers whose squares under- or overflow."""
+    largest = tf.reduce_max(tf.abs(vectors), -1, keepdims=True)
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    return tf.norm(vectors / scale, axis=-1) * scale[..., 0]
+
+
+def unit(vectors: tf.Tensor) -> tf.Tensor:
+    """Give vectors of length 1 along the last axis; 0 where a vector is."""
+    return tf.math.divide_no_nan(vectors, lengths(vectors)[..., None])
+
+
 def ratio(error: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Give error / size: 0 where there is no error, infinite where there is but no size."""
     return tf.where(tf.equal(error, 0), tf.zeros_like(error), error / size)

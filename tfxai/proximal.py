@@ -35,9 +35,9 @@ class Problem(NamedTuple):
     lambda2: tf.Tensor
     """``[B, 1]``."""
     top: tf.Tensor
-    """L, at least 0, ``[B, 1]``."""
+    """At least L and 0, ``[B, 1]``."""
     lowest: tf.Tensor
-    """l, at most 0, ``[B, 1]``."""
+    """At most l and 0, ``[B, 1]``."""
 
     @property
     def mu(self) -> tf.Tensor:
@@ -103,9 +103,28 @@ def step(problem: Problem, delta: tf.Tensor, products: tf.Tensor, length: tf.Ten
 
 def error(problem: Problem, delta: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
     """Bound D's relative error by the step of length 1 / m that leads from it, ``[B, K]``."""
-    moved, size = tf.norm(after - delta, axis=2), tf.norm(after, axis=2)
-    bound = problem.m / problem.mu * moved
-    return tf.where(tf.equal(moved, 0), tf.zeros_like(bound), bound / size)
+    moved = batch.lengths(after - delta)
+    return batch.ratio(problem.m / problem.mu * moved, batch.lengths(after))
+
+
+def stated(problem: Problem, delta: tf.Tensor, residual: tf.Tensor, rounding: float) -> tf.Tensor:
+    """Bound D's error, relative to the solution and rounding included, ``[B, K]``.
+
+    c, H D and 2 lambda2 D are known to a share `rounding` of their size where D is not zero, and D
+    to as much over mu. An error of e |D| is at most e / (1 - e) of the solution's own length.
+
+    Args:
+        problem: what D is to solve.
+        delta: D, ``[B, K, F]``.
+        residual: as `error` gives it.
+        rounding: relative error of c and of products with H.
+    """
+    there = tf.where(tf.equal(delta, 0), tf.zeros_like(delta), problem.linear)
+    size = batch.lengths(delta)
+    norm = tf.maximum(problem.top, -problem.lowest)
+    lost = batch.lengths(there) + (2 * problem.lambda2 + norm) * size
+    share = residual + rounding * batch.ratio(lost, problem.mu * size)
+    return tf.where(share < 1, share / (1 - share), float("inf"))
 
 
 def fista(
@@ -159,7 +178,7 @@ def backtracking(
 
         def accepted(length: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
             # The published test, written for a quadratic: its values would cancel to noise.
-            moved = after - ahead
+            moved = batch.unit(after - ahead)
             curved = 2 * problem.lambda2[..., None] * moved - products(moved)
             square = tf.reduce_sum(moved**2, 2)
             return tf.reduce_sum(moved * curved, 2) * length <= square * (1 + _SLACK)

@@ -10,7 +10,9 @@ from tfxai.hessian.products import Local, pulled_back
 from tfxai.types import Classifier
 
 
-def by_classes(classifier: Classifier, at: Local, *, mass: float, rank: int, rows: int) -> Factor:
+def by_classes(
+    classifier: Classifier, at: Local, *, mass: float, rank: int, rows: int
+) -> tuple[Factor, tf.Tensor]:
     """Factor the Hessian of a piecewise-linear net: H = B B^T with B = W L (METHODS 4.2).
 
     Column k of L = diag(sqrt p) - p sqrt(p)^T is sqrt(p_k) (e_k - p), so that of B is the gradient
@@ -23,6 +25,10 @@ def by_classes(classifier: Classifier, at: Local, *, mass: float, rank: int, row
         mass: share of A's trace that is kept, up to 1 for all classes.
         rank: how many eigenvectors to keep.
         rows: how many gradients may be computed at once.
+
+    Returns:
+        The factor, and a bound of the largest eigenvalue of what `rank` leaves out of the classes
+        taken, ``[B]``; what it leaves out has no negative ones.
 
     Raises:
         ValueError: an operation of the net is not piecewise linear.
@@ -56,20 +62,27 @@ def by_classes(classifier: Classifier, at: Local, *, mass: float, rank: int, row
         found = pulled_back(logits, tf.nest.flatten(copies), flat)
         return tf.reshape(found, [count, step, -1])
 
-    def advance(start: tf.Tensor, vectors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def advance(start: tf.Tensor, vectors: tf.Tensor, left: tf.Tensor) -> tuple:
         vectors = tf.concat([vectors, columns(start)], 1)
+
+        def compressed() -> tuple[tf.Tensor, tf.Tensor]:
+            _, fewer, out = _diagonal(vectors, rank)
+            return fewer, left + out
+
         full = tf.shape(vectors)[1] > 2 * rank
-        return start + step, tf.cond(full, lambda: _diagonal(vectors, rank)[1], lambda: vectors)
+        return start + step, *tf.cond(full, compressed, lambda: (vectors, left))
 
     none = batch.rows(at.inputs)[:, None][:, :0]
-    _, vectors = tf.while_loop(
-        lambda start, vectors: start < most,
+    many = tf.TensorShape([None, None, none.shape[2]])
+    _, vectors, left = tf.while_loop(
+        lambda start, vectors, left: start < most,
         advance,
-        (0, none),
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, none.shape[2]])),
+        (0, none, tf.zeros_like(p[:, 0])),
+        shape_invariants=(tf.TensorShape([]), many, tf.TensorShape([None])),
         parallel_iterations=1,
     )
-    return Factor(*_diagonal(vectors, rank), kept)
+    values, vectors, out = _diagonal(vectors, rank)
+    return Factor(values, vectors, kept), left + out
 
 
 def _classes_with(mass: float, p: tf.Tensor) -> tf.Tensor:
@@ -82,11 +95,13 @@ def _classes_with(mass: float, p: tf.Tensor) -> tf.Tensor:
     return 1 + tf.reduce_sum(tf.cast(share[:, :-1] < mass, tf.int32), 1)
 
 
-def _diagonal(vectors: tf.Tensor, rank: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the largest eigenvalues of sum_j v_j v_j^T and the scaled eigenvectors.
+def _diagonal(vectors: tf.Tensor, rank: int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Give the largest eigenvalues of sum_j v_j v_j^T, the scaled eigenvectors, and the next value.
 
     They come from the small matrix of inner products, C = B^T B.
     """
     values, mixing = eigen(tf.matmul(vectors, vectors, transpose_b=True))
-    kept = tf.maximum(values[:, :rank], 0)
-    return kept, tf.matmul(mixing[:, :, :rank], vectors, transpose_a=True)
+    values = tf.maximum(values, 0)
+    following = tf.reduce_max(tf.pad(values[:, rank:], [[0, 0], [0, 1]]), 1)
+    largest = tf.matmul(mixing[:, :, :rank], vectors, transpose_a=True)
+    return values[:, :rank], largest, following

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tfxai import aggregators, batch, checks, graph
 from tfxai.estimate import connected, estimate, over_inputs
 from tfxai.rules.piecewise import curved
-from tfxai.rules.steps import steps_between
+from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
 from tfxai.tracing import traced
 from tfxai.types import Attribution, Classifier, Sampler, Tensors
@@ -27,6 +27,14 @@ Product = Callable[[tf.Tensor], tf.Tensor]
 Mean = Callable[[Tensors, tf.Tensor, tf.Tensor], tf.Tensor]
 """Inputs, targets and seed -> rows ``[B, F]``."""
 _TINY = 1e-30
+_UNITS = 32
+"""Rounding errors of a whole network, in units of a single one's."""
+_EPSILON = {
+    tf.bfloat16: 2.0**-7,
+    tf.float16: 2.0**-10,
+    tf.float32: 2.0**-23,
+    tf.float64: 2.0**-52,
+}
 
 
 class Local(NamedTuple):
@@ -40,6 +48,8 @@ class Local(NamedTuple):
     """``[B]``."""
     curved: str | None
     """An operation on the way that is not piecewise linear, if there is one."""
+    rounding: float
+    """Relative error of a product, for the coarsest type on the way."""
 
 
 def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
@@ -53,7 +63,8 @@ def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
         logits, classes = classifier(here, targets)
     flat = tf.nest.flatten(here)
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
-    return Local(here, logits, classes, curved(steps_between(flat, [logits])))
+    steps = steps_between(flat, [logits])
+    return Local(here, logits, classes, curved(steps), _rounding([logits.dtype, *_types(steps)]))
 
 
 def reverse(at: Local) -> Product:
@@ -76,14 +87,15 @@ def gauss_newton(at: Local) -> Product:
     """
     flat = tf.nest.flatten(at.inputs)
     p = tf.nn.softmax(at.logits)
+    likeliest = tf.argmax(p, 1)
 
     def product(vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.nest.flatten(batch.from_rows(vectors, at.inputs))
         anything = tf.zeros_like(p)  # J^T c is linear in c, and its derivative is J
         (slopes,) = differentiate(differentiate(at.logits, flat, anything), [anything], parts)
-        # A has the constants as its null space: without the target's slope, nothing is lost
-        # where p_t is near 1.
-        slopes -= tf.gather(slopes, at.targets, axis=1, batch_dims=1)[:, None]
+        # A has the constants as its null space: without the likeliest class's slope, nothing is
+        # lost where its p is near 1.
+        slopes -= tf.gather(slopes, likeliest, axis=1, batch_dims=1)[:, None]
         cotangents = p * (slopes - tf.reduce_sum(p * slopes, 1, keepdims=True))
         return pulled_back(at.logits, flat, cotangents)
 
@@ -205,6 +217,14 @@ def _scaled_loss(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.T
     loss = cross_entropy(logits, classes)
     scale = tf.maximum(tf.stop_gradient(-tf.math.expm1(-loss)), _TINY)
     return loss / scale, scale
+
+
+def _types(steps: Sequence[Step]) -> list[tf.DType]:
+    return [output.dtype for step in steps for output in step.outputs]
+
+
+def _rounding(types: Sequence[tf.DType]) -> float:
+    return _UNITS * max(_EPSILON.get(t, 0.0) for t in types)
 
 
 def _rescaled(parts: Sequence[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, proximal
-from tfxai.hessian import factors, power, products
+from tfxai.hessian import bounds, factors, products
 from tfxai.hessian.classes import by_classes
 from tfxai.hessian.factors import Factor
-from tfxai.hessian.lanczos import by_lanczos
+from tfxai.hessian.lanczos import Goal, lanczos
 from tfxai.hessian.products import Local, Product
 from tfxai.proximal import Problem, Products, Solution
 from tfxai.types import Classifier, Sampler
 
 FIRST_LENGTH = 0.1
 """The step with which the published backtracking begins (METHODS 4.4)."""
-POWER_ITERATIONS = 1000
-POWER_TOLERANCE = 1e-3
-"""Of the residual; L is far closer, and the margin of lambda2 covers the rest."""
+STEPS = 64
+"""The most products from which L is found where no factor is wanted."""
+LEAST_STEPS = 32
+"""The same where one is, of a lower rank."""
+TOP = 1e-3
+"""By which share of itself L may be below its bound, if the steps are enough."""
+LOWEST = 0.1
+"""By which share of H's size the lower end may be above its own: steps become shorter by it."""
 COUPLING = 0.02
-"""Where Lanczos stops, in units of the least curvature: `refined` repairs what it leaves out."""
+"""What a factor may leave out, in units of the least curvature: `refined` repairs it."""
+DIGITS = 8
+"""How many rounding errors of 2 lambda2 must fit into the least curvature."""
 ROUNDS = 8
 
 
@@ -45,7 +53,7 @@ class Loss(NamedTuple):
             found = products.gradient(at)
         else:
             found = self._means(self.noise)[0](at.inputs, at.targets, seed)
-        size = tf.norm(found, axis=1)
+        size = batch.lengths(found)
         found = checks.required(
             found,
             tf.math.is_finite(size),
@@ -74,9 +82,11 @@ class Curvature(NamedTuple):
 
     products: Products
     top: tf.Tensor
-    """L, ``[B]``."""
+    """L as found, at least 0, ``[B]``."""
+    bound: tf.Tensor
+    """L is at most this, with probability .9999, ``[B]``."""
     lowest: tf.Tensor
-    """``[B]``."""
+    """No eigenvalue is below this, which is at most 0, in the same sense, ``[B]``."""
     factor: Factor | None
     """None where the products are passes through the network."""
 
@@ -119,7 +129,6 @@ def factored(
     at: Local,
     network: Product,
     linear: tf.Tensor,
-    seed: tf.Tensor,
     *,
     kind: str,
     rank: int,
@@ -129,17 +138,22 @@ def factored(
     if kind == "auto":
         kind = factors.cheaper(at) if loss.noise is None else "krylov"
     if kind == "classes":
-        found = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
-    else:
-        coupling = COUPLING * 2 * margin
-        found = by_lanczos(network, linear, rank=rank, seed=seed, absolute=coupling)
-    return Curvature(found.product, found.top, found.lowest, found)
+        found, left = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
+        rounding = at.rounding * tf.reduce_sum(found.eigenvalues, 1)
+        return Curvature(
+            found.product, found.top, found.top + left + rounding, tf.zeros_like(left), found
+        )
+    steps = max(rank, LEAST_STEPS)
+    goal = _ends(at, steps)._replace(rank=rank, absolute=COUPLING * 2 * margin)
+    krylov = lanczos(network, linear, goal, tf.constant(bounds.SEED))
+    found = krylov.factor(rank)
+    return _curvature(at, krylov.ends, found.product, found)
 
 
 def through_network(
     loss: Loss, at: Local, network: Product, linear: tf.Tensor, seed: tf.Tensor
 ) -> Curvature:
-    """See H through products alone; its ends are found by power iteration."""
+    """See H through products alone, but for its ends."""
 
     def several(vectors: tf.Tensor) -> tf.Tensor:
         """Multiply K vectors for each example, which is repeated as often."""
@@ -151,33 +165,48 @@ def through_network(
         )
         return tf.reshape(loss.hessian(there, seed)(flat), tf.shape(vectors))
 
-    def top(product: Product) -> tf.Tensor:
-        return power.top_eigenvalue(
-            product,
-            power.start_like(linear, seed),
-            tolerance=POWER_TOLERANCE,
-            max_iterations=POWER_ITERATIONS,
-        ).value
-
-    above = tf.maximum(top(network), 0)
-    below = tf.zeros_like(above)
-    if at.curved is not None:
-        below = tf.minimum(above - top(lambda v: above[:, None] * v - network(v)), 0)
-    return Curvature(several, above, below, None)
+    found = lanczos(network, linear, _ends(at, STEPS), tf.constant(bounds.SEED))
+    return _curvature(at, found.ends, several, None)
 
 
-def lambda2_of(top: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
-    """Give lambda2 ``[B, 1]``; when it runs, refuse one that is not above L / 2."""
+def _ends(at: Local, steps: int) -> Goal:
+    """Look for L alone where no eigenvalue is negative."""
+    lowest = float("inf") if at.curved is None else LOWEST
+    return Goal(steps, TOP, lowest, rounding=at.rounding)
+
+
+def _curvature(
+    at: Local, ends: bounds.Ends, products: Products, factor: Factor | None
+) -> Curvature:
+    nothing = tf.zeros_like(ends.top)
+    lowest = nothing if at.curved is None else tf.minimum(ends.lowest_bound, 0)
+    top, bound = tf.maximum(ends.top, 0), tf.maximum(ends.top_bound, 0)
+    return Curvature(products, top, bound, lowest, factor)
+
+
+def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
+    """Give lambda2 ``[B, 1]``.
+
+    When it runs, refuse one that may not be above L / 2, which is at most `bound` / 2 ``[B, 1]``:
+    what is maximised would have no maximum, or none that can be told from rounding.
+    """
     if lambda2 is None:
-        return top / 2 + margin
-    given = tf.fill(tf.shape(top), tf.constant(lambda2, top.dtype))
-    return checks.required(
-        given,
-        2 * given > top,
-        f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
-        "L / 2, or no change raises the loss most; for these examples L / 2 is",
-        top[:, 0] / 2,
-    )
+        found = bound / 2 + margin
+        refusal = (
+            f"margin={margin}: too small beside the largest eigenvalue of the Hessian, L, for the "
+            "type's digits; take a larger margin or a model in float64. For these examples L is "
+            "at most"
+        )
+        shown = bound[:, 0]
+    else:
+        found = tf.fill(tf.shape(bound), tf.constant(lambda2, bound.dtype))
+        refusal = (
+            f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
+            "L / 2, or no change raises the loss most; for these examples the bound of L / 2 is"
+        )
+        shown = bound[:, 0] / 2
+    least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * found
+    return checks.required(found, 2 * found - bound > least, refusal, shown)
 
 
 class Refined(NamedTuple):
@@ -189,6 +218,13 @@ class Refined(NamedTuple):
     """H D, ``[B, 1, F]``."""
     residual: tf.Tensor
     """Bound of D's relative L2 error, ``[B, 1]``."""
+
+
+def evaluated(problem: Problem, delta: tf.Tensor, network: Product) -> Refined:
+    """Judge D ``[B, 1, F]`` by a pass through the network."""
+    along = network(delta[:, 0])[:, None]
+    after = proximal.step(problem, delta, along, 1 / problem.m)
+    return Refined(delta, along, proximal.error(problem, delta, after))
 
 
 def refined(
@@ -208,22 +244,19 @@ def refined(
         network: gives H v.
     """
 
-    def advance(i: tf.Tensor, going: tf.Tensor, delta: tf.Tensor, best: Refined) -> tuple:
-        along = network(delta[:, 0])[:, None]
-        after = proximal.step(problem, delta, along, 1 / problem.m)
-        residual = proximal.error(problem, delta, after)
-        better = going & ~(residual >= best.residual)
-        best = batch.where(better, Refined(delta, along, residual), best)
+    def advance(i: tf.Tensor, going: tf.Tensor, best: Refined) -> tuple:
         missing = best.along - curvature.products(best.delta)
         corrected = problem._replace(linear=problem.linear + missing)
-        again = solver(curvature, corrected, best.delta).delta
-        return i + 1, better & (residual > solver.tolerance), again, best
+        now = evaluated(problem, solver(curvature, corrected, best.delta).delta, network)
+        better = going & (now.residual < best.residual)
+        best = batch.where(better, now, best)
+        return i + 1, better & (best.residual > solver.tolerance), best
 
-    infinite = tf.fill(tf.shape(problem.lambda1), tf.constant(float("inf"), start.dtype))
+    first = evaluated(problem, start, network)
     *_, best = tf.while_loop(
-        lambda i, going, delta, best: (i < ROUNDS) & tf.reduce_any(going),
+        lambda i, going, best: (i < ROUNDS) & tf.reduce_any(going),
         advance,
-        (0, tf.math.is_inf(infinite), start, Refined(start, tf.zeros_like(start), infinite)),
+        (1, first.residual > solver.tolerance, first),
         parallel_iterations=1,
     )
     return best

@@ -1,0 +1,231 @@
+"""The bounds of L and of CASO's error against float64 eigenvalues and solutions, at any scale."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests import reference
+from tests.test_hessian import dense, jacobian
+from tfxai import hessian
+from tfxai.hessian.lanczos import Goal, lanczos
+
+L = keras.layers
+FEATURES, CLASSES = 12, 20
+SCALES = 10.0 ** np.array([-20, -6, 0, 6, 15])
+
+
+def net(activation, dtype="float32", scale=1.0):
+    keras.utils.set_random_seed(0)
+    hidden = {"activation": activation, "dtype": dtype}
+    model = keras.Sequential(
+        [
+            keras.Input((FEATURES,), dtype=dtype),
+            L.Dense(16, bias_initializer="normal", **hidden),
+            L.Dense(16, **hidden),
+            L.Dense(CLASSES, dtype=dtype),
+        ]
+    )
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([scale * kernel, bias])
+    return model
+
+
+def in_float64(model):
+    config = keras.models.clone_model(model).get_config()
+    for layer in config["layers"]:
+        layer["config"]["dtype"] = "float64"
+    exact = keras.Sequential.from_config(config)
+    exact.set_weights(model.get_weights())
+    return exact
+
+
+def with_spectrum(values):
+    """A linear model, undecided at 0, whose Hessian there has given eigenvalues, none negative."""
+    count = len(values)
+    random = np.random.default_rng(0)
+    q, _ = np.linalg.qr(random.normal(size=(count, count)))
+    ones = np.ones((count + 1, 1))
+    p, _ = np.linalg.qr(np.concatenate([ones, random.normal(size=(count + 1, count))], 1))
+    w = np.sqrt(count + 1) * (q * np.sqrt(values)) @ p[:, 1 : count + 1].T
+    model = keras.Sequential(
+        [
+            keras.Input((count,), dtype="float64"),
+            L.Dense(count + 1, use_bias=False, dtype="float64"),
+        ]
+    )
+    model.set_weights([w])
+    return model
+
+
+@pytest.fixture(scope="module")
+def examples():
+    random = np.random.default_rng(0)
+    return random.normal(size=(10, FEATURES)), np.random.default_rng(1).integers(0, CLASSES, 10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("features", [2, 5, 60])
+def test_the_ends_of_a_spectrum_are_bounded_at_every_scale(features, dtype):
+    """Spectra of one sign and of both; one batch holds all scales."""
+    random = np.random.default_rng(features)
+    rounding = 32 * float(np.finfo(dtype).eps)
+    goal = Goal(64, 1e-3, 0.1, rounding=rounding)
+    find = tf.function(
+        lambda h, g, seed: lanczos(lambda v: tf.linalg.matvec(h, v), g, goal, seed),
+        autograph=False,
+    )
+    for number in range(12):
+        q, _ = np.linalg.qr(random.normal(size=(features, features)))
+        signs = random.choice([1, -1], features) if number % 2 else 1
+        values = signs * random.random(features) ** (1 + number)
+        h = ((q * values) @ q.T * SCALES[:, None, None]).astype(dtype)
+        g = (random.normal(size=features) * SCALES[::-1, None]).astype(dtype)
+        found = find(h, g, tf.constant([number, 0]))
+        true = np.linalg.eigvalsh(h.astype("float64"))
+        size, slack = np.abs(true).max(1), rounding * np.abs(true).max(1)
+        ends = tf.nest.map_structure(lambda end: end.numpy().astype("float64"), found.ends)
+        assert (ends.top <= true[:, -1] + slack).all()
+        assert (ends.top_bound >= true[:, -1]).all()
+        assert (ends.lowest >= true[:, 0] - slack).all()
+        assert (ends.lowest_bound <= true[:, 0]).all()
+        assert (ends.top_bound - ends.top <= 1e-3 * np.abs(ends.top) + 3 * slack).all()
+        assert np.ptp(found.used) <= 1
+        alone = find(h[:1], g[:1], tf.constant([number, 0])).ends
+        for one, many in zip(alone, ends, strict=True):
+            np.testing.assert_allclose(one[0], many[0], atol=float(slack[0]), rtol=1e-4)
+        assert (ends.top_bound - true[:, -1] < 2e-3 * size).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "elu"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_the_largest_eigenvalue_is_found_and_bounded(activation, scale, examples):
+    x, targets = examples
+    model = net(activation, scale=scale)
+    true = np.linalg.eigvalsh(dense(in_float64(model), x, targets))
+    slack = 1e-5 * np.abs(true).max(1)
+    for kind in ("krylov", "products"):
+        numbers = tfxai.caso(model, lambda1=0, hessian=kind).explain(x, targets, verbose=0).numbers
+        assert (np.abs(numbers["top_eigenvalue"] - true[:, -1]) <= 1e-3 * true[:, -1] + slack).all()
+        assert (numbers["top_eigenvalue_bound"] >= true[:, -1]).all()
+        assert (numbers["top_eigenvalue_bound"] <= 1.002 * true[:, -1] + 2 * slack).all()
+    found = hessian.top_eigenvalue(model, x, targets)
+    assert (found.value <= true[:, -1] + slack).all()
+    assert (found.bound >= true[:, -1]).all()
+    assert (found.bound - found.value <= 1.1e-3 * true[:, -1] + 2 * slack).all()
+    assert (found.residual < 0.1 * found.value).all()
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [("relu", "classes"), ("relu", "krylov"), ("elu", "krylov"), ("elu", "products")],
+)
+@pytest.mark.parametrize("lambda1", [0.0, 0.05])
+def test_the_stated_error_is_a_bound_and_the_problem_concave(activation, kind, lambda1, examples):
+    x, targets = examples
+    model = net(activation, scale=3.0)
+    exact = in_float64(model)
+    h = dense(exact, x, targets)
+    top = np.linalg.eigvalsh(h)[:, -1]
+    w, p = jacobian(exact, x)
+    g = [w[i] @ (p[i] - np.eye(CLASSES)[targets[i]]) for i in range(len(x))]
+    for margin in (0.1, 1e-3):
+        explainer = tfxai.caso(model, lambda1=lambda1, hessian=kind, margin=margin)
+        record = explainer.explain(x, targets, verbose=0)
+        weights = record.numbers["lambda2"].astype("float64")
+        assert (2 * weights - top >= 2 * margin - 1e-6 * weights).all()
+        for i in range(len(x)):
+            expected = reference.caso(g[i], h[i], lambda1, weights[i])
+            error = np.linalg.norm(record.attributions[i] - expected) / np.linalg.norm(expected)
+            assert error <= record.numbers["residual"][i]
+        assert (record.numbers["residual"] < (0.05 if margin < 0.1 else 1e-3)).all()
+
+
+@pytest.mark.parametrize("kind", ["krylov", "products"])
+def test_a_cluster_below_the_largest_eigenvalue_leaves_the_problem_concave(kind):
+    """Power iteration stops at .99 with a residual below its tolerance."""
+    model = with_spectrum([1.0] + [0.99] * 199)
+    x = np.zeros((1, 200))
+    record = tfxai.caso(model, lambda1=0, hessian=kind, margin=1e-3).explain(x, [3], verbose=0)
+    assert 2 * record.numbers["lambda2"][0] - 1 >= 2e-3
+    found = hessian.top_eigenvalue(model, x, 3, max_iterations=3)
+    assert found.value[0] <= 1 + 1e-12
+    assert found.bound[0] >= 1
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_what_a_low_rank_leaves_out_is_in_the_bound(rank):
+    values = np.linspace(1, 0.8, 30)
+    model = with_spectrum(values)
+    for kind in ("classes", "krylov"):
+        explainer = tfxai.caso(model, lambda1=0, hessian=kind, rank=rank, margin=0.1)
+        numbers = explainer.explain(np.zeros((1, 30)), [0], verbose=0).numbers
+        assert numbers["top_eigenvalue"][0] <= 1 + 1e-12
+        assert numbers["top_eigenvalue_bound"][0] >= 1
+
+
+@pytest.mark.parametrize("kind", ["krylov", "products"])
+def test_what_is_not_known_to_be_concave_is_refused(kind):
+    model = with_spectrum([1.0, 0.5, 0.1])
+    x = np.zeros((1, 3))
+    with pytest.raises(ValueError, match=r"lambda2=0\.4999: expected more than half the largest"):
+        tfxai.caso(model, lambda1=0, lambda2=0.4999, hessian=kind)(x, 0)
+    assert np.isfinite(tfxai.caso(model, lambda1=0, lambda2=0.501, hessian=kind)(x, 0)).all()
+    with pytest.raises(ValueError, match=r"margin=1e-18: too small beside the largest eigenvalue"):
+        tfxai.caso(model, lambda1=0, margin=1e-18, hessian=kind)(x, 0)
+
+
+@pytest.mark.parametrize("kind", ["krylov", "products"])
+def test_an_example_is_explained_alike_alone_and_beside_another_scale(kind):
+    """L is 1e-6 and 1e3 in one batch: logits 14 apart, and nearly alike but steep."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(40, "elu"), L.Dense(4)])
+    model.layers[-1].kernel.assign(40 * model.layers[-1].kernel)
+    x = np.random.default_rng(0).normal(size=(400, 6)).astype("float32")
+    logits = np.sort(model(x), 1)
+    gaps = logits[:, -1] - logits[:, -2]
+    sure = np.abs(gaps - 20).argmin()
+    x = x[[sure, gaps.argmin()]]
+    targets = model(x).numpy().argmax(1)
+    explainer = tfxai.caso(model, lambda1="bisect", hessian=kind)
+    both = explainer.explain(x, targets, verbose=0)
+    assert both.numbers["top_eigenvalue"][1] > 1e6 * both.numbers["top_eigenvalue"][0]
+    true = np.linalg.eigvalsh(dense(in_float64(model), x, targets))[:, -1]
+    np.testing.assert_allclose(both.numbers["top_eigenvalue"], true, rtol=1e-3)
+    for i in range(2):
+        one = explainer.explain(x[i : i + 1], targets[i : i + 1], verbose=0)
+        for name in ("top_eigenvalue", "top_eigenvalue_bound", "lambda1", "lambda2"):
+            assert one.numbers[name][0] == pytest.approx(both.numbers[name][i], rel=1e-4)
+        size = np.abs(one.attributions).max()
+        np.testing.assert_allclose(both.attributions[i], one.attributions[0], atol=1e-3 * size)
+
+
+@pytest.mark.parametrize("kind", ["krylov", "products"])
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_maps_follow_the_unit_of_the_inputs(kind, unit):
+    """Gradients go with 1 / unit, H and lambda2 with its square; their squares leave float32."""
+    model, other = net("elu"), net("elu")
+    kernel, bias = model.layers[0].get_weights()
+    other.layers[0].set_weights([kernel / unit, bias])
+    x = np.random.default_rng(0).normal(size=(2, FEATURES)).astype("float32")
+    found = [
+        tfxai.caso(m, lambda1=0.01 / s, hessian=kind, margin=0.1 / s**2).explain(
+            s * x, [0, 1], verbose=0
+        )
+        for m, s in ((model, 1.0), (other, unit))
+    ]
+    one, scaled = (record.numbers for record in found)
+    np.testing.assert_allclose(scaled["top_eigenvalue"] * unit**2, one["top_eigenvalue"], rtol=1e-3)
+    maps = [record.attributions.astype("float64") for record in found]
+    np.testing.assert_allclose(maps[1] / unit, maps[0], atol=1e-3 * np.abs(maps[0]).max())
+    assert (scaled["residual"] < 1e-3).all()
+
+
+def test_a_gradient_whose_square_underflows_is_none_of_zero():
+    """Logits 70 apart: p - y is 4e-31."""
+    model = keras.Sequential([keras.Input((2,)), L.Dense(2)])
+    model.set_weights([np.array([[1.0, -1.0], [0.5, -0.5]]), np.array([70.0, 0.0])])
+    g = -np.exp(-70) * np.array([2.0, 1.0])
+    for explainer in (tfxai.cafo(model, lambda1=0), tfxai.caso(model, lambda1=0)):
+        np.testing.assert_allclose(explainer(np.zeros((1, 2)), 0)[0], g / 20, rtol=1e-4)
