@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.conftest import small_cnn
 from tfxai.named_inputs import arranged, as_given
 
 L = keras.layers
@@ -130,3 +131,82 @@ def test_patterns_are_fitted_by_name(structure):
         np.testing.assert_allclose(found, expected, rtol=1e-4)
     with pytest.raises(TypeError, match="'aaa' is none of them, perhaps 'aa'"):
         tfxai.fit_patterns(model, {"zz": data["zz"], "aaa": data["aa"]}, verbose=0)
+
+
+ENDS = {"zz": 0.25, "aa": -0.5}
+"""A baseline of each input; the model is zz^2 - 2 aa^3."""
+
+
+def gains():
+    """What each input's way from its baseline adds, by the calculus of one variable."""
+    return {"zz": Z**2 - ENDS["zz"] ** 2, "aa": -2 * (A**3 - ENDS["aa"] ** 3)}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("names", [("zz", "aa"), ("aa", "zz")])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m, b: tfxai.integrated_gradients(m, baseline=b),
+        lambda m, b: tfxai.expected_gradients(
+            m, {k: np.full((1, 2), v) for k, v in b.items()}, samples=4000
+        ),
+    ],
+)
+def test_a_baseline_goes_by_name(structure, names, build):
+    baseline = {name: ENDS[name] for name in names}
+    found = build(difference(structure), baseline)({"zz": Z, "aa": A}, 1)
+    for name, expected in gains().items():
+        np.testing.assert_allclose(found[name], expected, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_bounds_go_by_name(structure):
+    """The noise fits each input's own bounds: that of aa would carry zz beyond its own."""
+    model = difference(structure)
+    low, high = {"aa": -10.0, "zz": -4.0}, {"zz": 4.0, "aa": 10.0}
+    explainer = tfxai.adaptgrad(model, bounds=(low, high), samples=2000, confidence=0.6)
+    found = explainer.explain({"aa": A, "zz": Z}, 1, verbose=0)
+    sigma = (10 - np.abs(A)) / 0.8416  # of P(|t| < m) = .6
+    expected = -6 * (A**2 + sigma**2)  # E[-6 (aa + sigma t)^2]
+    np.testing.assert_allclose(found.attributions["aa"], expected, rtol=0.15)
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda m, v: tfxai.integrated_gradients(m, baseline=v),
+        lambda m, v: tfxai.expected_gradients(m, {k: np.ones((1, 2)) for k in v}),
+        lambda m, v: tfxai.adaptgrad(m, bounds=(v, 9.0)),
+    ],
+)
+def test_other_names_in_a_baseline_or_bounds_are_refused(structure, build):
+    with pytest.raises(TypeError, match="'zzz' is none of them, perhaps"):
+        build(difference(structure), {"aa": -9.0, "zzz": -9.0})([Z, A])
+
+
+def test_a_dict_for_one_image_is_refused_by_masks():
+    with pytest.raises(TypeError, match=r"baseline: expected one array.*a dict with the keys 'x'"):
+        tfxai.occlusion(small_cnn(), baseline={"x": 0.0})(np.ones((1, 8, 8, 3)))
+
+
+def test_hessian_products_go_by_name():
+    zz, aa = keras.Input((2,), name="zz"), keras.Input((2,), name="aa")
+    logits = keras.ops.stack([keras.ops.sum(zz, -1), keras.ops.sum(3 * aa, -1)], -1)
+    model = keras.Model([zz, aa], logits)
+    x, v = {"aa": A, "zz": Z}, {"zz": np.ones_like(Z), "aa": np.zeros_like(A)}
+    found = tfxai.hessian.product(model, x, v, 0)
+    p = 1 / (1 + np.exp(3 * A.sum(1) - Z.sum(1)))
+    curvature = (p * (1 - p))[:, None]
+    np.testing.assert_allclose(found["zz"], 2 * curvature * np.ones_like(Z), rtol=1e-4)
+    np.testing.assert_allclose(found["aa"], -6 * curvature * np.ones_like(A), rtol=1e-4)
+    several = {k: np.stack([w, 2 * w]) for k, w in v.items()}
+    np.testing.assert_allclose(
+        tfxai.hessian.product(model, x, several, 0)["aa"][1], 2 * found["aa"], rtol=1e-4
+    )
+    with pytest.raises(TypeError, match=r"vectors: .*'zzz' is none of them"):
+        tfxai.hessian.product(model, x, {"zzz": Z, "aa": A}, 0)
+    vector = tfxai.hessian.top_eigenvalue(model, x, 0).vector
+    assert set(vector) == {"zz", "aa"}
+    np.testing.assert_allclose(np.abs(vector["aa"] / vector["zz"]), 3, rtol=1e-2)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfxai import axes
 from tfxai.axes import Order, OrderOf
 from tfxai.baseline_functions import checked
+from tfxai.named_inputs import check_names
 from tfxai.types import Tensors
 
 Baseline = Callable[[Tensors], Tensors]
@@ -75,6 +76,8 @@ def baseline(
             raise ValueError(f"{argument} must be finite numbers, got {part.dtype} {_short(part)}")
 
     def constant(inputs: Tensors) -> Tensors:
+        if isinstance(value, dict):
+            check_names(value, inputs, argument)
         flat = tf.nest.flatten(inputs)
         if len(parts) not in (1, len(flat)):
             raise ValueError(

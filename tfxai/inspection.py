@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfxai import axes, checks, heads
+from tfxai import axes, checks, graph, heads
 from tfxai.axes import Order
+from tfxai.named_inputs import arranged
 from tfxai.tracing import any_batch
 from tfxai.types import Tensors
 
@@ -31,6 +35,19 @@ class Inspection:
             with tf.init_scope():
                 self._anatomy = heads.inspect(self.model, any_batch(inputs))
         return self._anatomy
+
+    def arranged(self, argument: str, value: Any) -> Any:
+        """Give a dict by the names of inputs in the structure that the model declares.
+
+        Args:
+            argument: what messages call it.
+            value: such a dict of numbers and arrays; what is no dict is given back.
+        """
+        if not isinstance(value, dict):
+            return value
+        # As arrays: a list of numbers would be one for each channel.
+        arrays = keras.tree.map_structure(np.asarray, value)
+        return arranged(arrays, graph.declared_inputs(self.model), name=argument)
 
     def order(self, inputs: Tensors) -> Order:
         """Give the order of the axes of inputs."""

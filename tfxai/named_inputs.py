@@ -38,7 +38,7 @@ def arranged(values: Tensors, declared: Tensors | None, *, name: str = "inputs")
     if isinstance(declared, list | tuple):
         return _as_list(values, declared, name)
     if isinstance(values, dict):
-        _check_names(values, [declared.name], name)
+        _compare(values, [declared.name], name)
         return values[declared.name]
     if isinstance(values, list | tuple):
         if len(values) != 1:
@@ -61,6 +61,13 @@ def as_given(values: Tensors, given: Tensors, declared: Tensors | None) -> Tenso
     return tf.nest.pack_sequence_as(given, in_order)
 
 
+def check_names(values: dict[str, Any], inputs: Tensors, name: str) -> None:
+    """Raise a TypeError for a dict whose names are not those of inputs, or that have none."""
+    if not isinstance(inputs, dict):
+        raise _other_structure(values, inputs, name)
+    _compare(values, list(inputs), name)
+
+
 def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]:
     if isinstance(values, list | tuple) and len(values) == len(declared):
         if list(declared) != sorted(declared):
@@ -72,7 +79,7 @@ def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]
         values = dict(zip(declared, values, strict=True))
     if not isinstance(values, dict):
         raise _other_structure(values, declared, name)
-    _check_names(values, list(declared), name)
+    _compare(values, list(declared), name)
     return {
         key: arranged(values[key], part, name=f"{name}[{key!r}]") for key, part in declared.items()
     }
@@ -82,7 +89,7 @@ def _as_list(values: Any, declared: list | tuple, name: str) -> list | tuple:
     flat = all(isinstance(part, tf.TensorSpec) for part in declared)
     if isinstance(values, dict) and flat:
         names = [part.name for part in declared]
-        _check_names(values, names, name)
+        _compare(values, names, name)
         values = [values[n] for n in names]
     if not isinstance(values, list | tuple) or len(values) != len(declared):
         raise _other_structure(values, declared, name)
@@ -92,7 +99,7 @@ def _as_list(values: Any, declared: list | tuple, name: str) -> list | tuple:
     )
 
 
-def _check_names(values: dict[str, Any], expected: list[str], name: str) -> None:
+def _compare(values: dict[str, Any], expected: list[str], name: str) -> None:
     missing = [n for n in expected if n not in values]
     unknown = [n for n in values if n not in expected]
     if not missing and not unknown:

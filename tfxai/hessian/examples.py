@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, checks, graph, heads
-from tfxai.named_inputs import arranged
+from tfxai.named_inputs import arranged, as_given
 from tfxai.tracing import any_batch, traced
 from tfxai.types import Tensors
 
@@ -25,15 +25,20 @@ class Examples:
     """
 
     def __init__(self, model: keras.Model, inputs: Tensors, targets: Any):
-        specs = graph.declared_inputs(checks.model(model))
-        checks.inputs(inputs, specs)
+        self.declared = graph.declared_inputs(checks.model(model))
+        checks.inputs(inputs, self.declared)
+        self.given = inputs
         self.dtype = graph.float_type(model)
-        self.inputs = batch.cast(arranged(inputs, specs), self.dtype)
+        self.inputs = batch.cast(arranged(inputs, self.declared), self.dtype)
         anatomy = heads.inspect(model, any_batch(self.inputs))
         heads.check_logits(model, anatomy, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
         self.targets = tf.constant(checks.targets(targets, count, anatomy.units, None))
         self.classifier = heads.classifier(model)
+
+    def arranged(self, name: str, values: Tensors) -> Tensors:
+        """Give an argument that is like the inputs in the structure of the model's own."""
+        return arranged(values, self.declared, name=name)
 
     def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:
         """Evaluate a function of (inputs, targets, *more) as a graph for any number of examples."""
@@ -55,4 +60,5 @@ class Examples:
         def unfolded(part: tf.Tensor, x: tf.Tensor) -> np.ndarray:
             return tf.reshape(part, tf.concat([x.shape[:1], leading, x.shape[1:]], 0)).numpy()
 
-        return tf.nest.map_structure(unfolded, parts, self.inputs)
+        whole = tf.nest.map_structure(unfolded, parts, self.inputs)
+        return as_given(whole, self.given, self.declared)

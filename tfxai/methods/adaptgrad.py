@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfxai import aggregators, baselines, checks, kernels, samplers
 from tfxai.baselines import Baseline
 from tfxai.explainer import Explainer
+from tfxai.inspection import Inspection
 from tfxai.kernels import Density, Kernel
 from tfxai.methods.bounds import check_inside, ends
 from tfxai.methods.sampled import over_noisy_inputs
@@ -83,7 +84,8 @@ def adaptgrad(
         array([[2., 3.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    low, high = ends(bounds)
+    model = of.model if isinstance(of, Explainer) else checks.model(of)
+    low, high = ends(bounds, Inspection(model).arranged)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)
     options = {

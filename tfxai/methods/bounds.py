@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,19 @@ SLACK = 1e-5
 """Share of the bounds' distance that rounding may carry an input beyond them."""
 
 
-def ends(bounds: tuple[Any, Any]) -> tuple[Baseline, Baseline]:
-    """Give the bounds as functions of the inputs, and raise if they are reversed."""
+def ends(
+    bounds: tuple[Any, Any], arranged: Callable[[str, Any], Any] = lambda argument, value: value
+) -> tuple[Baseline, Baseline]:
+    """Give the bounds as functions of the inputs, and raise if they are reversed.
+
+    Args:
+        bounds: (smallest, largest).
+        arranged: gives a dict by the names of inputs in the structure of a model's, as
+            `Inspection.arranged` does.
+    """
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         raise TypeError(f"bounds={bounds!r}: expected a pair (smallest, largest)")
+    bounds = arranged("bounds", bounds[0]), arranged("bounds", bounds[1])
     low, high = (baselines.arrays(end) for end in bounds)
     wide = max(len(low), len(high))
     pairs = zip(low * (wide // len(low)), high * (wide // len(high)), strict=True)

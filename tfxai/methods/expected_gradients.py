@@ -64,9 +64,10 @@ def expected_gradients(
         array([[2., 6.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    given = option(baselines) if callable(baselines) else _examples(baselines)
-    references = as_baseline(given, argument="baselines")
     inspection = Inspection(checks.model(model))
+    given = option(baselines) if callable(baselines) else _examples(baselines)
+    named = inspection.arranged("baselines", given)
+    references = as_baseline(named, argument="baselines")
     attribution = gradient_of(scored(model, score))
 
     def build(rows: int) -> Measurement:

@@ -101,7 +101,8 @@ def integrated_gradients(
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
     inspection = base.method.inspection or Inspection(base.model)
-    reference = as_baseline(baseline, bounds, order=inspection.order)
+    named = inspection.arranged("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inspection.order)
     scored_model = scored(base.model, base.method.score)
 
     def build(rows: int) -> Measurement:

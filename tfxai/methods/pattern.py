@@ -163,7 +163,8 @@ def pattern_guided_integrated_gradients(
     """
     checks.positive_integer("steps", steps)
     inspection = Inspection(checks.model(model))
-    reference = as_baseline(baseline, bounds, order=inspection.order)
+    named = inspection.arranged("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inspection.order)
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
     def build(rows: int) -> Measurement:
