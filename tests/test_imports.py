@@ -14,6 +14,7 @@ LAYERS = [
         "checks",
         "converters",
         "folders",
+        "graph_axes",
         "interpolation",
         "quadrature",
         "scores",

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import axes, checks, heads
+from tfxai import axes, checks, graph_axes, heads
 from tfxai.axes import Order
 from tfxai.tracing import traced
 from tfxai.types import Score
@@ -101,7 +101,7 @@ def score_function(
             any_images, tf.TensorSpec([None], tf.int32)
         )
     checks.convolutions(function.graph)
-    read = [axes.channel_axis(function.graph.inputs[0])]
+    read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)
     if score is None:
         return lambda x, targets: _picked(function(tf.constant(x)), targets), order
