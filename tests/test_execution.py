@@ -174,6 +174,8 @@ def test_a_functional_model_may_hold_an_explainer(name, cnn, images, tmp_path):
     both = keras.Model(inputs, {"prediction": cnn(inputs), "why": explainer(inputs)})
     assert both.output_shape[1] == (None, 8, 8, maps.shape[-1])
     np.testing.assert_array_equal(both(images)["why"], maps)
+    np.testing.assert_array_equal(both(images, training=True)["why"], maps)
+    np.testing.assert_allclose(both.predict(images, verbose=0)["why"], maps, **ULP)
     both.save(tmp_path / "both.keras")
     reloaded = keras.saving.load_model(tmp_path / "both.keras")(images)
     np.testing.assert_array_equal(reloaded["why"], maps)

@@ -15,6 +15,7 @@ LAYERS = [
         "data",
         "converters",
         "folders",
+        "graph_axes",
         "grouped",
         "interpolation",
         "quadrature",

@@ -106,7 +106,9 @@ class Explainer(keras.Model):
         of = self.of.on(model) if isinstance(self.of, Explainer) else model
         return self._builder(of, **self._options)
 
-    def __call__(self, inputs: Tensors, targets: Any = None, *, seed: Any = 0) -> Any:
+    def __call__(
+        self, inputs: Tensors, targets: Any = None, *, seed: Any = 0, training: bool | None = None
+    ) -> Any:
         """Compute attributions.
 
         Args:
@@ -117,6 +119,8 @@ class Explainer(keras.Model):
                 is the predicted class. For a one-unit head 1 explains the output as it stands
                 and 0 its negative.
             seed: an integer; methods without random numbers ignore it.
+            training: what Keras tells the layers of a model that is predicted with or trained;
+                ignored, since the model is explained as it predicts.
 
         Returns:
             A tensor, or a structure like the inputs, of attributions.
@@ -126,6 +130,7 @@ class Explainer(keras.Model):
             ValueError: a wrong shape, an empty batch, NaN or infinite inputs, a target out of
                 range, or a model that gives no logits.
         """
+        del training
         if _is_concrete(inputs):
             with self._tracing(quiet=not somebody_waits()):
                 self._check(inputs)

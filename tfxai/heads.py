@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import axes, batch, checks, graph
+from tfxai import batch, checks, graph, graph_axes
 from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
 from tfxai.tracing import any_batch
 from tfxai.types import Classifier, Score, ScoredModel, Tensors
@@ -141,7 +141,7 @@ def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
     one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
     graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
     checks.convolutions(graph)
-    channels = tuple(axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
+    channels = tuple(graph_axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
     size = sum(
         (output.shape.num_elements() or 0) * output.dtype.size
         for operation in graph.get_operations()

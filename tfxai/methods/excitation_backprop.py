@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfxai import axes, checks, graph, scores
+from tfxai import checks, graph, graph_axes, scores
 from tfxai.axes import Order
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
@@ -100,7 +100,7 @@ def excitation_backprop(
             found = walk(middle, excited - inhibited, ends)
         if layer is None:
             return tf.nest.pack_sequence_as(inputs, found)
-        (probabilities,) = axes.channels_last(found, ends[0])
+        (probabilities,) = graph_axes.channels_last(found, ends[0])
         maps = tf.reduce_sum(probabilities, -1, keepdims=True)
         first = Order(inspection.order(inputs).channels[:1])
         return upsampled(maps, flat[0], upsample, first, density=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tfxai import axes, checks, graph, scores
+from tfxai import checks, graph, graph_axes, scores
 from tfxai.explainer import Explainer
 from tfxai.heads import explained
 from tfxai.inspection import Inspection
@@ -175,7 +175,7 @@ def _cam(
         (gradient,) = tf.gradients(chosen, [activations])
         if gradient is None:
             raise ValueError(f"layer={layer!r}: the score does not depend on it")
-        activated, gradient = axes.channels_last([activations, gradient], activations)
+        activated, gradient = graph_axes.channels_last([activations, gradient], activations)
         positions = range(1, activated.shape.rank - 1)
         alpha = tf.reduce_mean(gradient, positions, keepdims=True)
         maps = tf.nn.relu(tf.reduce_sum(alpha * activated, -1, keepdims=True))

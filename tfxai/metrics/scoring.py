@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import axes, checks, heads
+from tfxai import axes, checks, graph_axes, heads
 from tfxai.axes import Order
 from tfxai.baselines import baseline
 from tfxai.scores import wants_logits
@@ -138,7 +138,7 @@ def score_function(
     checks.convolutions(function.graph)
     if score is not None and wants_logits(score):
         heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
-    read = [axes.channel_axis(function.graph.inputs[0])]
+    read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)
     if score is None:
         return lambda x, targets: _picked(function(tf.constant(x)), targets), order
