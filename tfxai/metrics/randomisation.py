@@ -16,7 +16,7 @@ import tensorflow as tf
 from scipy.stats import rankdata
 
 from tfxai import checks, graph
-from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of
+from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of, one_array
 
 ORDERS = ("cascading", "independent")
 
@@ -43,7 +43,10 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
         >>> rank_correlation(np.array([[1.0, 2.0, 9.0]]), np.array([[3.0, 4.0, 5.0]])).round(6)
         array([1.])
     """
-    pair = [finite("attributions", np.asarray(v, np.float64)) for v in (attributions, others)]
+    pair = [
+        finite(name, one_array(name, values, np.float64))
+        for name, values in (("attributions", attributions), ("others", others))
+    ]
     if pair[0].shape != pair[1].shape or pair[0].ndim < 2 or pair[0].size == 0:
         raise ValueError(
             f"attributions have shapes {list(pair[0].shape)} and {list(pair[1].shape)}: expected "
@@ -132,7 +135,7 @@ def consistency(
     parts = [layers[p[0] : p[-1] + 1] for p in np.array_split(np.arange(len(layers)), count)]
     groups = [[name for name, _ in part] for part in parts]
     variables = [[v for _, owned in part for v in owned] for part in parts]
-    points = finite("inputs", np.asarray(inputs))
+    points = finite("inputs", one_array("inputs", inputs))
     chosen = checked_targets(targets, len(points))
     before = maps_of(explain, points, chosen, batch_size)
     found = []
@@ -183,7 +186,7 @@ def invariance(
         >>> invariance(product, product, x, 0, shift=[0, 1]).round(6)
         array([-1.])
     """
-    points = finite("inputs", np.asarray(inputs))
+    points = finite("inputs", one_array("inputs", inputs))
     moved = (points + np.asarray(shift)).astype(points.dtype)
     chosen = checked_targets(targets, len(points))
     return rank_correlation(
