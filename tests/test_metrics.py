@@ -36,23 +36,25 @@ X = np.random.default_rng(0).random((2, 6, 6, 1))
 BOXES = [[0, 0, 3, 3]] * 2
 
 
-def mean_colours(x):
-    return np.asarray(x).mean((1, 2))
+def brightness(x):
+    """Two classes: bright and dark."""
+    bright = np.asarray(x).mean((1, 2, 3))
+    return np.stack([bright, 1 - bright], 1)
 
 
 OF_ARRAYS = {
-    "deletion": lambda x, maps: metrics.deletion(mean_colours, x, maps, 0),
-    "insertion": lambda x, maps: metrics.insertion(mean_colours, x, maps, 0),
+    "deletion": lambda x, maps: metrics.deletion(brightness, x, maps, 0),
+    "insertion": lambda x, maps: metrics.insertion(brightness, x, maps, 0),
     "deletion_and_insertion": lambda x, maps: metrics.deletion_and_insertion(
-        mean_colours, x, maps, 0
+        brightness, x, maps, 0
     ),
-    "degradation": lambda x, maps: metrics.degradation(mean_colours, x, maps, 0),
+    "degradation": lambda x, maps: metrics.degradation(brightness, x, maps, 0),
     "information_level": lambda x, maps: metrics.information_level(
-        mean_colours, x, maps, 0, bounds=(0, 1), kind="accuracy"
+        brightness, x, maps, 0, bounds=(0, 1), kind="accuracy"
     ),
-    "completeness": lambda x, maps: metrics.completeness(mean_colours, x, maps, 0, score=None),
+    "completeness": lambda x, maps: metrics.completeness(brightness, x, maps, 0, score=None),
     "infidelity": lambda x, maps: metrics.infidelity(
-        mean_colours, x, maps, 0, slopes=False, score=None
+        brightness, x, maps, 0, slopes=False, score=None
     ),
     "max_sensitivity": lambda x, maps: metrics.max_sensitivity(lambda *_: maps, x, 0),
     "invariance": lambda x, maps: metrics.invariance(lambda *_: maps, lambda *_: maps, x, 0),

@@ -22,7 +22,10 @@ ORDERS = ("cascading", "independent")
 
 
 def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
-    """Give Spearman's rank correlation of each map with another one.
+    """Give Spearman's rank correlation of each map with another one, number by number.
+
+    Papers 001 and 002 sum the maps of colour images over channels first: ``maps.sum(-1)``. So does
+    the benchmark.
 
     Args:
         attributions: ``[B, ...]``.
@@ -98,8 +101,8 @@ def consistency(
         model: the model. Its weights are changed and put back, so nothing else may use it
             meanwhile.
         explain: (inputs ``[B, ...]``, targets ``[B]``) -> attributions of this very model, such as
-            an `Explainer` on it. Patterns stay those of the trained model; to fit them anew, pass
-            a function that does.
+            an `Explainer` on it; to sum channels, as the papers do, pass a function around it.
+            Patterns stay those of the trained model; to fit them anew, pass a function that does.
         inputs: ``[B, ...]``.
         targets: class indices, ``[B]`` or one for all; None for the class that the model predicts
             at each stage.
