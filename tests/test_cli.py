@@ -179,6 +179,15 @@ def test_a_folder_stands_for_the_images_in_it(models, here, run):
     assert written == ["a.npz", "b.npz", "c.npz", "two.npz"]
 
 
+def test_an_image_that_is_given_twice_is_explained_once(models, here, run):
+    images = ["one.png", here / "one.png", "two.png", ".", "one.png"]
+    code, out, _ = run("explain", models / "cnn.keras", *images, *QUICK)
+    assert code == 0
+    assert out.count("(score") == 3
+    written = sorted(f.name for f in (here / "explanations").glob("*.npz"))
+    assert written == ["one.npz", "three.npz", "two.npz"]
+
+
 def test_images_of_the_same_name_do_not_overwrite_each_other(models, here, run):
     for folder in ("left", "right"):
         (here / folder).mkdir()
@@ -273,6 +282,20 @@ OPTIONS = {
 TARGETS = ["4", "-1", "cat", "", "--5", "²", "9" * 30]
 
 
+NEARLY = {
+    "--steps=9": "perhaps --option steps=...",
+    "--n-steps=9": "perhaps --option steps=...",
+    "--targets=1": "perhaps --target",
+    "--class-index=1": "perhaps --target",
+    "--preproces=raw": "perhaps --preprocess",
+    "--method=gradcam": "perhaps grad_cam",
+    "--method=Saliency": "perhaps gradient",
+    "--option=n_steps=3": "perhaps steps",
+    "--preprocess=units": "perhaps unit",
+    "--colour=red": "it has --method, --target",
+}
+
+
 def assert_one_line(result, said):
     code, out, err = result
     assert code == 2
@@ -309,6 +332,18 @@ def test_what_a_method_warns_of_is_one_line(models, here, run):
 def test_a_wrong_option_is_reported_in_one_line(option, models, here, run):
     result = run("explain", models / "cnn.keras", "one.png", "--option", option)
     assert_one_line(result, OPTIONS[option])
+
+
+@pytest.mark.parametrize("option", NEARLY)
+def test_an_option_that_is_nearly_right_is_answered_with_what_is_meant(option, models, here, run):
+    assert_one_line(run("explain", models / "cnn.keras", "one.png", option), NEARLY[option])
+
+
+def test_the_option_of_a_method_is_written_with_its_name_for_a_benchmark(models, here, run):
+    result = run("benchmark", models / "cnn.keras", "one.png", "--samples", "9")
+    assert_one_line(result, "perhaps --option METHOD.samples=...")
+    result = run("benchmark", models / "cnn.keras", "one.png", "--metrics", "delition")
+    assert_one_line(result, "perhaps deletion")
 
 
 @pytest.mark.parametrize("target", TARGETS)

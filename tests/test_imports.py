@@ -52,8 +52,10 @@ LAYERS = [
     {"callbacks", "scale"},
     {"__init__"},
     {"zoo"},
-    {"demonstration", "cli_arguments"},
-    {"cli_ranking"},
+    {"cli_terminal"},
+    {"demonstration", "cli_arguments", "cli_models", "cli_explaining"},
+    {"cli_command", "cli_ranking"},
+    {"cli_writing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -28,6 +28,7 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "layergradcam": ("grad_cam",),
     "occlusionsensitivity": ("occlusion",),
     # Their arguments.
+    "class": ("targets", "target"),
     "classindex": ("targets", "target"),
     "label": ("targets", "target"),
     "labels": ("targets", "target"),

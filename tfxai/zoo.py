@@ -39,6 +39,8 @@ class Classifier(NamedTuple):
     """Of the classes."""
     crop_margin: int = 0
     """What `centre_crop` cuts off."""
+    preprocessing: str = "that of the model"
+    """What records call `preprocess`."""
 
 
 def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = None) -> Classifier:
