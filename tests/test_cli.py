@@ -292,6 +292,8 @@ NEARLY = {
     "--method=Saliency": "perhaps gradient",
     "--option=n_steps=3": "perhaps steps",
     "--preprocess=units": "perhaps unit",
+    "--option=steps": "expected steps=...",
+    "steps=3": "--option steps=3",
     "--colour=red": "it has --method, --target",
 }
 

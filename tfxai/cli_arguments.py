@@ -115,6 +115,8 @@ def _patterns(builder: Callable, method: str, path: Path | None) -> list[tfxai.P
 def keyword(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
     """Read key=value: a Python literal, the name of a rule, score or kernel, or text."""
     key, separator, value = text.partition("=")
+    if not separator and key in allowed:
+        raise UserError(f"--option {text}: expected {text}=..., a value too")
     if not separator or key not in allowed:
         told = synonyms.hint(key, allowed)
         raise UserError(
@@ -154,7 +156,8 @@ def image_files(paths: list[Path]) -> list[tuple[Path, str]]:
         elif path.is_file():
             files.append(path)
         else:
-            raise UserError(f"IMAGES {path}: no such file or folder")
+            told = f"; options of the method are --option {path}" if "=" in str(path) else ""
+            raise UserError(f"IMAGES {path}: no such file or folder{told}")
     once: dict[Path, Path] = {}
     for file in files:
         once.setdefault(file.resolve(), file)

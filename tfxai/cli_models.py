@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import re
 import zipfile
 from collections.abc import Callable
@@ -87,8 +88,9 @@ def classifier(name: str, preprocess: str | None) -> zoo.Classifier:
     """
     if name.endswith((".keras", ".onnx")):
         return _from_file(name, preprocess)
-    if Path(name).is_dir() or Path(name).suffix or Path(name).exists():
-        raise UserError(f"MODEL {name}: {_of_another_kind(Path(name))}")
+    path = Path(name)
+    if path.name != name or path.suffix or path.exists():
+        raise UserError(f"MODEL {name}: {_of_another_kind(path)}")
     if preprocess is not None:
         raise UserError(
             f"--preprocess {preprocess}: is for files; {name} of the zoo is shown photos as it was "
@@ -96,9 +98,6 @@ def classifier(name: str, preprocess: str | None) -> zoo.Classifier:
         )
     try:
         return zoo.load(name)._replace(preprocessing=f"that of {name}")
-    except ValueError as error:
-        known = [*zoo.efficientnet_lite.LITES, *zoo.application_names()]
-        raise UserError(f"MODEL {error}{synonyms.hint(name, known)}") from error
     except Exception as error:
         raise UserError(f"MODEL {name}: {one_line(error)}") from error
 
@@ -227,5 +226,7 @@ def _of_another_kind(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             return f"{expected}; this folder is a SavedModel, {ELSEWHERE['.pb']}"
         return f"{expected}; this is a folder"
+    if (mimetypes.guess_type(path)[0] or "").startswith("image/"):
+        return f"{expected}; this is a photo, and the model comes before the photos"
     known = next((told for end, told in ELSEWHERE.items() if path.name.endswith(end)), None)
     return expected if known is None else f"{expected}; this is {known}"
