@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
-    {"types", "converted_layers"},
+    {"types", "converted_layers", "synonyms"},
     {"axes", "diagnostics", "named_inputs"},
     {
         "batch",
@@ -24,7 +24,6 @@ LAYERS = [
         "plot",
         "patterns",
         "settings",
-        "synonyms",
         "tracing",
         "waiting",
     },
