@@ -27,6 +27,7 @@ for name, signature in loaded.signatures.items():
         "targets": tf.constant(given["targets"]), "seed": tf.constant(7)}
     for key, value in signature(inputs=tf.constant(given["inputs"]), **asked).items():
         found[name + "." + key] = value.numpy()
+found["by_default"] = loaded.explain_by_default(given["inputs"])["attributions"].numpy()
 np.savez(folder + "/found.npz", **found)
 """
 
@@ -49,11 +50,13 @@ def test_every_method_in_a_fresh_process_without_tfxai(cnn, images, tmp_path):
     built = {name: build(cnn) for name, build in METHODS.items()}
     kinds = {explainer.settings["method"]: name for name, explainer in built.items()}
     explainers = {name: built[name] for name in kinds.values()}
-    tfxai.export(cnn, tmp_path / "served", explainers)
+    simple = tfxai.smoothgrad(cnn, samples=3)
+    tfxai.export(cnn, tmp_path / "served", {**explainers, "by_default": simple})
     targets = np.array([1, -1, 0, 4, -1], np.int32)
     np.savez(tmp_path / "given.npz", inputs=images, targets=targets)
     found = in_a_fresh_process(tmp_path)
     np.testing.assert_array_equal(found["serving_default.outputs"], cnn(images))
+    np.testing.assert_array_equal(found["by_default"], simple.explain(images).attributions)
     predicted = cnn(images).numpy().argmax(1)
     chosen = np.where(targets < 0, predicted, targets)
     for name, explainer in explainers.items():

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.stats import spearmanr
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.conftest import small_cnn, trained_like
 from tfxai import benchmark, metrics, scores
 from tfxai.benchmark import Case, Results
 
@@ -70,6 +71,41 @@ def test_values_are_those_of_the_metrics(run, model, photos):
         assert (curve.low <= curve.mean + 1e-9).all()
         assert (curve.mean <= curve.high + 1e-9).all()
         assert results.seconds(title) > 0
+
+
+@pytest.mark.parametrize("sign", ["signed", "positive"])
+def test_maps_of_colours_are_compared_as_sums_over_channels(sign, run, model, photos):
+    """METHODS 2.2, 2.4: the rank correlation of heatmaps, by scipy."""
+    other = small_cnn()
+    trained_like(other)
+    measures = {
+        "labels": benchmark.consistency(other=other),
+        "weights": benchmark.consistency(stages=1),
+        "shift": benchmark.invariance(shift=0.5),
+        "again": benchmark.invariance(shift=0.5, retrained=other),
+    }
+    found = run(methods={"GI": tfxai.gradient_times_input}, chosen=measures, sign=sign)
+
+    def heatmaps(of, inputs, targets=None):
+        maps = tfxai.gradient_times_input(of).explain(inputs, targets, verbose=0).attributions
+        return (maps if sign == "signed" else np.abs(maps)).sum(-1).reshape(len(maps), -1)
+
+    def correlation(*pair):
+        return [spearmanr(a, b).statistic for a, b in zip(*pair, strict=True)]
+
+    targets = model(photos).numpy().argmax(1)
+    here, moved = heatmaps(model, photos), metrics.shifted(model, 0.5)
+    shifted = photos + np.float32(0.5)
+    expected = {
+        "labels": np.abs(correlation(here, heatmaps(other, photos))),
+        "shift": correlation(here, heatmaps(moved, shifted, targets)),
+        "again": correlation(here, heatmaps(other, shifted)),
+        "weights": metrics.consistency(
+            model, lambda x, t: heatmaps(model, x, t), photos, targets, stages=1
+        ).mean,
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(found.values(name)["GI"], values, atol=1e-3, err_msg=name)
 
 
 def test_every_metric_in_one_run(run, photos):

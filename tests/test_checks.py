@@ -6,6 +6,7 @@ import pytest
 
 import tfxai
 from tests.conftest import small_cnn, two_inputs
+from tfxai import checks
 
 X = np.ones((2, 8, 8, 3))
 ROWS = {"image": np.ones((2, 6, 6, 1)), "row": np.ones((2, 4))}
@@ -76,6 +77,8 @@ def test_target_names():
     model = small_cnn()
     model.class_names = ["crane", "crane", "tabby cat", "tiger cat", "dog"]
     explainer = tfxai.gradient(model)
+    with pytest.raises(ValueError, match=r"no class is called 'tigre'; perhaps tiger$"):
+        checks.class_index("tigre", ["cat, tabby", "big cat, tiger"])
     with pytest.raises(ValueError, match="no class is called 'cow'"):
         explainer(X, "cow")
     with pytest.raises(ValueError, match=r"several classes .2 'tabby cat', 3 'tiger cat'.; use an"):

@@ -100,7 +100,7 @@ def test_every_method_can_be_chosen(method, models, here, run):
         "smoothgrad": ["samples=3", "kernel=poisson", "noise_level=0.1"],
         "adaptgrad": ["samples=3", "confidence=0.9"],
         "cafo": ["lambda1=bisect"],
-        "caso": ["lambda1=1e-3", "rank=4"],
+        "caso": ["lambda1=1e-7", "rank=4"],
         "noisegrad": ["samples=2", "epsilon=0.2", "exclude=['conv2d']"],
         "fusiongrad": ["samples=(2, 2)", "kernel=rect"],
         "smoothgrad_squared": ["samples=3"],
@@ -177,6 +177,15 @@ def test_a_folder_stands_for_the_images_in_it(models, here, run):
     assert run("explain", models / "cnn.keras", folder, "two.png", *QUICK)[0] == 0
     written = sorted(f.name for f in (here / "explanations").glob("*.npz"))
     assert written == ["a.npz", "b.npz", "c.npz", "two.npz"]
+
+
+def test_an_image_that_is_given_twice_is_explained_once(models, here, run):
+    images = ["one.png", here / "one.png", "two.png", ".", "one.png"]
+    code, out, _ = run("explain", models / "cnn.keras", *images, *QUICK)
+    assert code == 0
+    assert out.count("(score") == 3
+    written = sorted(f.name for f in (here / "explanations").glob("*.npz"))
+    assert written == ["one.npz", "three.npz", "two.npz"]
 
 
 def test_images_of_the_same_name_do_not_overwrite_each_other(models, here, run):
@@ -273,6 +282,22 @@ OPTIONS = {
 TARGETS = ["4", "-1", "cat", "", "--5", "²", "9" * 30]
 
 
+NEARLY = {
+    "--steps=9": "perhaps --option steps=...",
+    "--n-steps=9": "perhaps --option steps=...",
+    "--targets=1": "perhaps --target",
+    "--class-index=1": "perhaps --target",
+    "--preproces=raw": "perhaps --preprocess",
+    "--method=gradcam": "perhaps grad_cam",
+    "--method=Saliency": "perhaps gradient",
+    "--option=n_steps=3": "perhaps steps",
+    "--preprocess=units": "perhaps unit",
+    "--option=steps": "expected steps=...",
+    "steps=3": "--option steps=3",
+    "--colour=red": "it has --method, --target",
+}
+
+
 def assert_one_line(result, said):
     code, out, err = result
     assert code == 2
@@ -301,14 +326,27 @@ def test_what_a_method_warns_of_is_one_line(models, here, run):
     given = [part for text in options for part in ("--option", text)]
     code, _, err = run("explain", models / "cnn.keras", "one.png", "--method", "igos", *given)
     assert code == 0
-    assert err.startswith("one.png: igos: the masks of examples 0 have hardly moved")
-    assert err.count("\n") == 1
+    told = err.splitlines()
+    assert all(line.startswith("one.png: igos: ") for line in told)
+    assert [line for line in told if "the masks of examples 0 have hardly moved" in line]
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_a_wrong_option_is_reported_in_one_line(option, models, here, run):
     result = run("explain", models / "cnn.keras", "one.png", "--option", option)
     assert_one_line(result, OPTIONS[option])
+
+
+@pytest.mark.parametrize("option", NEARLY)
+def test_an_option_that_is_nearly_right_is_answered_with_what_is_meant(option, models, here, run):
+    assert_one_line(run("explain", models / "cnn.keras", "one.png", option), NEARLY[option])
+
+
+def test_the_option_of_a_method_is_written_with_its_name_for_a_benchmark(models, here, run):
+    result = run("benchmark", models / "cnn.keras", "one.png", "--samples", "9")
+    assert_one_line(result, "perhaps --option METHOD.samples=...")
+    result = run("benchmark", models / "cnn.keras", "one.png", "--metrics", "delition")
+    assert_one_line(result, "perhaps deletion")
 
 
 @pytest.mark.parametrize("target", TARGETS)

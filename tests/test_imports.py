@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tfxai"
 LAYERS = [
-    {"types", "converted_layers"},
+    {"types", "converted_layers", "synonyms"},
     {"axes", "diagnostics", "named_inputs"},
     {
         "batch",
@@ -47,12 +47,15 @@ LAYERS = [
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
     {"explainer", "fitting", "proximal"},
-    {"methods", "benchmark", "serving"},
+    {"methods", "benchmark", "served_functions"},
+    {"serving"},
     {"callbacks", "scale"},
     {"__init__"},
     {"zoo"},
-    {"demonstration", "cli_arguments"},
-    {"cli_ranking"},
+    {"cli_terminal"},
+    {"demonstration", "cli_arguments", "cli_models", "cli_explaining"},
+    {"cli_command", "cli_ranking"},
+    {"cli_writing"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

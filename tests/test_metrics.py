@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.conftest import small_cnn
 from tfxai import metrics
 
 
@@ -29,3 +30,60 @@ def test_gini_of_normal_numbers_and_of_extreme_maps():
 def test_gini_refuses_what_is_no_batch_of_maps(maps):
     with pytest.raises(ValueError, match="attributions has"):
         metrics.gini(maps)
+
+
+X = np.random.default_rng(0).random((2, 6, 6, 1))
+BOXES = [[0, 0, 3, 3]] * 2
+
+
+def brightness(x):
+    """Two classes: bright and dark."""
+    bright = np.asarray(x).mean((1, 2, 3))
+    return np.stack([bright, 1 - bright], 1)
+
+
+OF_ARRAYS = {
+    "deletion": lambda x, maps: metrics.deletion(brightness, x, maps, 0),
+    "insertion": lambda x, maps: metrics.insertion(brightness, x, maps, 0),
+    "deletion_and_insertion": lambda x, maps: metrics.deletion_and_insertion(
+        brightness, x, maps, 0
+    ),
+    "degradation": lambda x, maps: metrics.degradation(brightness, x, maps, 0),
+    "information_level": lambda x, maps: metrics.information_level(
+        brightness, x, maps, 0, bounds=(0, 1), kind="accuracy"
+    ),
+    "completeness": lambda x, maps: metrics.completeness(brightness, x, maps, 0, score=None),
+    "infidelity": lambda x, maps: metrics.infidelity(
+        brightness, x, maps, 0, slopes=False, score=None
+    ),
+    "max_sensitivity": lambda x, maps: metrics.max_sensitivity(lambda *_: maps, x, 0),
+    "invariance": lambda x, maps: metrics.invariance(lambda *_: maps, lambda *_: maps, x, 0),
+    "consistency": lambda x, maps: metrics.consistency(small_cnn(), lambda *_: maps, x, 0),
+    "rank_correlation": lambda x, maps: metrics.rank_correlation(x, maps),
+    "gini": lambda x, maps: metrics.gini(maps),
+    "pointing_game": lambda x, maps: metrics.pointing_game(maps, BOXES),
+    "top_k_share": lambda x, maps: metrics.top_k_share(maps, BOXES),
+    "mass_share": lambda x, maps: metrics.mass_share(maps, BOXES),
+}
+
+
+@pytest.mark.parametrize("name", OF_ARRAYS)
+def test_a_dict_of_maps_is_refused_by_name(name):
+    maps = {"image": X, "row": X[:, 0, 0]}
+    with pytest.raises(TypeError, match=r"got a dict with the keys 'image', 'row'; pass .*'image'"):
+        OF_ARRAYS[name](X, maps)
+    OF_ARRAYS[name](X, maps["image"])
+
+
+OF_MAPS_ALONE = {"gini", "pointing_game", "top_k_share", "mass_share"}
+
+
+@pytest.mark.parametrize("name", sorted(set(OF_ARRAYS) - OF_MAPS_ALONE))
+def test_a_dict_of_inputs_is_refused_by_name(name):
+    with pytest.raises(TypeError, match="got a dict with the keys 'image'"):
+        OF_ARRAYS[name]({"image": X}, X)
+
+
+def test_all_metrics_are_in_these_tests():
+    others = {"median_auc", "shifted"}
+    assert {n for n in metrics.__all__ if n[0].islower()} - others == set(OF_ARRAYS)

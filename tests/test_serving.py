@@ -59,6 +59,59 @@ def test_a_target_that_is_none(served, images):
         explain(inputs=tf.constant(images[:1]), targets=tf.constant([5]), seed=tf.constant(0))
 
 
+def as_served(folder, name, **inputs):
+    """Run a signature as TensorFlow Serving does: what a request leaves out is its default."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        loaded = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        signature = loaded.signature_def[name]
+        defaults = {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
+        feeds = {signature.inputs[k].name: v for k, v in (defaults | inputs).items()}
+        return session.run({k: v.name for k, v in signature.outputs.items()}, feeds)
+
+
+def test_targets_and_seed_may_be_left_out(cnn, images, tmp_path):
+    explainer = tfxai.smoothgrad(cnn, samples=3)
+    path = tfxai.export(cnn, tmp_path / "served", {"sg": explainer})
+    loaded = tf.saved_model.load(path)
+    for asked in ({}, {"targets": [1, 0, 4, 2, 3]}, {"seed": 5}):
+        expected = explainer.explain(images, asked.get("targets"), seed=asked.get("seed", 0))
+        for answer in (
+            loaded.explain_sg(images, **asked),
+            as_served(path, "explain_sg", inputs=images, **asked),
+        ):
+            np.testing.assert_array_equal(answer["targets"], expected.targets)
+            np.testing.assert_array_equal(answer["attributions"], expected.attributions)
+
+
+def test_several_inputs_by_name_may_be_all_that_is_asked(tmp_path):
+    model = two_inputs()
+    explainer = tfxai.gradient(model)
+    path = tfxai.export(model, tmp_path / "two", {"g": explainer})
+    random = np.random.default_rng(0)
+    inputs = {"row": random.normal(size=(2, 4)), "image": random.normal(size=(2, 6, 6, 1))}
+    inputs = {k: v.astype("float32") for k, v in inputs.items()}
+    served = {f"inputs_{k}": v for k, v in inputs.items()}
+    expected = explainer(inputs)
+    loaded = tf.saved_model.load(path)
+    for answer in (
+        loaded.explain_g(served),
+        as_served(path, "explain_g", **served),
+    ):
+        for key, value in expected.items():
+            np.testing.assert_array_equal(answer[f"attributions_{key}"], value)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_targets_are_one_for_each_example_as_in_python(count, cnn, images, served):
+    targets = [0] * count
+    with pytest.raises(ValueError, match=rf"\[{count}\]: expected one target or \[2\]"):
+        tfxai.gradient(cnn)(images[:2], targets)
+    explain = tf.saved_model.load(served).signatures["explain_ig"]
+    asked = {"targets": tf.constant(targets), "seed": tf.constant(0)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected one for each example"):
+        explain(inputs=tf.constant(images[:2]), **asked)
+
+
 def pixel_model(size=(12, 16), channels=3):
     keras.utils.set_random_seed(0)
     layers = [L.Conv2D(3, 3, activation="relu"), L.Flatten(), L.Dense(4, "softmax")]
@@ -130,6 +183,8 @@ def test_bad_input(cnn, tmp_path, monkeypatch):
         tfxai.export(cnn, tmp_path / "m", {"my ig": ig})
     with pytest.raises(TypeError, match=r"explainers\['ig'\]: expected an Explainer"):
         tfxai.export(cnn, tmp_path / "m", {"ig": tfxai.gradient})
+    with pytest.raises(TypeError, match=r"expected a dict .* such as {'ig': explainer}, got list"):
+        tfxai.export(cnn, tmp_path / "m", [ig])
     with pytest.raises(ValueError, match="exists already"):
         tfxai.export(cnn, tmp_path, {})
     with pytest.raises(ValueError, match="preprocess is for"):

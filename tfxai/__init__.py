@@ -1,9 +1,10 @@
 """tfxai explains what Keras models look at, and says how good each explanation is."""
 
 import importlib
+import inspect
 from types import ModuleType
 
-from tfxai import baselines, hessian, kernels, metrics, quadrature, scores
+from tfxai import baselines, hessian, kernels, metrics, quadrature, scores, synonyms
 from tfxai import converted_layers as _converted_layers  # noqa: F401  known to saved models
 from tfxai.explainer import Explainer
 from tfxai.explanation import Explanation
@@ -79,8 +80,19 @@ __all__ = [
 ]
 
 
+for _name in __all__:
+    # The modules keep the plain functions, in which doctest finds the examples.
+    if inspect.isfunction(globals()[_name]):
+        globals()[_name] = synonyms.answering(globals()[_name])
+        globals()[_name].__module__ = "tfxai"  # where pickle finds it
+
+_LATE = ("benchmark", "callbacks", "converters", "scale")
+"""Modules that are slow to import, or need extras."""
+
+
 def __getattr__(name: str) -> ModuleType:
-    """Import at their first use what is slow to import or needs extras."""
-    if name in ("benchmark", "callbacks", "converters", "scale"):
+    """Import modules at their first use, and answer other names with what is meant."""
+    if name in _LATE:
         return importlib.import_module(f"tfxai.{name}")
-    raise AttributeError(f"module 'tfxai' has no attribute {name!r}")
+    told = "" if name.startswith("_") else synonyms.hint(name, [*__all__, *_LATE])
+    raise AttributeError(f"module 'tfxai' has no attribute {name!r}{told}")

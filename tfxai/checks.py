@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai import synonyms
 from tfxai.named_inputs import arranged
 from tfxai.types import Tensors
 
@@ -139,7 +140,8 @@ def class_index(name: str, names: Sequence[str] | None) -> int:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ValueError(f"targets: no class is called {name!r}")
+        told = synonyms.hint(name, [part for n in names for part in n.split(", ")])
+        raise ValueError(f"targets: no class is called {name!r}{told}")
     some = ", ".join(f"{i} {names[i]!r}" for i in found[:5])
     raise ValueError(f"targets: {name!r} is the name of several classes ({some}); use an index")
 

@@ -1,10 +1,9 @@
-"""What the words on the command line stand for: models, methods, options, files."""
+"""What the words on the command line stand for: methods, options, images."""
 
 from __future__ import annotations
 
 import ast
 import inspect
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 import tfxai
-from tfxai import zoo
+from tfxai import synonyms, zoo
+from tfxai.cli_terminal import UserError
 
 METHODS = {
     function.__name__: function
@@ -52,80 +52,11 @@ UNREADABLE = (
     TypeError,
     KeyError,
     AttributeError,
-    ImportError,
     SyntaxError,
+    Image.DecompressionBombError,
 )
-"""What Pillow and Keras raise on damaged or refused files."""
-MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-"""Of ImageNet's colours in 0..1, by which most PyTorch models have their inputs normalised."""
-SCALES = {
-    "raw": (0.0, 255.0),
-    "unit": (0.0, 1.0),
-    "signed": (-1.0, 1.0),
-    "imagenet": (-MEAN / DEVIATION, (1 - MEAN) / DEVIATION),
-}
-"""What black and white become."""
+"""What Pillow raises on damaged or refused files."""
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-
-
-class UserError(Exception):
-    """What the user can mend; printed as one line, exit code 2."""
-
-
-def classifier(name: str, preprocess: str) -> zoo.Classifier:
-    """Load a model with what it takes to show it a photo."""
-    if not name.endswith((".keras", ".onnx")):
-        if Path(name).suffix or Path(name).exists():
-            raise UserError(f"MODEL {name}: expected a .keras or .onnx file, or a model of the zoo")
-        try:
-            return zoo.load(name)
-        except (ValueError, ModuleNotFoundError) as error:
-            raise UserError(f"MODEL {error}") from error
-        except Exception as error:
-            raise UserError(f"MODEL {name}: {_one_line(error)}") from error
-    return _from_file(name, preprocess)
-
-
-def onnx_model(path: str | Path, input_shape: str | None = None) -> keras.Model:
-    """Convert an ONNX file; the shape is sizes with commas between."""
-    try:
-        shape = None if input_shape is None else [int(n) for n in input_shape.split(",")]
-    except ValueError as error:
-        raise UserError(f"--input-shape {input_shape}: expected sizes as in 3,224,224") from error
-    try:
-        return tfxai.converters.from_onnx(path, input_shape=shape)
-    except ImportError as error:
-        raise UserError(str(error)) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"MODEL {path}: {_one_line(error)}") from error
-
-
-def _from_file(name: str, preprocess: str) -> zoo.Classifier:
-    if preprocess not in SCALES:
-        raise UserError(f"--preprocess {preprocess}: expected one of {', '.join(SCALES)}")
-    if not Path(name).is_file():
-        raise UserError(f"MODEL {name}: no such file")
-    model = onnx_model(name) if name.endswith(".onnx") else _keras_model(name)
-    shape = getattr(model, "input_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):
-        raise UserError(f"MODEL {name} takes inputs {shape}; expected images (batch, H, W, 3 or 1)")
-    if None in shape[1:3]:
-        raise UserError(f"MODEL {name} takes images of any size {shape}; give it a fixed one")
-    low, high = (np.asarray(bound) for bound in SCALES[preprocess])
-    if low.ndim and shape[-1] == 1:
-        raise UserError(f"--preprocess {preprocess} is for colours, but MODEL {name} has none")
-
-    def to_range(pixels: np.ndarray) -> np.ndarray:
-        return low + pixels / 255 * (high - low)
-
-    return zoo.Classifier(model, shape[1:3], to_range, (low.tolist(), high.tolist()), None)
-
-
-def _keras_model(name: str) -> keras.Model:
-    try:
-        return keras.saving.load_model(name, compile=False)
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
-        raise UserError(f"MODEL {name}: {_one_line(error)}") from error
 
 
 def explainer(
@@ -140,7 +71,8 @@ def builder(
 ) -> Callable[[keras.Model], tfxai.Explainer]:
     """Give a method by its name as a function of a model."""
     if method not in METHODS:
-        raise UserError(f"--method {method}: expected one of {', '.join(METHODS)}")
+        told = synonyms.hint(method, METHODS)
+        raise UserError(f"--method {method}: expected one of {', '.join(METHODS)}{told}")
     function = METHODS[method]
     allowed = {
         name: p.default
@@ -183,8 +115,13 @@ def _patterns(builder: Callable, method: str, path: Path | None) -> list[tfxai.P
 def keyword(text: str, method: str, allowed: dict[str, Any]) -> tuple[str, Any]:
     """Read key=value: a Python literal, the name of a rule, score or kernel, or text."""
     key, separator, value = text.partition("=")
+    if not separator and key in allowed:
+        raise UserError(f"--option {text}: expected {text}=..., a value too")
     if not separator or key not in allowed:
-        raise UserError(f"--option {text}: {method} takes {', '.join(allowed) or 'no options'}")
+        told = synonyms.hint(key, allowed)
+        raise UserError(
+            f"--option {text}: {method} takes {', '.join(allowed) or 'no options'}{told}"
+        )
     for known, module in (
         ("quadrature", tfxai.quadrature),
         ("score", tfxai.scores),
@@ -208,7 +145,7 @@ def pixels(file: Path, classifier: zoo.Classifier) -> np.ndarray:
 
 
 def image_files(paths: list[Path]) -> list[tuple[Path, str]]:
-    """List image files, folders opened, each with a name for its results that no other has."""
+    """List image files, folders opened, each once, with a name for its results for itself."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -219,10 +156,14 @@ def image_files(paths: list[Path]) -> list[tuple[Path, str]]:
         elif path.is_file():
             files.append(path)
         else:
-            raise UserError(f"IMAGES {path}: no such file or folder")
+            told = f"; options of the method are --option {path}" if "=" in str(path) else ""
+            raise UserError(f"IMAGES {path}: no such file or folder{told}")
+    once: dict[Path, Path] = {}
+    for file in files:
+        once.setdefault(file.resolve(), file)
     seen: set[str] = set()
     named = []
-    for file in files:
+    for file in once.values():
         stem, count = file.stem, 1
         while stem in seen:
             count += 1
@@ -230,7 +171,3 @@ def image_files(paths: list[Path]) -> list[tuple[Path, str]]:
         seen.add(stem)
         named.append((file, stem))
     return named
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300]

@@ -12,15 +12,14 @@ from typing import Any
 import keras
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
 import tfxai
-from tfxai import checks, zoo
+from tfxai import checks, synonyms, zoo
 from tfxai import cli_arguments as arguments
 from tfxai.benchmark import MEASURES, Case, Compositions, Measure, Photos, Results
-from tfxai.cli_arguments import UserError
+from tfxai.cli_terminal import UserError, errors
 
 METHODS = (
     "gradient",
@@ -49,7 +48,8 @@ def chosen(
     kinds = _listed("--metrics", metrics)
     for name in kinds:
         if name not in MEASURES:
-            raise UserError(f"--metrics {name}: expected some of {', '.join(MEASURES)}")
+            told = synonyms.hint(name, MEASURES)
+            raise UserError(f"--metrics {name}: expected some of {', '.join(MEASURES)}{told}")
     names = named(methods, patterns)
     given = by_name(options, [*names, *kinds])
     measures = {name: _measure(name, given[name]) for name in kinds}
@@ -185,7 +185,7 @@ def _region(folder: Path, classifier: zoo.Classifier, file: Path) -> np.ndarray:
 
 
 def _composed(classifier: zoo.Classifier, photos: Photos, cells: int, seed: int) -> Compositions:
-    shown = track(photos, "Reading", console=Console(stderr=True), total=len(photos))
+    shown = track(photos, "Reading", console=errors, total=len(photos))
     good = [case for case in shown if isinstance(case, Case)]
     if not good:
         raise UserError("IMAGES: none of them can be read")

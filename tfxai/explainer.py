@@ -20,6 +20,7 @@ from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
 from tfxai.settings import readable, versions
+from tfxai.synonyms import answering
 from tfxai.types import Measured, Tensors
 from tfxai.waiting import somebody_waits, told
 
@@ -106,6 +107,7 @@ class Explainer(keras.Model):
         of = self.of.on(model) if isinstance(self.of, Explainer) else model
         return self._builder(of, **self._options)
 
+    @answering
     def __call__(
         self, inputs: Tensors, targets: Any = None, *, seed: Any = 0, training: bool | None = None
     ) -> Any:
@@ -193,6 +195,7 @@ class Explainer(keras.Model):
         maps = as_given(measured.attributions, given, self._declared)
         return Answer(measured._replace(attributions=maps), scores, targets)
 
+    @answering
     def explain(
         self,
         inputs: Tensors,

@@ -110,6 +110,31 @@ def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         ) from error
 
 
+def first_operations(
+    model: keras.Model, through: Callable[[keras.Operation], bool]
+) -> list[keras.Operation]:
+    """Give the layers and operations that read a model's inputs, or what `through` makes of them.
+
+    Nested models are opened. A subclassed model has no graph, so none are known.
+    """
+    functional = _functional(model)
+    if functional is None:
+        return []
+    seen = {id(x) for x in keras.tree.flatten(functional.inputs)}
+    found: list[keras.Operation] = []
+    for operation in functional.operations:
+        calls = [n for n in operation._inbound_nodes if seen & {id(x) for x in n.input_tensors}]
+        if not calls or isinstance(operation, keras.layers.InputLayer):
+            continue
+        nested = _functional(operation) is not None
+        first = first_operations(operation, through) if nested else [operation]
+        first = [o for o in first if not through(o)]
+        found += first
+        if not first:
+            seen |= {id(x) for call in calls for x in call.outputs}
+    return found
+
+
 @contextmanager
 def recording(model: keras.Model, layers: Sequence[str]) -> Iterator[Callable[[str], tf.Tensor]]:
     """Keep the outputs of layers by name while the model is called, in whatever kind of model.

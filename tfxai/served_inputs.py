@@ -78,3 +78,13 @@ def by_name(name: str, values: Tensors) -> dict[str, Any]:
     if len(paths) == 1 and not paths[0][0]:
         return {name: values}
     return {"_".join([name, *map(str, p)]): leaf for p, leaf in paths}
+
+
+def as_argument(values: dict[str, Any]) -> Any:
+    """Give what a served function is called with: the inputs by name, or the only one itself."""
+    return values["inputs"] if set(values) == {"inputs"} else values
+
+
+def of_argument(given: Any) -> dict[str, tf.Tensor]:
+    """Give the inputs by name, from what a served function is called with."""
+    return given if isinstance(given, dict) else {"inputs": given}

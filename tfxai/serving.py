@@ -18,9 +18,9 @@ import tensorflow as tf
 from tfxai import checks, graph
 from tfxai.explainer import Explainer
 from tfxai.heads import PREDICTED
-from tfxai.served_inputs import KINDS, Preprocess, by_name, from_served
-from tfxai.settings import versions
-from tfxai.types import Tensors
+from tfxai.served_functions import served_module
+from tfxai.served_inputs import KINDS, Preprocess, as_argument, from_served
+from tfxai.settings import readable, versions
 
 METADATA = "tfxai.json"
 
@@ -37,17 +37,21 @@ def export(
     """Write a model and explainers of it as one SavedModel.
 
     Its signatures are ``serving_default`` (inputs -> outputs) and, for each explainer,
-    ``explain_<name>``: inputs, ``targets`` int32 ``[B]`` (-1 for the predicted class) and ``seed``
-    int32 ``[]`` -> ``attributions``, ``scores``, ``targets`` and the method's own numbers, such as
-    ``completeness_gap`` or ``standard_error``. Batches may be of any size. Metadata is the asset
-    ``tfxai.json``: methods and options, versions, class names, what the signatures take and give,
-    and how far the numbers of the written model are from those of the explainers here (0 as a
-    rule).
+    ``explain_<name>``: inputs, ``targets`` int32 ``[B]`` (-1 for the predicted class, none at all,
+    ``[0]``, for all predicted ones) and ``seed`` int32 ``[]`` -> ``attributions``, ``scores``,
+    ``targets`` and the method's own numbers, such as ``completeness_gap`` or ``standard_error``.
+    Batches may be of any size. The signatures carry defaults for ``targets`` and ``seed``, which
+    TensorFlow Serving fills in where a request leaves them out. TensorFlow's Python does so for
+    functions, not for signatures: the loaded model has one for each explainer, of the same name.
+
+    Metadata is the asset ``tfxai.json``: methods and options, versions, class names, what the
+    signatures take and give, the name of `preprocess`, and how far the numbers of the written model
+    are from those of the explainers here (0 as a rule).
 
     Args:
         model: a Keras model with declared inputs.
         path: a folder that does not exist yet.
-        explainers: name -> an explainer of this very model.
+        explainers: a dict, name -> an explainer of this very model.
         inputs: "tensor" takes what the model takes, "uint8" pixels ``[B, H, W, C]`` of its size,
             "bytes" encoded JPEG or PNG images ``[B]`` of any size, of which the middle is cut and
             resized.
@@ -59,7 +63,7 @@ def export(
         The path.
 
     Raises:
-        TypeError: something that is no explainer.
+        TypeError: something that is no explainer, or explainers without names.
         ValueError: a name that cannot be a signature's, an explainer of another model, a model
             without declared inputs, or a path that exists.
         OSError: the folder cannot be written. Nothing is left of it then.
@@ -75,9 +79,16 @@ def export(
         ...     inputs=x, targets=targets, seed=tf.constant(0)
         ... )["attributions"].shape
         TensorShape([4, 2])
+        >>> served.explain_gradient(x)["targets"].shape
+        TensorShape([4])
     """
     checks.model(model)
     checks.one_of("inputs", inputs, KINDS)
+    if not isinstance(explainers, Mapping):
+        raise TypeError(
+            f"explainers: expected a dict from names to explainers, such as {{'ig': explainer}}, "
+            f"got {type(explainers).__name__}"
+        )
     for name, explainer in explainers.items():
         _check(name, explainer, model)
     specs = graph.declared_inputs(model)
@@ -90,7 +101,7 @@ def export(
     if target.exists():
         raise ValueError(f"path={str(path)!r} exists already")
     prepare, signature = from_served(inputs, specs, preprocess)
-    module = _module(model, explainers, prepare, signature)
+    module = served_module(model, explainers, prepare, signature)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and moved: a folder of this name is a whole one.
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as room:
@@ -99,15 +110,17 @@ def export(
         note.write_text("{}")
         module.metadata = tf.saved_model.Asset(str(note))
         tf.saved_model.save(module, str(written), signatures=module.endpoints)
+        loaded = tf.saved_model.load(str(written))
         names = class_names or getattr(model, "class_names", None)
         metadata = {
             "model": model.name,
             "inputs": inputs,
+            "preprocess": readable({"preprocess": preprocess})["preprocess"],
             "class_names": None if names is None else list(names),
             "explainers": {name: e.settings for name, e in explainers.items()},
-            "signatures": {name: _shapes(e) for name, e in module.endpoints.items()},
+            "signatures": {name: _shapes(s) for name, s in loaded.signatures.items()},
             "versions": versions(),
-            "parity": _parity(written, module.endpoints, signature),
+            "parity": _parity(loaded.signatures, module.endpoints, signature),
         }
         (written / "assets" / METADATA).write_text(json.dumps(metadata, indent=1))
         shutil.move(written, target)
@@ -143,58 +156,10 @@ def _check(name: str, explainer: Any, model: keras.Model) -> None:
         )
 
 
-def _module(
-    model: keras.Model,
-    explainers: Mapping[str, Explainer],
-    prepare: Callable[[Tensors], Tensors],
-    signature: dict[str, tf.TensorSpec],
-) -> tf.Module:
-    """Give a module with `endpoints`, and the variables that they read."""
-    module = tf.Module()
-    owned = {id(v): v.value for m in (model, *explainers.values()) for v in m.variables}
-    module.owned = list(owned.values())
-
-    def predict(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return by_name("outputs", model(prepare(inputs), training=False))
-
-    module.endpoints = {"serving_default": _traced(predict, signature)}
-    asked = {"targets": tf.TensorSpec([None], tf.int32), "seed": tf.TensorSpec([], tf.int32)}
-    for name, explainer in explainers.items():
-        endpoint = _explaining(explainer, prepare)
-        module.endpoints[f"explain_{name}"] = _traced(endpoint, {**signature, **asked})
-    return module
-
-
-def _explaining(explainer: Explainer, prepare: Callable[[Tensors], Tensors]) -> Callable:
-    def explain(
-        *, targets: tf.Tensor, seed: tf.Tensor, **inputs: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        found = explainer.measure(prepare(inputs), targets, seed)
-        return {
-            **by_name("attributions", found.measured.attributions),
-            "scores": found.scores,
-            "targets": found.targets,
-            **{
-                k: v
-                for name, n in found.measured.numbers.items()
-                for k, v in by_name(name, n).items()
-            },
-        }
-
-    return explain
-
-
-def _traced(function: Callable, signature: dict[str, tf.TensorSpec]) -> Any:
-    named = {
-        name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()
-    }
-    return tf.function(function, autograph=False).get_concrete_function(**named)
-
-
-def _shapes(endpoint: Any) -> dict[str, dict[str, list]]:
+def _shapes(served: Any) -> dict[str, dict[str, list]]:
     """Give the shape and type of what a signature takes and gives, by name."""
-    sides = {"inputs": endpoint.structured_input_signature[1]}
-    sides["outputs"] = endpoint.structured_outputs
+    sides = {"inputs": served.structured_input_signature[1]}
+    sides["outputs"] = served.structured_outputs
     return {
         side: {name: [spec.shape.as_list(), spec.dtype.name] for name, spec in specs.items()}
         for side, specs in sides.items()
@@ -202,18 +167,21 @@ def _shapes(endpoint: Any) -> dict[str, dict[str, list]]:
 
 
 def _parity(
-    written: Path, endpoints: Mapping[str, Callable], signature: Mapping[str, tf.TensorSpec]
+    written: Mapping[str, Callable],
+    live: Mapping[str, Any],
+    signature: Mapping[str, tf.TensorSpec],
 ) -> dict[str, float]:
     """Give the largest difference of the written signatures from the live ones, on two examples."""
-    loaded = tf.saved_model.load(str(written))
     examples = {name: _example(spec) for name, spec in signature.items()}
     differences = {}
-    for name, live in endpoints.items():
+    for name, function in live.items():
         asked = {"targets": tf.constant([PREDICTED] * 2), "seed": tf.constant(0)}
-        given = examples if name == "serving_default" else {**examples, **asked}
+        if name == "serving_default":
+            asked = {}
+        once = function.get_concrete_function()  # TensorFlow warns of calls of several functions
         pairs = zip(
-            tf.nest.flatten(live(**given)),
-            tf.nest.flatten(loaded.signatures[name](**given)),
+            tf.nest.flatten(once(as_argument(examples), *asked.values())),
+            tf.nest.flatten(written[name](**examples, **asked)),
             strict=True,
         )
         differences[name] = max(_difference(a.numpy(), b.numpy()) for a, b in pairs)

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfxai import efficientnet_lite, torch_file
+from tfxai import efficientnet_lite, synonyms, torch_file
 
 CROP_MARGIN = 32
 """ImageNet models are evaluated on the middle size / (size + 32) of a photo's shorter side."""
@@ -39,6 +39,8 @@ class Classifier(NamedTuple):
     """Of the classes."""
     crop_margin: int = 0
     """What `centre_crop` cuts off."""
+    preprocessing: str = "that of the model"
+    """What records call `preprocess`."""
 
 
 def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = None) -> Classifier:
@@ -63,9 +65,10 @@ def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = Non
         with _policy(dtype):
             lite = name in efficientnet_lite.LITES
             return _lite(name, weights) if lite else _application(name, weights)
+    told = synonyms.hint(name, [*efficientnet_lite.LITES, *application_names()])
     raise ValueError(
         f"name={name!r}: expected {', '.join(efficientnet_lite.LITES)}, or a model of "
-        "keras.applications, such as ResNet50"
+        f"keras.applications, such as ResNet50{told}"
     )
 
 

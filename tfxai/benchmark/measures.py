@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import metrics
-from tfxai.benchmark.subject import Predictor, Subject
+from tfxai.benchmark.subject import Predictor, Subject, summed
 from tfxai.metrics import Curve
 from tfxai.metrics.information import THRESHOLDS
 
@@ -105,16 +105,18 @@ def consistency(
 ) -> Measure:
     """Give how like maps are to those of random weights (`tfxai.metrics.consistency`).
 
-    `other` is a model that has learnt random labels, as papers 001 and 002 have it; each model's
-    own class is explained.
+    Maps are summed over channels first. `other` is a model that has learnt random labels, as
+    papers 001 and 002 have it; each model's own class is explained.
     """
     options: dict[str, Any] = {"order": order, "stages": stages}
 
     def compute(s: Subject) -> Outcome:
+        explain = summed(s.explain, s.sign)
         if other is not None:
-            pair = (s.explain(s.inputs, None), s.explain_on(other)(s.inputs, None))
+            on_other = summed(s.explain_on(other), s.sign)
+            pair = (explain(s.inputs, None), on_other(s.inputs, None))
             return Outcome(np.abs(metrics.rank_correlation(*pair)))
-        found = metrics.consistency(s.model, s.explain, s.inputs, s.targets, seed=s.seed, **options)
+        found = metrics.consistency(s.model, explain, s.inputs, s.targets, seed=s.seed, **options)
         return Outcome(found.mean)
 
     return Measure(compute, "less", {"other": other.name} if other is not None else options)
@@ -123,8 +125,9 @@ def consistency(
 def invariance(*, shift: float = 1.0, retrained: keras.Model | None = None) -> Measure:
     """Give how like maps are under a shift that is compensated (`tfxai.metrics.invariance`).
 
-    `retrained` is a model that was trained on shifted inputs, as papers 001 and 002 have it; each
-    model's own class is explained. Methods with bounds must be built with shifted ones for it.
+    Maps are summed over channels first. `retrained` is a model that was trained on shifted inputs,
+    as papers 001 and 002 have it; each model's own class is explained. Methods with bounds must be
+    built with shifted ones for it.
     """
 
     @cache
@@ -132,9 +135,10 @@ def invariance(*, shift: float = 1.0, retrained: keras.Model | None = None) -> M
         return metrics.shifted(model, shift)
 
     def compute(s: Subject) -> Outcome:
-        other = s.explain_on(moved(s.model) if retrained is None else retrained)
+        explain = summed(s.explain, s.sign)
+        other = summed(s.explain_on(moved(s.model) if retrained is None else retrained), s.sign)
         targets = s.targets if retrained is None else None
-        return Outcome(metrics.invariance(s.explain, other, s.inputs, targets, shift=shift))
+        return Outcome(metrics.invariance(explain, other, s.inputs, targets, shift=shift))
 
     options = {"shift": shift, "retrained": None if retrained is None else retrained.name}
     return Measure(compute, "more", options)

@@ -61,7 +61,9 @@ class Subject(NamedTuple):
     attributions: np.ndarray
     """As the method gives them, ``[B, H, W, C | 1]``."""
     heatmaps: np.ndarray
-    """Their sum over channels, ``[B, H, W]``, with signs or of the sizes."""
+    """Their sum over channels, ``[B, H, W]``."""
+    sign: str
+    """What is summed there: "signed" for the attributions, "positive" for their sizes."""
     constant: np.ndarray
     """Whether a heatmap is the same everywhere, booleans ``[B]``."""
     slopes: bool
@@ -136,7 +138,7 @@ def explained(
     explain = channels_last(quiet(explainer, seed))
     images = order.last(inputs)
     maps = explain(images, targets)
-    heatmaps = (np.abs(maps) if sign == "positive" else maps).sum(-1)
+    heatmaps = over_channels(maps, sign)
     return Subject(
         explainer.model,
         predictor,
@@ -146,12 +148,23 @@ def explained(
         bounds,
         maps,
         heatmaps,
+        sign,
         is_constant(heatmaps),
         has_slopes(explainer.settings),
         explain,
         lambda model: channels_last(explain_on(model)),
         seed,
     )
+
+
+def over_channels(maps: np.ndarray, sign: str) -> np.ndarray:
+    """Sum attributions ``[B, H, W, C]``, or their sizes if `sign` is "positive", over channels."""
+    return (np.abs(maps) if sign == "positive" else maps).sum(-1)
+
+
+def summed(explain: Explain, sign: str) -> Explain:
+    """Give an `Explain` of heatmaps ``[B, H, W]``, as the papers compare them (METHODS 2.2)."""
+    return lambda inputs, targets: over_channels(np.asarray(explain(inputs, targets)), sign)
 
 
 def quiet(explainer: Explainer, seed: int) -> Explain:

@@ -1,4 +1,7 @@
-"""Metrics of attributions: numpy in, numpy out."""
+"""Metrics of attributions: numpy in, numpy out.
+
+They are of models of one input: a dict of arrays, as models of several have, is a TypeError.
+"""
 
 from tfxai.metrics.curves import Curve, Curves
 from tfxai.metrics.degradation import degradation

@@ -12,7 +12,7 @@ from tfxai import checks
 from tfxai.axes import Order
 from tfxai.diagnostics import is_constant
 from tfxai.interpolation import align_corners
-from tfxai.metrics.scoring import checked_images, finite, references_of, score_function
+from tfxai.metrics.scoring import checked_images, finite, one_array, references_of, score_function
 from tfxai.types import Score
 
 STEPS = 50
@@ -145,7 +145,7 @@ def curve_of(fractions: np.ndarray, scores: np.ndarray, name: str) -> Curve:
 
 def _checked(given: np.ndarray, heatmaps: Any, order: Order) -> tuple[np.ndarray, np.ndarray]:
     """Give images ``[B, H, W, C]`` and heatmaps ``[B, h, w]``."""
-    images, maps = order.last(given), np.asarray(heatmaps)
+    images, maps = order.last(given), one_array("heatmaps", heatmaps)
     maps = order.last(maps) if maps.ndim == 4 else maps
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(

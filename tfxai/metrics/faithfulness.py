@@ -14,6 +14,7 @@ from tfxai.metrics.scoring import (
     checked_images,
     checked_maps,
     finite,
+    one_array,
     references_of,
     score_function,
 )
@@ -60,8 +61,8 @@ def completeness(
         >>> completeness(model, np.ones((1, 2)), np.array([[2.0, 0.4]]), 0, score=None).round(6)
         array([0.2])
     """
-    points = finite("inputs", np.asarray(inputs))
-    maps = finite("attributions", np.asarray(attributions))
+    points = finite("inputs", one_array("inputs", inputs))
+    maps = finite("attributions", one_array("attributions", attributions))
     if len(points) == 0 or len(maps) != len(points):
         raise ValueError(f"attributions has shape {list(maps.shape)} for {len(points)} inputs")
     chosen = checks.targets(targets, len(points), None, None)

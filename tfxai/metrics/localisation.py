@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tfxai import checks
 from tfxai.axes import expect_channels_last
-from tfxai.metrics.scoring import finite
+from tfxai.metrics.scoring import finite, one_array
 
 
 def pointing_game(attributions: Any, regions: Any, *, tolerance: float = 15.0) -> np.ndarray:
@@ -141,7 +141,7 @@ def _mask(region: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _checked(attributions: Any, regions: Any) -> tuple[np.ndarray, np.ndarray]:
-    maps = np.asarray(attributions)
+    maps = one_array("attributions", attributions)
     expect_channels_last("attributions", maps)
     maps = maps.sum(-1) if maps.ndim == 4 else maps
     if maps.ndim != 3 or maps.size == 0:

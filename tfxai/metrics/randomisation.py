@@ -16,13 +16,16 @@ import tensorflow as tf
 from scipy.stats import rankdata
 
 from tfxai import checks, graph
-from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of
+from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of, one_array
 
 ORDERS = ("cascading", "independent")
 
 
 def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
-    """Give Spearman's rank correlation of each map with another one.
+    """Give Spearman's rank correlation of each map with another one, number by number.
+
+    Papers 001 and 002 sum the maps of colour images over channels first: ``maps.sum(-1)``. So does
+    the benchmark.
 
     Args:
         attributions: ``[B, ...]``.
@@ -43,7 +46,10 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
         >>> rank_correlation(np.array([[1.0, 2.0, 9.0]]), np.array([[3.0, 4.0, 5.0]])).round(6)
         array([1.])
     """
-    pair = [finite("attributions", np.asarray(v, np.float64)) for v in (attributions, others)]
+    pair = [
+        finite(name, one_array(name, values, np.float64))
+        for name, values in (("attributions", attributions), ("others", others))
+    ]
     if pair[0].shape != pair[1].shape or pair[0].ndim < 2 or pair[0].size == 0:
         raise ValueError(
             f"attributions have shapes {list(pair[0].shape)} and {list(pair[1].shape)}: expected "
@@ -95,8 +101,8 @@ def consistency(
         model: the model. Its weights are changed and put back, so nothing else may use it
             meanwhile.
         explain: (inputs ``[B, ...]``, targets ``[B]``) -> attributions of this very model, such as
-            an `Explainer` on it. Patterns stay those of the trained model; to fit them anew, pass
-            a function that does.
+            an `Explainer` on it; to sum channels, as the papers do, pass a function around it.
+            Patterns stay those of the trained model; to fit them anew, pass a function that does.
         inputs: ``[B, ...]``.
         targets: class indices, ``[B]`` or one for all; None for the class that the model predicts
             at each stage.
@@ -132,7 +138,7 @@ def consistency(
     parts = [layers[p[0] : p[-1] + 1] for p in np.array_split(np.arange(len(layers)), count)]
     groups = [[name for name, _ in part] for part in parts]
     variables = [[v for _, owned in part for v in owned] for part in parts]
-    points = finite("inputs", np.asarray(inputs))
+    points = finite("inputs", one_array("inputs", inputs))
     chosen = checked_targets(targets, len(points))
     before = maps_of(explain, points, chosen, batch_size)
     found = []
@@ -183,7 +189,7 @@ def invariance(
         >>> invariance(product, product, x, 0, shift=[0, 1]).round(6)
         array([-1.])
     """
-    points = finite("inputs", np.asarray(inputs))
+    points = finite("inputs", one_array("inputs", inputs))
     moved = (points + np.asarray(shift)).astype(points.dtype)
     chosen = checked_targets(targets, len(points))
     return rank_correlation(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfxai import checks
-from tfxai.metrics.scoring import Explain, finite, maps_of
+from tfxai.metrics.scoring import Explain, finite, maps_of, one_array
 
 
 def max_sensitivity(
@@ -49,7 +49,7 @@ def max_sensitivity(
         >>> bool(0.055 < found[0] < 0.065)  # uniform noise has a size of r / sqrt(3)
         True
     """
-    points = finite("inputs", np.asarray(inputs))
+    points = finite("inputs", one_array("inputs", inputs))
     chosen = checks.targets(targets, len(points), None, None)
     reach = checks.real("radius", radius, above=0)
     random = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -21,9 +21,28 @@ Explain = Callable[[np.ndarray, Any], Any]
 ``[B, ...]``. An `Explainer` is one."""
 
 
+def one_array(name: str, values: Any, dtype: type | None = None) -> np.ndarray:
+    """Give numbers as one array, or raise a TypeError for what a model of several inputs has.
+
+    Example:
+        >>> one_array("attributions", {"image": np.ones(2), "row": np.ones(3)})
+        Traceback (most recent call last):
+        TypeError: attributions: expected one array, got a dict with the keys 'image', 'row'; pass
+        attributions['image'], and where a model is asked for, one of that input alone
+    """
+    if isinstance(values, Mapping):
+        keys = list(map(repr, values))
+        raise TypeError(
+            f"{name}: expected one array, got a dict with the keys {', '.join(keys)}; pass "
+            f"{name}[{keys[0] if keys else '...'}], and where a model is asked for, one of that "
+            "input alone"
+        )
+    return np.asarray(values, dtype)
+
+
 def checked_images(images: Any) -> np.ndarray:
     """Give images as floating-point ``[B, H, W, C]`` or ``[B, C, H, W]``, or raise a ValueError."""
-    images = np.asarray(images)
+    images = one_array("images", images)
     if images.dtype.kind != "f":
         images = images.astype(np.float32)
     if images.ndim != 4 or images.size == 0:
@@ -36,7 +55,7 @@ def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np
 
     They come in the order of the images that the model takes.
     """
-    maps = np.asarray(values)
+    maps = one_array(name, values)
     maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
     if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
         expected = list(order.back(images).shape)
@@ -98,7 +117,7 @@ def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int)
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
         chosen = None if targets is None else targets[part]
-        parts.append(np.asarray(explain(inputs[part], chosen), np.float64))
+        parts.append(one_array("attributions", explain(inputs[part], chosen), np.float64))
     return finite("attributions", np.concatenate(parts))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from tfxai.metrics.scoring import one_array
+
 
 def gini(attributions: np.ndarray) -> np.ndarray:
     """Give the Gini index of each map's absolute values.
@@ -28,7 +30,7 @@ def gini(attributions: np.ndarray) -> np.ndarray:
         >>> gini(np.array([[0.0, 0.0, 0.0, -3.0], [1.0, -1.0, 1.0, 1.0]]))
         array([0.75, 0.  ])
     """
-    rows = np.abs(np.asarray(attributions, np.float64))
+    rows = np.abs(one_array("attributions", attributions, np.float64))
     if rows.ndim < 2 or rows.size == 0:
         raise ValueError(f"attributions has shape {list(rows.shape)}: expected [batch, ...]")
     if not np.isfinite(rows).all():
