@@ -46,6 +46,7 @@ LAYERS = [
     {"estimate", "metrics"},
     {"path", "rules", "sampling", "perturbation", "total_gradient"},
     {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
+    {"recording"},
     {"explainer", "fitting", "proximal"},
     {"methods", "benchmark", "served_functions"},
     {"serving"},

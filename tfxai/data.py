@@ -12,19 +12,25 @@ import tensorflow as tf
 from tfxai.types import Tensors
 
 
-def batches(data: Any, *, name: str) -> Iterator[Tensors]:
-    """Give a structure of numpy arrays, or one for each batch of a dataset.
+def batches(data: Any, *, name: str, cut: int | None = None) -> Iterator[Tensors]:
+    """Give a structure of numpy arrays, whole or cut, or one for each batch of a dataset.
 
     Args:
         data: a structure of arrays ``[N, ...]``; or a batched dataset of examples, alone or as the
             first of (examples, labels), as `keras.Model.predict` takes it.
         name: the argument, for messages.
+        cut: examples in each part of arrays; None for the whole. A dataset's batches stay.
 
     Raises:
         ValueError: a dataset that is empty, or that never ends.
     """
     if not isinstance(data, tf.data.Dataset):
-        yield keras.tree.map_structure(np.asarray, data)
+        whole = keras.tree.map_structure(np.asarray, data)
+        total = count(whole) or 0
+        if cut is None:
+            yield whole
+        else:
+            yield from (part(whole, i, i + cut) for i in range(0, total, cut))
         return
     if data.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"{name}: the dataset never ends; take a part of it by .take(batches)")

@@ -5,21 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks, data, diagnostics, graph, heads
+from tfxai import batch, checks, data, graph, heads
 from tfxai.explanation import Explanation, join
 from tfxai.named_inputs import as_given
+from tfxai.recording import Recorder
 from tfxai.replicas import mirrored
 from tfxai.rules.backward import Report
 from tfxai.runner import Method, Runner
 from tfxai.scores import wants_logits
-from tfxai.settings import readable, versions
+from tfxai.settings import readable
 from tfxai.synonyms import answering
 from tfxai.types import Measured, Tensors
 from tfxai.waiting import somebody_waits, told
@@ -234,6 +234,9 @@ class Explainer(keras.Model):
         if batch_size != "auto":
             checks.positive_integer("batch_size", batch_size)
         strategy = mirrored(self.distribute_strategy, self.model)
+        recorder = Recorder(
+            self.name, self._runner, self.settings, self.class_names, seed, strategy
+        )
         total = data.count(inputs)
         size: int | None = None
         progress: keras.utils.Progbar | None = None
@@ -254,9 +257,7 @@ class Explainer(keras.Model):
                 progress = keras.utils.Progbar(total)
             waiting = f"{self.name}: explaining {count} examples ..."
             with told(waiting, quiet=not verbose or progress is not None):
-                found, size = self._explain_examples(
-                    examples, chosen, size, seed, strategy, progress
-                )
+                found, size = recorder.records(examples, chosen, size, progress)
             parts += found
             done += count
         if total is None and np.ndim(targets) and len(targets) != done:
@@ -264,7 +265,7 @@ class Explainer(keras.Model):
         if progress is not None:
             progress.update(done, finalize=True)
         record = join(parts)
-        for message in self._doubts(record):
+        for message in recorder.doubts(record):
             warnings.warn(f"{self.name}: {message}", stacklevel=2)
         return record
 
@@ -317,81 +318,6 @@ class Explainer(keras.Model):
             return int(batch_size)
         replicas = 1 if strategy is None else strategy.num_replicas_in_sync
         return replicas * self._runner.examples_at_once(one)
-
-    def _explain_examples(
-        self,
-        examples: Tensors,
-        targets: np.ndarray | None,
-        size: int,
-        seed: int,
-        strategy: tf.distribute.Strategy | None,
-        progress: keras.utils.Progbar | None,
-    ) -> tuple[list[Explanation], int]:
-        """Give records of up to `size` examples each, and the size that memory sufficed for."""
-        parts: list[Explanation] = []
-        start, count = 0, data.size(examples)
-        while start < count:
-            stop = min(start + size, count)
-            chosen = None if targets is None else targets[start:stop]
-            try:
-                part = data.part(examples, start, stop)
-                parts.append(self._explain_batch(part, chosen, seed, strategy))
-            except tf.errors.ResourceExhaustedError:
-                if not self._runner.shrink(self._runner.cast(data.part(examples, 0, 1))):
-                    raise
-                size = max(1, min(size, count) // 2)
-                continue
-            if progress is not None:
-                progress.add(stop - start)
-            start = stop
-        return parts, size
-
-    def _explain_batch(
-        self,
-        examples: Tensors,
-        targets: np.ndarray | None,
-        seed: int,
-        strategy: tf.distribute.Strategy | None,
-    ) -> Explanation:
-        inputs = self._runner.cast(examples)
-        with checks.plain_assertions(self.name):
-            asked = self._runner.predicted(inputs) if targets is None else tf.constant(targets)
-            chosen, scores = self._runner.read(inputs)(inputs, asked)
-            measured = self._runner.measure(inputs, strategy)(inputs, chosen, checks.seed(seed))
-        to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
-        return Explanation(
-            attributions=as_given(to_numpy(measured.attributions), examples, self._declared),
-            numbers={
-                name: as_given(value, examples, self._declared)
-                if tf.nest.is_nested(value)
-                else value
-                for name, value in to_numpy(measured.numbers).items()
-            },
-            targets=chosen.numpy(),
-            scores=scores.numpy(),
-            seed=seed,
-            settings=self.settings,
-            head=self._runner.anatomy(inputs).head if wants_logits(self.method.score) else None,
-            versions=versions(),
-            names=self.class_names,
-            inputs=examples,
-            channels=as_given(
-                self._runner.inspection.order(inputs).channels, examples, self._declared
-            ),
-        )
-
-    def _doubts(self, record: Explanation) -> list[str]:
-        """Say what the reader of a record is to be warned of."""
-        messages = []
-        if not all(np.isfinite(m).all() for m in tf.nest.flatten(record.attributions)):
-            messages.append(
-                "some attributions are NaN or infinite: the gradient is not finite there, or "
-                f"beyond what {self.compute_dtype} holds (a model in float64 may help)"
-            )
-        messages += diagnostics.constant(record.attributions, self.method.if_constant)
-        if self.method.warn is not None:
-            messages += self.method.warn(record.scores, record.numbers)
-        return messages
 
     def _check(self, inputs: Tensors) -> None:
         checks.inputs(inputs, self._declared)

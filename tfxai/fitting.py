@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import checks, graph
+from tfxai.data import batches, count
 from tfxai.named_inputs import arranged
 from tfxai.neurons import Weights, linear_steps, weights_of
 from tfxai.patterns import Patterns, Quality
@@ -92,22 +93,24 @@ def fit_patterns(
     checks.model(model)
     checks.one_of("estimator", estimator, ESTIMATORS)
     names = checks.names("passthrough", passthrough)
-    batches, total = _batches(data, checks.positive_integer("batch_size", batch_size))
-    progress = keras.utils.Progbar(total) if verbose else None
+    size = checks.positive_integer("batch_size", batch_size)
+    progress = keras.utils.Progbar(count(data)) if verbose else None
     accumulator: _Accumulator | None = None
     seen = 0
-    for number, batch in enumerate(batches, 1):
+    for examples in batches(data, name="data", cut=size):
         declared = graph.declared_inputs(model)
-        checks.inputs(batch, declared)
-        batch = arranged(batch, declared)
+        checks.inputs(examples, declared)
+        batch = arranged(examples, declared)
         if accumulator is None:
             accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
         accumulator.add(batch)
         seen += len(tf.nest.flatten(batch)[0])
         if progress is not None:
-            progress.update(number)
+            progress.update(seen)
     if accumulator is None:
         raise ValueError("data: there are no examples to fit patterns on")
+    if progress is not None:
+        progress.update(seen, finalize=True)
     sums, specs = accumulator.sums, accumulator.specs
     del accumulator  # and its graphs, which hold the sums
     kernels = weights_of(model, specs, names)
@@ -206,15 +209,3 @@ def _specs(model: keras.Model, batch: Tensors) -> Tensors:
     kind = graph.float_type(model)
     like = batch if declared is None else declared
     return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], kind), like)
-
-
-def _batches(data: Any, size: int) -> tuple[Iterator[Tensors], int | None]:
-    """Give batches of examples and, if it is known, their number."""
-    if isinstance(data, tf.data.Dataset):
-        count = int(data.cardinality())
-        batches = (keras.utils.unpack_x_y_sample_weight(e)[0] for e in data)
-        return batches, count if count >= 0 else None
-    arrays = keras.tree.map_structure(np.asarray, data)
-    count = min((len(a) if a.ndim else 0 for a in tf.nest.flatten(arrays)), default=0)
-    parts = (slice(i, i + size) for i in range(0, count, size))
-    return (keras.tree.map_structure(lambda a: a[p], arrays) for p in parts), -(-count // size)  # noqa: B023
