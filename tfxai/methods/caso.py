@@ -16,15 +16,13 @@ from tfxai import checks, proximal
 from tfxai.explainer import Explainer
 from tfxai.hessian import products
 from tfxai.methods.group_features import checked, explainer_of, lambda1_of, loss_of, measured
+from tfxai.methods.refinement import Solver, evaluated, refined
 from tfxai.methods.sampled import NOISE_LEVEL
 from tfxai.methods.second_order import (
     LEAST_STEPS,
     STEPS,
-    Solver,
-    evaluated,
     factored,
     lambda2_of,
-    refined,
     through_network,
 )
 from tfxai.methods.sparsity import HALVINGS
