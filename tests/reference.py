@@ -179,6 +179,33 @@ def second_order(w, p, target):
     return w @ (p - y), w @ (np.diag(p) - np.outer(p, p)) @ w.T
 
 
+def second_order_of_dense(layers, x, target, activation):
+    """g and H of the cross-entropy of a chain of dense layers ``(w, b)``, in float64."""
+    values, slopes, bends = {
+        "relu": (lambda u: np.maximum(u, 0), lambda u: 1.0 * (u > 0), np.zeros_like),
+        "elu": (
+            lambda u: np.where(u > 0, u, np.expm1(np.minimum(u, 0))),
+            lambda u: np.exp(np.minimum(u, 0)),
+            lambda u: np.where(u > 0, 0, np.exp(np.minimum(u, 0))),
+        ),
+    }[activation]
+    layers = [[np.asarray(part, "float64") for part in layer] for layer in layers]
+    here, jacobian, hidden = np.asarray(x, "float64"), np.eye(len(x)), []
+    for w, b in layers[:-1]:
+        u, jacobian = here @ w + b, jacobian @ w
+        hidden.append((jacobian, u))
+        here, jacobian = values(u), jacobian * slopes(u)
+    w, b = layers[-1]
+    z = here @ w + b
+    p = np.exp(z - z.max()) / np.exp(z - z.max()).sum()
+    g, h = second_order(jacobian @ w, p, target)
+    back = w @ (p - np.eye(len(p))[target])
+    for (j, u), (w, _) in zip(hidden[::-1], layers[-2::-1], strict=True):
+        h += (j * (back * bends(u))) @ j.T
+        back = w @ (back * slopes(u))
+    return g, h
+
+
 def caso_objective(g, h, delta, lambda1, lambda2):
     """METHODS 4.1."""
     smooth = g @ delta + delta @ h @ delta / 2

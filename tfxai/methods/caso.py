@@ -17,13 +17,13 @@ from tfxai.explainer import Explainer
 from tfxai.hessian import products
 from tfxai.inspection import Inspection
 from tfxai.methods.group_features import checked, explainer_of, lambda1_of, loss_of, measured
+from tfxai.methods.refinement import Solver, evaluated, refined
 from tfxai.methods.sampled import NOISE_LEVEL
 from tfxai.methods.second_order import (
-    Solver,
-    evaluated,
+    LEAST_STEPS,
+    STEPS,
     factored,
     lambda2_of,
-    refined,
     through_network,
 )
 from tfxai.methods.sparsity import HALVINGS
@@ -153,7 +153,7 @@ def caso(
             iterations do not pass through the network, but for the correction of what it leaves
             out. "products": all of them do, for each lambda1; it needs the least memory.
         rank: the most eigenvectors of the factor.
-        backtracking: search each step's length as published; slower.
+        backtracking: search each step's length as published, from .1 down; slower.
         tolerance: bound of the map's relative L2 error that the iterations stop at.
         max_iterations: of the solver.
 
@@ -240,7 +240,8 @@ def caso(
 
         return measure
 
-    arrays = _ARRAYS * HALVINGS + (0 if hessian == "products" else 2 * rank)
+    vectors = STEPS if hessian == "products" else 2 * max(rank, LEAST_STEPS)
+    arrays = _ARRAYS * HALVINGS + vectors
     together = HALVINGS if hessian == "products" else _ALONE
     return explainer_of(
         inspection,
