@@ -103,5 +103,6 @@ def explainer_of(
         copies=arrays,
         evaluations=samples * together,
         inspection=inspection,
+        if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
     )
     return Explainer(inspection.model, method, builder=builder, options=options)
