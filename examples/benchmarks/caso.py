@@ -138,7 +138,7 @@ def objectives(model, x, target, published, given, low_rank):
     """Print the objectives of all three at the lambda1 and lambda2 of the published procedure."""
     delta, lambda1, lambda2 = given
     g = published.gradient()
-    if 2 * lambda2 <= low_rank.numbers["top_eigenvalue"][0]:
+    if 2 * lambda2 <= low_rank.numbers["top_eigenvalue_bound"][0]:
         print(f"  its lambda2 {lambda2:.6g} is not above L / 2; all with that of tfxai:")
         lambda2 = float(low_rank.numbers["lambda2"][0])
         delta = published.solve(g, lambda1, 2 * lambda2)
