@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tfxai
 from tests.test_execution import METHODS
@@ -45,6 +46,7 @@ def in_a_fresh_process(folder):
     return dict(np.load(folder / "found.npz"))
 
 
+@pytest.mark.filterwarnings("ignore:.*not converged after 40 samples")
 def test_every_method_in_a_fresh_process_without_tfxai(cnn, images, tmp_path):
     """CASO and the masks included; the numbers are those of the explainer, to the last digit."""
     built = {name: build(cnn) for name, build in METHODS.items()}

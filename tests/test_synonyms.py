@@ -69,6 +69,15 @@ def test_a_keyword_of_another_library_is_answered(method, keyword, meant):
         getattr(tfxai, method)(model, **{keyword: 3})
 
 
+def test_a_warning_is_shown_at_the_line_that_explains(cnn, images):
+    for weight in cnn.weights:
+        weight.assign(0 * weight)
+    explainer = tfxai.gradient(cnn)
+    with pytest.warns(UserWarning, match="zero everywhere") as told:
+        explainer.explain(images, 0, verbose=0)
+    assert {warning.filename for warning in told} == {__file__}
+
+
 def test_an_explainer_answers_target(cnn, images):
     explainer = tfxai.gradient(cnn)
     with pytest.raises(TypeError, match="has no argument 'target'; perhaps targets"):

@@ -19,7 +19,7 @@ from tfxai import cli_writing as writing
 from tfxai import demonstration, zoo
 from tfxai.cli_arguments import METHODS
 from tfxai.cli_command import Command
-from tfxai.cli_terminal import UserError, console, say, warn
+from tfxai.cli_terminal import UserError, console, gathering, say, warn
 
 app = typer.Typer(
     add_completion=False,
@@ -138,13 +138,16 @@ def benchmark(
     cases = ranking.cases(classifier, files, labels, regions, compositions, seed)
     say(models.shown_as(model, classifier))
     try:
-        results = tfxai.benchmark.run(
-            classifier.model, cases, builds, measures, out, bounds=classifier.bounds, sign=sign,
-            batch_size=batch_size, seed=seed, class_names=classifier.names,
-        )  # fmt: skip
+        with gathering() as warned:
+            results = tfxai.benchmark.run(
+                classifier.model, cases, builds, measures, out, bounds=classifier.bounds,
+                sign=sign, batch_size=batch_size, seed=seed, class_names=classifier.names,
+            )  # fmt: skip
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     console.print(ranking.table(results))
+    for message in warned:
+        warn(message)
     say(f"wrote {out / 'report.html'}")
     if results.broken or results.failed:
         told = f"{len(results.broken)} images and {len(results.failed)} cells have no result"

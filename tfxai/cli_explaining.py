@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 
 import tfxai
 from tfxai import plot, zoo
-from tfxai.cli_terminal import UserError
+from tfxai.cli_terminal import UserError, gathering
 from tfxai.explanation import Explanation
 
 
@@ -25,13 +24,12 @@ def record(
     """Explain one photo; give the record, which notes its preprocessing, and what was warned of."""
     inputs = classifier.preprocess(pixels)[None]
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", UserWarning)
+        with gathering() as warned:
             found = explainer.explain(inputs, target, verbose=0, seed=seed)
     except (TypeError, ValueError) as error:
         raise UserError(str(error)) from error
     settings = {**found.settings, "preprocess": classifier.preprocessing}
-    return dataclasses.replace(found, settings=settings), [str(w.message) for w in told]
+    return dataclasses.replace(found, settings=settings), warned
 
 
 def picture(record: Explanation, pixels: np.ndarray) -> Figure:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
 
 console = Console()
@@ -25,3 +29,13 @@ def say(text: str) -> None:
 def warn(text: str, style: str = "yellow") -> None:
     """Print a line beside the results."""
     errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def gathering() -> Iterator[list[str]]:
+    """Give a list that has what the library warned of, once the block has ended."""
+    messages: list[str] = []
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        yield messages
+    messages += [str(warning.message) for warning in told]

@@ -14,7 +14,7 @@ import numpy as np
 from tfxai.types import Tensors
 
 MAP_ERROR = 0.3
-"""The stated relative L2 error beyond which a map of integrated gradients is not to be trusted."""
+"""The stated relative L2 error beyond which a map is not to be trusted."""
 GAP = 0.5
 """The same of the completeness gap, which is one number for a map and may be large by chance."""
 ROUNDING = 4 * np.finfo(np.float32).eps
@@ -83,6 +83,19 @@ def unconverged(
             "expected_gradients"
         )
     return messages
+
+
+def unsolved(numbers: Mapping[str, np.ndarray]) -> list[str]:
+    """Say which solutions of an optimisation are farther from it than a reader may trust."""
+    error = numbers["residual"]
+    worse = ~(error <= MAP_ERROR)
+    if not worse.any():
+        return []
+    return [
+        f"{_of(worse)} not solved for, with a stated error (residual) of up to "
+        f"{error[worse].max():.3g}: raise margin, max_iterations or rank, or take a model of more "
+        "digits"
+    ]
 
 
 def missed(numbers: Mapping[str, np.ndarray], tolerance: float) -> list[str]:

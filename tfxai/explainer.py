@@ -266,7 +266,8 @@ class Explainer(keras.Model):
             progress.update(done, finalize=True)
         record = join(parts)
         for message in recorder.doubts(record):
-            warnings.warn(f"{self.name}: {message}", stacklevel=2)
+            # Shown at the line that called `explain`, past what `answering` puts around it.
+            warnings.warn(f"{self.name}: {message}", stacklevel=3)
         return record
 
     def rule_report(self, inputs: Tensors | None = None) -> Report:

@@ -259,4 +259,5 @@ def caso(
             "tolerance": tolerance,
             "max_iterations": max_iterations,
         },
+        solves=True,
     )

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfxai import batch, checks, heads, kernels, samplers, scores
 from tfxai.axes import Order
+from tfxai.diagnostics import unsolved
 from tfxai.explainer import Explainer
 from tfxai.inspection import Inspection
 from tfxai.methods.second_order import Loss
@@ -84,6 +85,8 @@ def explainer_of(
     together: int,
     builder: Callable[..., Explainer],
     options: dict[str, Any],
+    *,
+    solves: bool = False,
 ) -> Explainer:
     """Give the explainer of a measurement.
 
@@ -95,6 +98,7 @@ def explainer_of(
         together: how many rows it makes of each noisy example at a time.
         builder: makes it again.
         options: of the builder.
+        solves: whether it reports how far its solution is from the optimum, as ``residual``.
     """
     method = Method(
         build,
@@ -104,5 +108,6 @@ def explainer_of(
         evaluations=samples * together,
         inspection=inspection,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
+        warn=(lambda scores, numbers: unsolved(numbers)) if solves else None,
     )
     return Explainer(inspection.model, method, builder=builder, options=options)
