@@ -10,6 +10,7 @@ LAYERS = [
     {"types", "converted_layers"},
     {
         "batch",
+        "bridges",
         "checks",
         "converters",
         "folders",
