@@ -48,19 +48,36 @@ def adaptive_sigma(x, low, high, divisor):
     return np.minimum(np.abs(x - low), np.abs(x - high)) / divisor
 
 
-def bridge_error(values, alphas):
-    """The error of the trapezoid rule if the integrand is a random walk (tfxai.path)."""
-    return np.sqrt(
-        sum(
-            np.sum((b - a) ** 2) * (v - u) ** 2 / 12
-            for a, b, u, v in zip(values, values[1:], alphas, alphas[1:], strict=False)
-        )
-    )
+def roughness(rho):
+    """Mean squared error of the trapezoid rule over an interval, by the increments' correlation."""
+    return (1 - rho) / (12 * (1 + max(rho, -0.9)) ** 2)
+
+
+def path_error(values, alphas):
+    """The stated error of the trapezoid rule, and the correlation of bridges (tfxai.bridges)."""
+    bridges = [
+        (b - a) * (v - u)
+        for a, b, u, v in zip(values, values[1:], alphas, alphas[1:], strict=False)
+    ]
+    sizes = [np.sum(b * b) for b in bridges]
+    pairs = [
+        (i, np.sum(bridges[i] * bridges[i + 1]), (sizes[i] + sizes[i + 1]) / 2)
+        for i in range(len(bridges) - 1)
+    ]
+
+    def correlation(chosen):
+        size = sum(p[2] for p in chosen)
+        return sum(p[1] for p in chosen) / size if size else 0.0
+
+    largest = int(np.argmax(sizes))
+    own = min(correlation([p for p in pairs if p[0] in (largest - 1, largest)]), 0)
+    rho = correlation(pairs)
+    return np.sqrt(roughness(rho) * sum(sizes) + 2 * roughness(own) * sizes[largest]), rho
 
 
 def greedy_bisection(function, first, count):
     """Positions after bisecting, one at a time, the interval with the largest |df| h."""
-    alphas = list(np.linspace(0, 1, first))
+    alphas = list(np.linspace(0, 1, first) ** 2)
     while len(alphas) < count:
         values = [function(a) for a in alphas]
         worth = [

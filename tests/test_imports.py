@@ -11,6 +11,7 @@ LAYERS = [
     {"axes", "diagnostics", "named_inputs"},
     {
         "batch",
+        "bridges",
         "checks",
         "data",
         "converters",

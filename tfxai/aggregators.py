@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai import batch, bridges
 from tfxai.types import Aggregator
 
 State = tuple[tf.Tensor, ...]
@@ -91,25 +91,46 @@ def variance() -> Aggregator:
     return Aggregator(_start(7), update, result)
 
 
-def path_mean() -> Aggregator:
-    """Weighted mean over ascending nodes, with the error of `tfxai.path` for a random walk.
+def path_mean(nodes: np.ndarray) -> Aggregator:
+    """Weighted mean over ascending nodes in [0, 1], with the error of `tfxai.bridges`.
 
-    The width between two nodes is the mean of their weights.
+    That is the error of the trapezoid rule through the nodes, with the outermost values kept up
+    to 0 and 1; what the mean differs from this rule by is added. A positive correlation is not
+    made use of: the error of a rule of high order on a smooth network is overestimated.
     """
+    widths = np.diff(nodes, prepend=nodes[:1])
+    ends = np.concatenate([[0], (nodes[1:] + nodes[:-1]) / 2, [1]])
+    trapezoid = np.diff(ends)
 
     def init(like: tf.Tensor) -> State:
-        n, m = _start(2)(like)
-        return n, m, n, m, tf.zeros(tf.shape(like)[:1], like.dtype)
+        column = tf.zeros_like(like[:, :1])
+        squares = tf.repeat(column, max(len(nodes) - 1, 1), axis=1)
+        products = tf.repeat(column, max(len(nodes) - 2, 0), axis=1)
+        return column, *_start(2)(like), *[tf.zeros_like(like)] * 3, squares, products
 
     def update(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
-        n, m, last_weight, last, squared_error = state
-        total = n + weight
-        width = tf.where(n > 0, (weight + last_weight) / 2, tf.zeros_like(n))
-        jump = batch.norm((value - last) * width)
-        mean = m + weight / total * (value - m)
-        return total, mean, tf.zeros_like(n) + weight, value, squared_error + jump**2 / 12
+        k, n, m, offset, last, last_bridge, squares, products = state
+        width, usual = (
+            tf.gather(tf.constant(x, k.dtype), tf.cast(k, tf.int32)) for x in (widths, trapezoid)
+        )
+        bridge = (value - last) * width
+        return (
+            k + 1,
+            *_with_mean((n, m), value, weight),
+            offset + (weight - usual) * value,
+            value,
+            bridge,
+            _shifted(squares, tf.reduce_sum(bridge**2, 1)),
+            _shifted(products, tf.reduce_sum(bridge * last_bridge, 1)),
+        )
 
-    return Aggregator(init, update, lambda state: PathMean(state[1], state[4]))
+    def result(state: State) -> PathMean:
+        _, _, mean, offset, _, _, squares, products = state
+        rho = tf.minimum(bridges.correlation(squares, products), 0)
+        error = bridges.squared_error(squares, products, rho)
+        return PathMean(mean, error + batch.norm(offset) ** 2)
+
+    return Aggregator(init, update, result)
 
 
 def finite(aggregator: Aggregator) -> Aggregator:
@@ -134,6 +155,11 @@ def finite(aggregator: Aggregator) -> Aggregator:
 def _start(count: int) -> Callable[[tf.Tensor], State]:
     """Give the number of samples ``[A, 1]`` and `count` - 1 moments ``[A, F]``, all zero."""
     return lambda like: (tf.zeros_like(like[:, :1]), *[tf.zeros_like(like)] * (count - 1))
+
+
+def _shifted(window: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    """Put the new values ``[A]`` behind the others of a window ``[A, n]`` and drop the first."""
+    return tf.concat([window, new[:, None]], 1)[:, 1:]
 
 
 def _half(n: tf.Tensor) -> tf.Tensor:

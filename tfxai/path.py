@@ -5,13 +5,20 @@ each kind of network is rougher in some parts of the path than in others. Betwee
 random walk is a Brownian bridge, from which follow
 
 - the best weights for any nodes: the trapezoid rule;
-- the error of the integral: (error)^2 = sum_i |g_{i+1} - g_i|^2 h_i^2 / 12;
-- where the next node is worth most: in the middle of the interval with the largest
+- the error of the integral: `tfxai.bridges`, which also sees from the correlation of successive
+  bridges where the gradient is rougher or smoother than a random walk;
+- where the next node is worth most: in the middle of the interval with the largest bridge,
   |g_{i+1} - g_i| h_i.
 
+The first nodes lie closer to the baseline, at (k/8)^2: from zero, the first normalisation layer
+turns the path's first percent into a peak or a decay like 1 / alpha.
+
 Networks with smooth activations are told by the correlation of successive increments, near 1
-there and near 0 on a random walk; their nodes get the weights of overlapping parabolas.
+there; their nodes get the weights of overlapping parabolas, and what these change counts as error.
 Only inner products between the gradients at the nodes are needed for these decisions.
+
+What the estimate promises: it is an error that few maps exceed, not a bound. It knows the
+gradient at the nodes alone, so a peak between two of them is seen only by what it leaves there.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import batch, quadrature
+from tfxai import batch, bridges, quadrature
 from tfxai.tracing import in_batches
 from tfxai.types import Attribution, Measured, Measurement, Tensors
 
@@ -134,7 +141,7 @@ def _next_positions(nodes: Nodes, max_steps: int) -> tf.Tensor:
     """Where to look next, ``[A, m]``: a grid, then where the bridges add most to the error."""
     dtype = nodes.alpha.dtype
     count = tf.shape(nodes.alpha)[1]
-    first = tf.linspace(tf.zeros([], dtype), tf.ones([], dtype), min(FIRST_NODES, max_steps))
+    first = tf.linspace(tf.zeros([], dtype), tf.ones([], dtype), min(FIRST_NODES, max_steps)) ** 2
     room = tf.minimum(tf.maximum(count // GROWTH, 1), max_steps - count)
     return tf.cond(
         tf.equal(count, 0),
@@ -147,7 +154,8 @@ def _bisections(nodes: Nodes, count: tf.Tensor) -> tf.Tensor:
     """Give the middles of the `count` intervals of each example with the largest bridges."""
     order = tf.argsort(nodes.alpha, axis=-1, stable=True)
     alpha = tf.gather(nodes.alpha, order, batch_dims=1)
-    _, worst = tf.math.top_k(_bridges(nodes, order), count)
+    squares, _ = _bridges(nodes, order)
+    _, worst = tf.math.top_k(squares, count)
     ends = tf.gather(alpha, worst, batch_dims=1), tf.gather(alpha, worst + 1, batch_dims=1)
     return (ends[0] + ends[1]) / 2
 
@@ -180,36 +188,31 @@ def _weights_and_error(nodes: Nodes) -> tuple[tf.Tensor, tf.Tensor]:
     alpha = tf.gather(nodes.alpha, order, batch_dims=1)
     rough = tf.gather(quadrature.trapezoid_weights(alpha), back, batch_dims=1)
     fine = tf.gather(quadrature.parabolic_weights(alpha), back, batch_dims=1)
-    rough_error = tf.norm(_bridges(nodes, order), axis=-1) / 12**0.5
-    fine_error = tf.minimum(_norm(nodes.gram, fine - rough), rough_error)
-    smooth = _increment_correlation(nodes, order) > SMOOTH_CORRELATION
+    squares, products = _bridges(nodes, order)
+    rho = bridges.correlation(squares, products)
+    rough_error = tf.sqrt(bridges.squared_error(squares, products, rho))
+    change = _norm(nodes.gram, fine - rough)
+    fine_error = tf.sqrt(change**2 + bridges.mean_squared_error(squares, rho))
+    alike = bridges.correlation(*_increments(nodes, order)) > SMOOTH_CORRELATION
+    smooth = alike & (fine_error < rough_error)
     weights = tf.where(smooth[:, None], fine, rough)
     error = tf.where(smooth, fine_error, rough_error)
     return weights, batch.ratio(error, _norm(nodes.gram, weights))
 
 
-def _bridges(nodes: Nodes, order: tf.Tensor) -> tf.Tensor:
-    """|g_{i+1} - g_i| h_i of each interval, ``[A, n-1]``."""
+def _bridges(nodes: Nodes, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """|b_i|^2 of each interval ``[A, n-1]`` and b_i . b_{i+1} of two successive ``[A, n-2]``."""
     alpha = tf.gather(nodes.alpha, order, batch_dims=1)
-    gram = _sorted_gram(nodes.gram, order)
-    own = tf.linalg.diag_part(gram)
-    next_to = tf.linalg.diag_part(gram, k=1)
-    squared = tf.maximum(own[:, 1:] + own[:, :-1] - 2 * next_to, 0)
-    return tf.sqrt(squared) * (alpha[:, 1:] - alpha[:, :-1])
+    width = alpha[:, 1:] - alpha[:, :-1]
+    own, successive = _increments(nodes, order)
+    return own * width**2, successive * width[:, 1:] * width[:, :-1]
 
 
-def _increment_correlation(nodes: Nodes, order: tf.Tensor) -> tf.Tensor:
-    """Mean cosine between successive increments g_{i+1} - g_i, ``[A]``."""
-    gram = _sorted_gram(nodes.gram, order)
-    increments = gram[:, 1:, 1:] + gram[:, :-1, :-1] - gram[:, 1:, :-1] - gram[:, :-1, 1:]
-    own = tf.linalg.diag_part(increments)
-    successive = tf.reduce_sum(tf.linalg.diag_part(increments, k=1), -1)
-    size = tf.sqrt(tf.reduce_sum(own[:, 1:], -1) * tf.reduce_sum(own[:, :-1], -1))
-    return tf.math.divide_no_nan(successive, size)
-
-
-def _sorted_gram(gram: tf.Tensor, order: tf.Tensor) -> tf.Tensor:
-    return tf.gather(tf.gather(gram, order, batch_dims=1), order, axis=2, batch_dims=1)
+def _increments(nodes: Nodes, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """|D_i|^2 ``[A, n-1]`` and D_i . D_{i+1} ``[A, n-2]`` of the increments g_{i+1} - g_i."""
+    gram = tf.gather(tf.gather(nodes.gram, order, batch_dims=1), order, axis=2, batch_dims=1)
+    gram = gram[:, 1:, 1:] + gram[:, :-1, :-1] - gram[:, 1:, :-1] - gram[:, :-1, 1:]
+    return tf.maximum(tf.linalg.diag_part(gram), 0), tf.linalg.diag_part(gram, k=1)
 
 
 def _norm(gram: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

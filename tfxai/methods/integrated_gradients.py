@@ -162,7 +162,7 @@ def fixed_integral(
     order = np.argsort(nodes)
     sampler = samplers.line(baseline, nodes[order], weights[order])
     evaluate = over_inputs(attribution, sampler)
-    integral = estimate(evaluate, len(nodes), aggregators.path_mean(), rows=rows)
+    integral = estimate(evaluate, len(nodes), aggregators.path_mean(nodes[order]), rows=rows)
 
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
         found = integral(inputs, targets, seed)
