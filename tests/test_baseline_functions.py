@@ -222,7 +222,7 @@ def test_what_a_function_may_not_give(function, message, cnn, images):
 
 def test_a_function_among_arrays_is_refused(cnn):
     with pytest.raises(ValueError, match="pass one function of all inputs"):
-        tfxai.integrated_gradients(cnn, baseline={"image": own_blur})
+        tfxai.integrated_gradients(cnn, baseline=[own_blur])
 
 
 def test_masks_take_one_reference_of_each_image(cnn, images):

@@ -84,5 +84,7 @@ def test_several_inputs_may_have_a_baseline_each():
     inputs = {"image": IMAGES, "row": tf.ones([2, 4])}
     references = baseline({"image": 0.0, "row": np.arange(4.0)})(inputs)
     np.testing.assert_array_equal(references["row"][0, 0], np.arange(4.0))
-    with pytest.raises(ValueError, match="2 arrays for a model of 1 inputs"):
+    with pytest.raises(TypeError, match=r"expected one array.*a dict with the keys 'a', 'b'"):
         baseline({"a": 0, "b": 1})(IMAGES)
+    with pytest.raises(ValueError, match="2 arrays for a model of 1 inputs"):
+        baseline([np.array(0), np.array(1)])(IMAGES)

@@ -24,8 +24,8 @@ from tfxai.runner import Method
 from tfxai.types import Attribution, Measurement, Score, Tensors
 
 DEAD = (
-    "patterns are zero for neurons that the data they were fitted on never made active "
-    "(print(patterns) counts them); fit them on examples of every class"
+    "on the way to the class no active neuron has a pattern; those that the data never made active "
+    "have none (print(patterns) counts them): fit patterns on examples of every class"
 )
 """What to try where a map is zero."""
 
