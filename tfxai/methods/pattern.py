@@ -162,7 +162,7 @@ def pattern_guided_integrated_gradients(
 
         return averaged_over_references(from_one, reference)
 
-    method = Method(build, score, copies=8, evaluations=steps, report=parts.report)
+    method = Method(build, score, copies=10, evaluations=steps, report=parts.report)
     options = {**parts.options, "baseline": baseline, "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients
     return Explainer(model, method, builder=builder, options=options, weights=parts.weights)
