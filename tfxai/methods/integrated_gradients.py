@@ -66,7 +66,8 @@ def integrated_gradients(
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score; those of a
         model sum to f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``,
-        the estimated relative L2 error of the map; ``completeness_gap``,
+        the estimated relative L2 error of the map, which few maps exceed but which is no bound
+        (it knows the gradient at the nodes alone); ``completeness_gap``,
         \|sum phi - (f(x) - f(x'))\| relative to \|f(x) - f(x')\|; and ``steps``. The gap can be
         small on a map whose error is not. `explain` warns of a map error above .3 (or
         `tolerance`), and of a gap above .5.
@@ -118,7 +119,7 @@ def integrated_gradients(
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    copies, at_once = (8, most) if rule else (2 * min(most, USUAL_STEPS) + 4, WAVE)
+    copies, at_once = (10, most) if rule else (2 * min(most, USUAL_STEPS) + 4, WAVE)
     method = base.method._replace(
         build=build,
         copies=base.method.copies + copies - 4,
@@ -157,7 +158,8 @@ def fixed_integral(
 ) -> Measurement:
     """Integrate (x - x') * attribution along the path by a fixed rule.
 
-    The number ``map_error`` is the estimate of `tfxai.path` for these nodes; NaN for one node.
+    The number ``map_error`` is the estimate of `tfxai.bridges` for these nodes, NaN for one node.
+    It knows nothing of a peak in front of the first node, as normalisation layers make at zero.
     """
     order = np.argsort(nodes)
     sampler = samplers.line(baseline, nodes[order], weights[order])

@@ -176,7 +176,7 @@ def pattern_guided_integrated_gradients(
     method = Method(
         build,
         score,
-        copies=8,
+        copies=10,
         evaluations=steps,
         report=parts.report,
         if_constant=DEAD,
