@@ -168,7 +168,10 @@ def demo(
         raise UserError(str(error)) from error
     for name, line in demonstration.predictions(classifier, photos):
         say(f"{name}: {line}")
-    records = demonstration.records(model, classifier, photos, console)
+    with gathering() as warned:
+        records = demonstration.records(model, classifier, photos, console)
+    for message in warned:
+        warn(message)
     console.print(demonstration.accuracy_table(records, list(photos)))
     out.mkdir(parents=True, exist_ok=True)
     path = out / "panel.png"
