@@ -11,7 +11,7 @@ import pytest
 import tfxai
 from tests.conftest import as_model, small_cnn
 from tfxai import benchmark, metrics
-from tfxai.diagnostics import is_constant
+from tfxai.diagnostics import is_constant, unconverged
 
 L = keras.layers
 
@@ -104,6 +104,34 @@ def test_integrated_gradients_with_too_few_steps():
     few = tfxai.integrated_gradients(waves, steps=5)
     with pytest.warns(UserWarning, match="not converged after 5 steps.*raise steps"):
         few.explain(np.array([[0.9, 0.2, 0.5], [0.1, 1.0, 0.3]]), 1, verbose=0)
+
+
+def test_a_gap_that_is_large_by_chance_is_none():
+    """The score hardly changes, and the map is exact but for rounding."""
+    record = {"map_error": np.array([1e-3]), "steps": np.array([64])}
+    maps = np.array([[5.0, -4.9999]])  # of a change of .0004: the gap is .75
+    told = partial(unconverged, tolerance=None, complete=True)
+    assert told(maps, record | {"completeness_gap": np.array([0.75])}) == []
+    unsure = {"map_error": np.array([0.2]), "steps": np.array([64])}
+    assert told(maps, unsure | {"completeness_gap": np.array([0.75])})
+    for gap, maps in ((1.0, [[3.0, -3.0]]), (0.9, [[3.0, -2.0]]), (np.inf, [[3.0, -2.0]])):
+        assert told(np.array(maps), record | {"completeness_gap": np.array([gap])})
+
+
+@pytest.mark.parametrize("name", ["integrated_gradients", "caso", "igos", "rise", "occlusion"])
+def test_a_network_in_float64_takes_inputs_declared_as_float32(name):
+    """Keras declares float32 inputs unless told."""
+    layers = [
+        L.Conv2D(3, 3, activation="relu", dtype="float64"),
+        L.Flatten(dtype="float64"),
+        L.Dense(3, activation="softmax", dtype="float64"),
+    ]
+    model = keras.Sequential([keras.Input((8, 8, 1), dtype="float32"), *layers])
+    options = {"igos": {"iterations": 2, "steps": 2}, "rise": {"masks": 20}}.get(name, {})
+    x = np.random.default_rng(0).random((2, 8, 8, 1))
+    maps = getattr(tfxai, name)(model, **options)(x, 0)
+    assert maps.dtype == "float64"
+    assert np.isfinite(maps).all()
 
 
 FLAT = {"cam": partial(tfxai.grad_cam, score=lambda outputs, targets: 0.0 * outputs[:, 0])}

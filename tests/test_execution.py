@@ -131,6 +131,7 @@ def checked_maps(name, explainer, images):
     return maps
 
 
+@pytest.mark.filterwarnings("ignore:.*(far from complete|not converged)")
 @pytest.mark.parametrize("name", sorted(VARIANTS - ALIKE))
 def test_variants_are_saved_and_explain_in_batches(name, cnn, images, tmp_path):
     explainer = METHODS[name](cnn)
@@ -270,6 +271,7 @@ def test_a_dataset_is_explained_like_its_examples(kind, targets, images, capsys)
     assert capsys.readouterr().out.endswith("\n")
 
 
+@pytest.mark.filterwarnings("ignore:.*zero everywhere")
 def test_a_dataset_is_gone_through_once_and_never_held_whole():
     pulled, live = [], []
 
@@ -313,6 +315,7 @@ def test_a_dataset_that_cannot_be_explained(dataset, targets, message, images):
 CHUNKED = ("tolerance", "expected_gradients", "caso", "smooth_to_tolerance", "fusiongrad", "igos")
 
 
+@pytest.mark.filterwarnings("ignore:.*not converged")
 @pytest.mark.parametrize("name", CHUNKED)
 def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypatch):
     method = METHODS[name]

@@ -69,6 +69,7 @@ def test_completeness_without_a_change():
     np.testing.assert_array_equal(metrics.completeness(still, x, maps, 0, **PLAIN), [0, np.inf])
 
 
+@pytest.mark.filterwarnings("ignore:.*(far from complete|not converged)")
 def test_completeness_is_the_gap_that_integrated_gradients_report():
     """Of the logit, behind the softmax."""
     model = small_cnn()

@@ -76,3 +76,32 @@ def test_a_model_without_positions_is_told_so(images):
     model = keras.Sequential([keras.Input((10, 8, 3)), L.Flatten(), L.Dense(3)])
     with pytest.raises(ValueError, match="no activations with positions, that is of three axes"):
         tfxai.grad_cam(model)(images, 0)
+
+
+RECURRENT = {
+    "sequences": ([keras.layers.GRU(4, return_sequences=True, name="seen")], "seen"),
+    "a convolution before": (
+        [keras.layers.Conv1D(3, 2, padding="same", name="seen"), keras.layers.LSTM(4)],
+        "seen",
+    ),
+    "two": (
+        [keras.layers.LSTM(3, return_sequences=True, name="seen"), keras.layers.LSTM(4)],
+        "seen",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*zero everywhere")
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_the_last_activation_of_a_recurrent_network_has_the_batch_first(kind):
+    """As many examples as time steps: nothing but the numbers shows that they are exchanged."""
+    layers, name = RECURRENT[kind]
+    keras.utils.set_random_seed(0)
+    pooling = [keras.layers.GlobalAveragePooling1D()] if kind == "sequences" else []
+    model = keras.Sequential([keras.Input((6, 2)), *layers, *pooling, keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(6, 6, 2))
+    found = tfxai.grad_cam(model).explain(x, 0, verbose=0).attributions
+    expected = tfxai.grad_cam(model, layer=name).explain(x, 0, verbose=0).attributions
+    assert expected.any()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+    assert tfxai.grad_cam(model)(x[:3], 0).shape == (3, 6, 1)

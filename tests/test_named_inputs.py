@@ -1,5 +1,7 @@
 """Inputs go by their names, whatever order a structure has; what has another name is refused."""
 
+from collections import OrderedDict
+
 import keras
 import numpy as np
 import pytest
@@ -210,3 +212,49 @@ def test_hessian_products_go_by_name():
     vector = tfxai.hessian.top_eigenvalue(model, x, 0).vector
     assert set(vector) == {"zz", "aa"}
     np.testing.assert_allclose(np.abs(vector["aa"] / vector["zz"]), 3, rtol=1e-2)
+
+
+@pytest.mark.parametrize("structure", ["list", "dict", "sorted", "ordered"])
+def test_an_ordered_dict_is_a_dict(structure, tmp_path):
+    """`tf.nest` sorts its keys and Keras does not: inputs of unequal widths show who mixes them."""
+    zz, aa = keras.Input((3,), name="zz"), keras.Input((2,), name="aa")
+    declared = {
+        "list": [zz, aa],
+        "dict": {"zz": zz, "aa": aa},
+        "sorted": {"aa": aa, "zz": zz},
+        "ordered": OrderedDict(zz=zz, aa=aa),
+    }[structure]
+    outputs = L.Dense(3)(L.Concatenate()([L.Dense(4)(zz), L.Dense(4)(aa)]))
+    model = keras.Model(declared, outputs)
+    wide = RNG.normal(size=(3, 3)).astype("float32")
+    explainer = tfxai.gradient_times_input(model)
+    expected = explainer({"aa": A, "zz": wide}, 1)
+    for given in (OrderedDict(zz=wide, aa=A), OrderedDict(aa=A, zz=wide), {"zz": wide, "aa": A}):
+        record = explainer.explain(given, 1, verbose=0)
+        for name, found in record.attributions.items():
+            assert found.shape == given[name].shape
+            np.testing.assert_allclose(found, expected[name], rtol=1e-5)
+    with pytest.raises(
+        ValueError, match=r"inputs\['zz'\] has shape \[3, 2\], expected \[batch, 3\]"
+    ):
+        explainer(OrderedDict(zz=A, aa=A))
+    tfxai.export(model, tmp_path / "served", {"g": explainer})
+    served = tf.saved_model.load(tmp_path / "served").signatures["explain_g"]
+    names = {"list": ("0", "1")}.get(structure, ("zz", "aa"))
+    arrays = {f"inputs_{n}": x for n, x in zip(names, (wide, A), strict=True)}
+    asked = {"targets": tf.constant([1, 1, 1]), "seed": tf.constant(0)}
+    found = served(**{n: tf.constant(x) for n, x in arrays.items()}, **asked)
+    for place, name in zip(names, ("zz", "aa"), strict=True):
+        np.testing.assert_allclose(found[f"attributions_{place}"], expected[name], rtol=1e-5)
+
+
+def test_one_number_for_each_channel_by_name():
+    model = difference("list")
+    ends = {"zz": [0.1, 0.2], "aa": (0.0, -0.3)}
+    arrays = {name: np.array(end) for name, end in ends.items()}
+    maps = [
+        tfxai.integrated_gradients(model, baseline=b)({"zz": Z, "aa": A}, 1) for b in (ends, arrays)
+    ]
+    np.testing.assert_array_equal(maps[0]["aa"], maps[1]["aa"])
+    bounds = ({"zz": [-9, -8], "aa": -9}, {"zz": [9, 8], "aa": 9})
+    assert tfxai.adaptgrad(model, bounds=bounds, samples=2)({"zz": Z, "aa": A}, 1)["zz"].shape

@@ -41,6 +41,7 @@ def models(request, tmp_path_factory):
     return model, keras.saving.load_model(path)
 
 
+@pytest.mark.filterwarnings("ignore:.*the same everywhere")
 @pytest.mark.parametrize(
     ("models", "name"),
     [*(("resnet18_dynamo", n) for n in METHODS), *(("vgg16_legacy", n) for n in OF_VGG)],

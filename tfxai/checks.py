@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import synonyms
-from tfxai.named_inputs import arranged
+from tfxai.named_inputs import arranged, leaves
 from tfxai.types import Tensors
 
 
@@ -96,8 +96,7 @@ def inputs(values: Tensors, specs: Tensors | None) -> None:
 
 def named_leaves(values: Tensors) -> list[tuple[str, Any]]:
     """Give the tensors of a structure with the names that messages use: inputs, inputs['image']."""
-    paths = keras.tree.flatten_with_path(values)
-    return [("inputs" + "".join(f"[{p!r}]" for p in path), leaf) for path, leaf in paths]
+    return [("inputs" + "".join(f"[{p!r}]" for p in path), leaf) for path, leaf in leaves(values)]
 
 
 def targets(values: Any, count: int, units: int | None, names: Sequence[str] | None) -> np.ndarray:

@@ -16,7 +16,11 @@ from tfxai.types import Tensors
 MAP_ERROR = 0.3
 """The stated relative L2 error beyond which a map is not to be trusted."""
 GAP = 0.5
-"""The same of the completeness gap, which is one number for a map and may be large by chance."""
+"""The same of the completeness gap; by chance it is large where the score hardly changes."""
+LEAST_GAP = 0.02
+"""By chance, what is missed is no more than this share of the map's size ..."""
+SURE = 0.05
+"""... and the stated error no more than this."""
 ROUNDING = 4 * np.finfo(np.float32).eps
 """Relative differences that are none: maps are computed in single precision."""
 
@@ -53,11 +57,12 @@ def constant(maps: Tensors, remedy: str) -> list[str]:
 
 
 def unconverged(
-    numbers: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
+    maps: Tensors, numbers: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
 ) -> list[str]:
     """Say which integrals along a path are farther from their limit than a reader may trust.
 
     Args:
+        maps: attributions.
         numbers: of a record: ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
         tolerance: what was asked for; None for `MAP_ERROR`.
         complete: whether the attributions should sum to the score's change.
@@ -73,16 +78,29 @@ def unconverged(
             f"{_of(worse)} not converged after {steps} steps, with a stated error (map_error) of "
             f"up to {error[worse].max():.3g}{asked}: raise {remedy}"
         )
-    if complete and (gap := numbers["completeness_gap"])[gap > GAP].any():
-        worst = gap.max()
+    if complete and (far := _incomplete(_rows(maps), numbers)).any():
+        worst = numbers["completeness_gap"][far].max()
         messages.append(
-            f"{_of(gap > GAP)} far from complete: their sums miss the score's change from the "
+            f"{_of(far)} far from complete: their sums miss the score's change from the "
             f"baseline by up to {worst:.0%} (completeness_gap). Raise steps; where that does not "
             "help, the score jumps or hardly changes on the path, as it does from a baseline of "
             "zero to a network that normalises its input: take another baseline, or "
             "expected_gradients"
         )
     return messages
+
+
+def _incomplete(maps: np.ndarray, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Tell which maps miss much of the score's change, and not by chance, ``[B]``.
+
+    A sum that falls short of the change by the share g of it misses g |sum| / |1 - g|.
+    """
+    gap = numbers["completeness_gap"]
+    total, size = np.abs(maps.sum(1)), np.abs(maps).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        missed = gap * total / np.abs(1 - gap)
+    by_chance = (missed <= LEAST_GAP * size) & (numbers["map_error"] <= SURE)
+    return (gap > GAP) & ~by_chance
 
 
 def unsolved(numbers: Mapping[str, np.ndarray]) -> list[str]:

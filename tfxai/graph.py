@@ -37,7 +37,7 @@ def declared_inputs(model: keras.Model) -> Tensors | None:
 def float_type(model: keras.Model) -> str:
     """Give the type in which gradients with respect to the model's inputs are taken.
 
-    It is that of the declared inputs, else that of the weights: float32 under mixed precision.
+    It is float64 where a declared input or a weight is; float32 under mixed precision.
     """
     specs = declared_inputs(model)
     declared = [s.dtype for s in tf.nest.flatten(specs)] if specs is not None else []
@@ -45,7 +45,7 @@ def float_type(model: keras.Model) -> str:
     floats = [d for d in declared + stored if d.is_floating]
     if not floats:
         return keras.config.floatx()
-    return "float64" if floats[0] == tf.float64 else "float32"
+    return "float64" if tf.float64 in floats else "float32"
 
 
 def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:

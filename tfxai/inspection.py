@@ -45,12 +45,17 @@ class Inspection:
         """
         if not isinstance(value, dict):
             return value
-        # As arrays: a list of numbers would be one for each channel.
-        arrays = keras.tree.map_structure(np.asarray, value)
-        return arranged(arrays, graph.declared_inputs(self.model), name=argument)
+        return arranged(_arrays(value), graph.declared_inputs(self.model), name=argument)
 
     def order(self, inputs: Tensors) -> Order:
         """Give the order of the axes of inputs."""
         said = self.data_format is not None
         read = None if said else self.anatomy(inputs).channel_axes
         return axes.order_of(inputs, read=read, data_format=self.data_format)
+
+
+def _arrays(value: Any) -> Any:
+    """Give the values of a dict as arrays: a list of them would be one for each channel."""
+    if isinstance(value, dict):
+        return {key: _arrays(part) for key, part in value.items()}
+    return np.asarray(value)

@@ -7,6 +7,8 @@ drops names that it does not know; here every name is needed, and none else is t
 from __future__ import annotations
 
 import difflib
+from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -68,6 +70,27 @@ def check_names(values: dict[str, Any], inputs: Tensors, name: str) -> None:
     _compare(values, list(inputs), name)
 
 
+def leaves(values: Tensors) -> Iterator[tuple[tuple, Any]]:
+    """Give the leaves of a structure with their paths, in the order of `tf.nest.flatten`.
+
+    Dicts go by their sorted keys, whatever the order they were made in.
+
+    Example:
+        >>> list(leaves({"zz": [1, 2], "aa": 3}))
+        [(('aa',), 3), (('zz', 0), 1), (('zz', 1), 2)]
+    """
+    if isinstance(values, dict):
+        inside = [(key, values[key]) for key in sorted(values)]
+    elif isinstance(values, list | tuple):
+        inside = list(enumerate(values))
+    else:
+        yield (), values
+        return
+    for key, part in inside:
+        for path, leaf in leaves(part):
+            yield (key, *path), leaf
+
+
 def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]:
     if isinstance(values, list | tuple) and len(values) == len(declared):
         if list(declared) != sorted(declared):
@@ -80,9 +103,9 @@ def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]
     if not isinstance(values, dict):
         raise _other_structure(values, declared, name)
     _compare(values, list(declared), name)
-    return {
-        key: arranged(values[key], part, name=f"{name}[{key!r}]") for key, part in declared.items()
-    }
+    parts = [(k, arranged(values[k], p, name=f"{name}[{k!r}]")) for k, p in declared.items()]
+    # Keras takes an OrderedDict where one is declared, and gives a plain dict another order.
+    return OrderedDict(parts) if isinstance(declared, OrderedDict) else dict(parts)
 
 
 def _as_list(values: Any, declared: list | tuple, name: str) -> list | tuple:

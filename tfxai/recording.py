@@ -69,6 +69,13 @@ class Recorder(NamedTuple):
             asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = runner.read(inputs)(inputs, asked)
             measured = runner.measure(inputs, self.strategy)(inputs, chosen, checks.seed(self.seed))
+        count = data.size(examples)
+        for maps in tf.nest.flatten(measured.attributions):
+            if len(maps) != count:
+                raise ValueError(
+                    f"{self.name}: gives maps of shape {list(maps.shape)} for {count} examples: "
+                    "the model joins the batch with another axis; explain its parts by tfxai.split"
+                )
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
         like_given = partial(as_given, given=examples, declared=graph.declared_inputs(runner.model))
         bypassed = wants_logits(runner.method.score)
@@ -98,7 +105,8 @@ class Recorder(NamedTuple):
                 "some attributions are NaN or infinite: the gradient is not finite there, or "
                 f"beyond what {self.runner.dtype.name} holds (a model in float64 may help)"
             )
-        messages += diagnostics.constant(record.attributions, method.if_constant)
+        if "mask" not in record.numbers:  # methods with masks say themselves why one is constant
+            messages += diagnostics.constant(record.attributions, method.if_constant)
         if method.warn is not None:
-            messages += method.warn(record.scores, record.numbers)
+            messages += method.warn(record)
         return messages

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfxai import batch, graph, heads
+from tfxai.explanation import Explanation
 from tfxai.inspection import Inspection
 from tfxai.named_inputs import arranged
 from tfxai.replicas import on_replicas
@@ -46,8 +46,8 @@ class Method(NamedTuple):
         "a method that looks further away (integrated_gradients, occlusion), may tell more"
     )
     """What its reader may try where a map is the same everywhere."""
-    warn: Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None = None
-    """A record's scores and numbers -> what its reader is to be warned of."""
+    warn: Callable[[Explanation], list[str]] | None = None
+    """A record -> what its reader is to be warned of, besides constant maps."""
     inspection: Inspection | None = None
     """Of the model, for a method that has looked at it itself."""
 
@@ -98,8 +98,8 @@ class Runner:
 
     def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
         """Trace all that explaining takes, so that no later call of any kind has to."""
-        self.read(inputs)
         self.measure(inputs, strategy)
+        self.read(inputs)
 
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Give (inputs, targets) -> (the explained classes, their scores), as `heads.read` has it.

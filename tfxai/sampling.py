@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tfxai import aggregators, axes, batch, checks
@@ -25,6 +24,7 @@ from tfxai.aggregators import Estimate
 from tfxai.axes import Order, OrderOf
 from tfxai.diagnostics import missed
 from tfxai.estimate import Evaluate, Until, estimate
+from tfxai.explanation import Explanation
 from tfxai.types import Aggregator, Measured, Measurement, Tensors
 
 FIRST_SAMPLES = 16
@@ -64,14 +64,12 @@ def budget(
     return Budget(samples, tolerance, max_samples, resolution)
 
 
-def doubts(
-    budget: Budget,
-) -> Callable[[np.ndarray, dict[str, np.ndarray]], list[str]] | None:
+def doubts(budget: Budget) -> Callable[[Explanation], list[str]] | None:
     """Give what warns of maps that have not reached the tolerance, if there is one."""
     tolerance = budget.tolerance
     if tolerance is None:
         return None
-    return lambda scores, numbers: missed(numbers, tolerance)
+    return lambda record: missed(record.numbers, tolerance)
 
 
 def sampled(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfxai.axes import expect_channels_last
+from tfxai.named_inputs import leaves
 from tfxai.types import Tensors
 
 KINDS = ("tensor", "uint8", "bytes")
@@ -74,7 +74,7 @@ def middle(encoded: tf.Tensor, size: tuple[int, int], channels: int) -> tf.Tenso
 
 def by_name(name: str, values: Tensors) -> dict[str, Any]:
     """Give the tensors of a structure by name: the name alone for one, else name_key."""
-    paths = keras.tree.flatten_with_path(values)
+    paths = list(leaves(values))
     if len(paths) == 1 and not paths[0][0]:
         return {name: values}
     return {"_".join([name, *map(str, p)]): leaf for p, leaf in paths}

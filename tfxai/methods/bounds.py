@@ -44,7 +44,7 @@ def check_inside(inputs: Tensors, low: Baseline, high: Baseline) -> None:
 
 def _bound(value: Any) -> Baseline:
     """Give an end of the bounds as a function of the inputs; it is the same for all examples."""
-    references = baselines.baseline(value)
+    references = baselines.baseline(value, argument="bounds")
 
     def bound(inputs: Tensors) -> Tensors:
         found = references(inputs)

@@ -22,14 +22,17 @@ from tfxai.upsampling import UPSAMPLINGS, upsampled
 
 NO_ACTIVATIONS = {
     "Reshape", "Transpose", "ExpandDims", "Squeeze", "Identity", "Cast", "Pad", "PadV2",
-    "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max",
+    "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max", "While", "StatelessWhile",
 }  # fmt: skip
 """What rearranges or pools an activation."""
+COLLECTED = {"TensorListStack"}
+"""What gives the results of a loop as one tensor."""
 NO_EVIDENCE = (
     "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
-    "the rest; name an earlier layer=, or take a method with signs (integrated_gradients)"
+    "the rest, or the layer has one position; name an earlier layer=, or take a method with signs "
+    "(integrated_gradients)"
 )
-"""What to try where a map is zero."""
+"""What to try where a map is constant."""
 SIZES = {"Shape", "ShapeN", "Size", "Rank"}
 """What tells of a tensor's shape, not of its values."""
 
@@ -190,12 +193,22 @@ def _last_spatial(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Te
     used = [o for o, g in zip(flat, tf.gradients(score, flat), strict=True) if g is not None]
     for step in reversed(steps_between([image, *_made_of_integers(image)], used)):
         result = step.outputs[0]
-        if step.first.type not in NO_ACTIVATIONS and _has_positions(result):
+        if _is_activation(step.first) and _has_positions(result):
             return result
     raise ValueError(
         "layer=None: between the inputs and the score there are no activations with positions, "
         "that is of three axes or more, such as a convolution's"
     )
+
+
+def _is_activation(operation: tf.Operation) -> bool:
+    """Whether an operation gives an activation, the batch first.
+
+    What a loop over time collects has the time first; a transpose puts the batch there.
+    """
+    if operation.type == "Transpose":
+        return operation.inputs[0].op.type in COLLECTED
+    return operation.type not in NO_ACTIVATIONS and not operation.type.startswith("TensorList")
 
 
 def _made_of_integers(image: tf.Tensor) -> list[tf.Tensor]:

@@ -108,6 +108,6 @@ def explainer_of(
         evaluations=samples * together,
         inspection=inspection,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
-        warn=(lambda scores, numbers: unsolved(numbers)) if solves else None,
+        warn=(lambda record: unsolved(record.numbers)) if solves else None,
     )
     return Explainer(inspection.model, method, builder=builder, options=options)

@@ -18,6 +18,7 @@ from tfxai.inspection import Inspection
 from tfxai.mask_descent import BETA_TV, Settings, optimised
 from tfxai.masks import Regulariser
 from tfxai.methods.masked import (
+    UNMOVED,
     blended,
     cells_of,
     channels_last,
@@ -210,6 +211,7 @@ def igos(
         random=noise > 0,
         copies=8,
         like=maps_of(inspection),
+        if_constant=UNMOVED,
         warn=unmoved,
         inspection=inspection,
     )

@@ -17,6 +17,7 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.diagnostics import unconverged
 from tfxai.estimate import estimate, over_inputs
 from tfxai.explainer import Explainer
+from tfxai.explanation import Explanation
 from tfxai.heads import scored
 from tfxai.inspection import Inspection
 from tfxai.methods.gradient import in_place_of_gradient, maps_only
@@ -141,11 +142,9 @@ def integrated_gradients(
     return Explainer(model, method, builder=integrated_gradients, options=options)
 
 
-def _warn(
-    tolerance: float | None, complete: bool, scores: np.ndarray, numbers: dict[str, np.ndarray]
-) -> list[str]:
-    del scores
-    return unconverged(numbers, tolerance=tolerance, complete=complete)
+def _warn(tolerance: float | None, complete: bool, record: Explanation) -> list[str]:
+    maps, numbers = record.attributions, record.numbers
+    return unconverged(maps, numbers, tolerance=tolerance, complete=complete)
 
 
 def fixed_integral(

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfxai import checks, masks
 from tfxai.axes import Order
 from tfxai.baselines import Baseline
+from tfxai.explanation import Explanation
 from tfxai.inspection import Inspection
 from tfxai.total_gradient import Blended
 from tfxai.types import Measured, Measurement, ScoredModel, Tensors
@@ -19,6 +20,10 @@ RESOLUTION = 28
 """Cells of a mask, for both sides, where the image has so many pixels."""
 LEAST_PROBABILITY = 0.01
 """Below it, masks fail (paper 004, section 5)."""
+UNMOVED = (
+    "no change of them lowers the probability by more than it costs; lower lambda1 and lambda2"
+)
+"""What to try where a map is zero."""
 
 
 def channels_last(
@@ -165,22 +170,19 @@ def maps_of(inspection: Inspection) -> Callable[[Tensors], tf.Tensor]:
     return like
 
 
-def unmoved(scores: np.ndarray, numbers: dict[str, np.ndarray]) -> list[str]:
+def unmoved(record: Explanation) -> list[str]:
     """Say which predictions are too weak to lose, and which masks have not moved."""
     messages = []
-    weak = np.flatnonzero(scores < LEAST_PROBABILITY)
+    weak = np.flatnonzero(record.scores < LEAST_PROBABILITY)
     if weak.size:
         messages.append(
             f"examples {_few(weak)} have the target with a probability below {LEAST_PROBABILITY}: "
             "there is too little to delete for a mask to show what matters"
         )
-    still = np.flatnonzero((numbers["mask"] > 1 - 1e-3).all((1, 2, 3)))
+    still = np.flatnonzero((record.mask > 1 - 1e-3).all((1, 2, 3)))
     still = np.setdiff1d(still, weak)
     if still.size:
-        messages.append(
-            f"the masks of examples {_few(still)} have hardly moved from 1: no change of them "
-            "lowers the probability by more than it costs; lower lambda1 and lambda2"
-        )
+        messages.append(f"the masks of examples {_few(still)} have hardly moved from 1: {UNMOVED}")
     return messages
 
 

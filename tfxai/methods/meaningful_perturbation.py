@@ -17,6 +17,7 @@ from tfxai.heads import scored
 from tfxai.inspection import Inspection
 from tfxai.masks import Regulariser, blend, noise_like
 from tfxai.methods.masked import (
+    UNMOVED,
     blended,
     cells_of,
     channels_last,
@@ -143,6 +144,7 @@ def meaningful_perturbation(
         random=noise > 0,
         copies=8,
         like=maps_of(inspection),
+        if_constant=UNMOVED,
         warn=unmoved,
         inspection=inspection,
     )
