@@ -36,18 +36,20 @@ def is_constant(maps: Tensors) -> np.ndarray:
         >>> is_constant(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
         [True, True, False]
     """
-    rows = _rows(maps)
-    low, high = rows.min(1), rows.max(1)
+    parts = _rows(maps)
+    low = np.min([p.min(1) for p in parts], 0).astype(np.float64)
+    high = np.max([p.max(1) for p in parts], 0).astype(np.float64)
     largest = np.maximum(np.abs(low), np.abs(high))
     with np.errstate(invalid="ignore"):  # infinite less infinite
         same = high - low <= ROUNDING * largest
-    return np.where(rows.shape[1] > 1, same, largest == 0)
+    features = sum(p.shape[1] for p in parts)
+    return np.where(features > 1, same, largest == 0)
 
 
 def constant(maps: Tensors, remedy: str) -> list[str]:
     """Say how many maps are zero, or the same, everywhere, and what to try."""
     same = is_constant(maps)
-    zero = same & ~_rows(maps).any(1)
+    zero = same & ~np.any([p.any(1) for p in _rows(maps)], 0)
     found = {"zero everywhere": zero, "the same everywhere": same & ~zero}
     return [
         f"{_of(which)} {words}, without an order to see or to measure: {remedy}"
@@ -78,7 +80,7 @@ def unconverged(
             f"{_of(worse)} not converged after {steps} steps, with a stated error (map_error) of "
             f"up to {error[worse].max():.3g}{asked}: raise {remedy}"
         )
-    if complete and (far := _incomplete(_rows(maps), numbers)).any():
+    if complete and (far := _incomplete(maps, numbers)).any():
         worst = numbers["completeness_gap"][far].max()
         messages.append(
             f"{_of(far)} far from complete: their sums miss the score's change from the "
@@ -90,13 +92,15 @@ def unconverged(
     return messages
 
 
-def _incomplete(maps: np.ndarray, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
+def _incomplete(maps: Tensors, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
     """Tell which maps miss much of the score's change, and not by chance, ``[B]``.
 
     A sum that falls short of the change by the share g of it misses g |sum| / |1 - g|.
     """
     gap = numbers["completeness_gap"]
-    total, size = np.abs(maps.sum(1)), np.abs(maps).sum(1)
+    parts = _rows(maps)
+    total = np.abs(np.sum([p.sum(1, dtype=np.float64) for p in parts], 0))
+    size = np.sum([np.abs(p).sum(1, dtype=np.float64) for p in parts], 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         missed = gap * total / np.abs(1 - gap)
     by_chance = (missed <= LEAST_GAP * size) & (numbers["map_error"] <= SURE)
@@ -138,6 +142,7 @@ def _of(which: np.ndarray) -> str:
     return f"the maps of {len(places)} of {len(which)} examples ({some}) are"
 
 
-def _rows(maps: Tensors) -> np.ndarray:
+def _rows(maps: Tensors) -> list[np.ndarray]:
+    """Give the features of each map of a structure, ``[B, F]``, without a copy."""
     parts = [np.asarray(m) for m in keras.tree.flatten(maps)]
-    return np.concatenate([m.reshape(len(m), -1) for m in parts], 1).astype(np.float64)
+    return [m.reshape(len(m), -1) for m in parts]
