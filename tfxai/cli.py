@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +77,10 @@ def explain(
             broken += 1
             warn(f"{file}: not a readable image ({error})", "red")
             continue
-        record, warned = explaining.record(explainer, classifier, pixels, chosen, seed)
+        # Several photos have a progress bar already.
+        waiting = console.status(f"Explaining {file.name} ...") if len(files) < 2 else nullcontext()
+        with waiting:
+            record, warned = explaining.record(explainer, classifier, pixels, chosen, seed)
         if not told:
             say(models.shown_as(model, classifier))
             told = True
