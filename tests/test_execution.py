@@ -399,6 +399,47 @@ def test_several_inputs_keep_their_structure_everywhere(name, tmp_path):
             np.testing.assert_allclose(other[key], predicted[key], **ULP)
 
 
+SEVERAL = {
+    "integrated_gradients": {"steps": 40, "baseline": {"aa": [0.5, 0.0], "zz": -0.5}},
+    "expected_gradients": {"baselines": {"aa": np.ones((3, 2)), "zz": np.eye(3)[:, :2]}},
+    "smoothgrad": {"samples": 4},
+    "adaptgrad": {"samples": 4, "bounds": ({"zz": -9, "aa": -5}, {"aa": 5, "zz": 9})},
+    "noisegrad": {"samples": 3, "epsilon": 0.1},
+    "caso": {"lambda1": 1e-3},
+    "guided_backprop": {},
+    "excitation_backprop": {},
+    "pattern_attribution": {},
+}
+"""Methods of any inputs, with what goes by the inputs' names."""
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_several_inputs_in_an_order_that_is_not_alphabetical(name):
+    """By name in either order, by place, and each example alone; the smallest come first."""
+    zz, aa = keras.Input((2,), name="zz"), keras.Input((2,), name="aa")
+    hidden = keras.layers.Dense(6)(zz) + keras.layers.Dense(6)(aa)
+    outputs = keras.layers.Dense(3)(keras.layers.ReLU()(hidden))
+    model = keras.Model([zz, aa], outputs)
+    random, scale = np.random.default_rng(0), np.array([[0.1], [0.5], [2.0]])
+    a, z = (scale * random.normal(size=(3, 2)) for _ in range(2))
+    options = dict(SEVERAL[name])
+    if name == "pattern_attribution":
+        data = {"aa": random.normal(size=(40, 2)), "zz": random.normal(size=(40, 2))}
+        options["patterns"] = tfxai.fit_patterns(model, data, verbose=0)
+    explainer = getattr(tfxai, name)(model, **options)
+    expected = dict(zip(("zz", "aa"), explainer([z, a], [0, 1, 2]), strict=True))
+    assert all(np.any(m) for m in expected.values())
+    for given in ({"zz": z, "aa": a}, {"aa": a, "zz": z}):
+        record = explainer.explain(given, [0, 1, 2], batch_size=2, verbose=0)
+        assert list(record.attributions) == list(given)
+        for key, maps in expected.items():
+            np.testing.assert_allclose(record.attributions[key], maps, **ULP)
+    for i in range(3):
+        alone = explainer({"aa": a[i : i + 1], "zz": z[i : i + 1]}, i)
+        for key, maps in expected.items():
+            np.testing.assert_allclose(alone[key][0], maps[i], **ULP)
+
+
 def test_a_tuple_of_inputs_gives_a_tuple(cnn, images):
     left, right = keras.Input((8, 8, 3)), keras.Input((8, 8, 3))
     model = keras.Model((left, right), cnn(left) - cnn(right))
