@@ -255,7 +255,7 @@ class Explainer(keras.Model):
             size = size or self._examples_at_once(one, batch_size, strategy)
             if verbose and progress is None and (total is None or total > size):
                 progress = keras.utils.Progbar(total)
-            waiting = f"{self.name}: explaining {count} examples ..."
+            waiting = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
             with told(waiting, quiet=not verbose or progress is not None):
                 found, size = recorder.records(examples, chosen, size, progress)
             parts += found
