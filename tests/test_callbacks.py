@@ -130,6 +130,14 @@ def test_monitors_see_no_nan_of_maps_that_say_nothing(images, tmp_path):
     assert np.isfinite(np.concatenate(list(history.values()))).all()
 
 
+def test_images_by_name_are_refused(images, tmp_path):
+    explainers = {"g": tfxai.gradient(model_of())}
+    with pytest.raises(TypeError, match=r"images: expected one array, got a dict .*'zz', 'aa'"):
+        ExplanationCallback(explainers, {"zz": images, "aa": images}, directory=tmp_path)
+    with pytest.raises(TypeError, match=r"images: expected one array, got a dict .*'zz', 'aa'"):
+        MetricCallback(explainers, {"zz": images, "aa": images})
+
+
 def test_pictures_and_the_animation(images, tmp_path):
     model = model_of()
     explainers = {"gradient": tfxai.gradient(model), "CAM": tfxai.grad_cam(model)}

@@ -27,6 +27,7 @@ from tfxai.benchmark.subject import Subject, chosen_targets, explained, predicto
 from tfxai.diagnostics import constant
 from tfxai.explainer import Explainer
 from tfxai.metrics import rank_correlation
+from tfxai.metrics.scoring import one_array
 from tfxai.plot import SIGNS
 
 SECONDS = "explanation_seconds"
@@ -79,7 +80,7 @@ class ExplanationCallback(keras.callbacks.Callback):
     ):
         super().__init__()
         self.explainers = _checked(explainers)
-        self.images = np.asarray(images)
+        self.images = one_array("images", images)
         self.targets = targets
         self.every = checks.positive_integer("every", every)
         self.signs = signs
@@ -192,7 +193,7 @@ class MetricCallback(keras.callbacks.Callback):
     ):
         super().__init__()
         self.explainers = _checked(explainers)
-        self.images = np.asarray(images)
+        self.images = one_array("images", images)
         self.targets = targets
         self.regions = None if regions is None else np.asarray(regions)
         self.bounds = bounds
