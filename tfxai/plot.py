@@ -218,7 +218,7 @@ def _mean_curve(found: Any) -> np.ndarray:
     if not len(rows):
         raise ValueError(
             f"{found.name}: none of {len(found.auc)} images has a curve; those that are not "
-            "recognised, or that blurring does not hurt, have none"
+            "recognised, or that blurring does not hurt, or whose map is constant, have none"
         )
     return rows.mean(0)
 

@@ -71,7 +71,7 @@ def integrated_gradients(
         (it knows the gradient at the nodes alone); ``completeness_gap``,
         \|sum phi - (f(x) - f(x'))\| relative to \|f(x) - f(x')\|; and ``steps``. The gap can be
         small on a map whose error is not. `explain` warns of a map error above .3 (or
-        `tolerance`), and of a gap above .5.
+        `tolerance`), and of a gap above .5 that is not large by chance.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range.
