@@ -97,8 +97,8 @@ def fit_patterns(
     progress = keras.utils.Progbar(count(data)) if verbose else None
     accumulator: _Accumulator | None = None
     seen = 0
-    declared = graph.declared_inputs(model)
     for examples in batches(data, name="data", cut=size):
+        declared = graph.declared_inputs(model)  # a Sequential knows its inputs once it was called
         checks.inputs(examples, declared)
         batch = arranged(examples, declared)
         if accumulator is None:
