@@ -14,11 +14,11 @@ test: .venv/dev
 # Fresh exports from PyTorch, which is several GB on most machines.
 test-torch: .venv/dev
 	$(BIN)/pip install --quiet torch==2.13.0 onnxscript
-	$(BIN)/pytest torch_tests
+	$(BIN)/pytest tests/exports
 
 # Tests that start processes of their own, and kill some; one by one, so that all cores are theirs.
 test-processes: .venv/dev
-	$(BIN)/pytest --numprocesses=0 process_tests
+	$(BIN)/pytest --numprocesses=0 tests/processes
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 import tfxai
-from tfxai import serving, zoo
+from tfxai import zoo
+from tfxai.serving import saved_model
 
 ELSEWHERE = """
 import sys
@@ -60,7 +61,7 @@ def main():
             preprocess=classifier.preprocess,
             class_names=classifier.names,
         )
-        told = serving.metadata(folder)
+        told = saved_model.metadata(folder)
         print(f"exported with {', '.join(told['explainers'])}; parity {told['parity']}")
         answers = Path(room) / "answers.npz"
         command = [sys.executable, "-c", ELSEWHERE, folder, given.photo, answers]

@@ -1,15 +1,33 @@
 """Small networks that the tests share; random but fixed weights, and one that is trained."""
 
+import importlib.util
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfxai import cli
+from tfxai.cli import main
 
 L = keras.layers
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _this_checkout():
+    """Fail where a part of the package is another checkout's, as in another's environment."""
+    expected = {"tfxai": ROOT / "tfxai", "tfxai.converters": ROOT / "converters"}
+    for name, folder in expected.items():
+        spec = importlib.util.find_spec(name)
+        found = None if spec is None else Path(spec.origin).parent
+        assert found == folder, f"{name} comes from {found}: run `pip install --editable .` here"
+    yield
+    for name, module in sys.modules.items():
+        if name.split(".")[0] == "tfxai":
+            file = Path(module.__file__)
+            assert file.is_relative_to(ROOT), f"{name} comes from {file}"
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +52,7 @@ def run(monkeypatch, capsys):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["tfxai", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            main.main()
         return ended.value.code, *capsys.readouterr()
 
     return call

@@ -54,7 +54,7 @@ def roughness(rho):
 
 
 def path_error(values, alphas):
-    """The stated error of the trapezoid rule, and the correlation of bridges (tfxai.bridges)."""
+    """The stated error of the trapezoid rule, and the bridges' correlation."""
     bridges = [
         (b - a) * (v - u)
         for a, b, u, v in zip(values, values[1:], alphas, alphas[1:], strict=False)

@@ -7,7 +7,8 @@ import tfxai
 from tests import reference
 from tests.conftest import as_model, small_cnn, two_inputs
 from tests.test_laws import noise_of, slope
-from tfxai import kernels, quadrature, samplers
+from tfxai import kernels, quadrature
+from tfxai.estimation import samplers
 
 TARGET = 2
 LOW, HIGH = np.array([-4.0, -4.5, -5.0]), np.array([4.0, 4.5, 5.0])

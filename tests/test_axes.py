@@ -6,11 +6,11 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tfxai import axes, checks
-from tfxai.aggregators import mean
-from tfxai.inspection import Inspection
-from tfxai.methods.sparsity import sparsity
-from tfxai.sampling import pooled_error
+from tfxai.core import axes, checks
+from tfxai.estimation.accuracy import pooled_error
+from tfxai.estimation.aggregators import mean
+from tfxai.methods.second_order.sparsity import sparsity
+from tfxai.models.inspection import Inspection
 
 L = keras.layers
 ops = keras.ops

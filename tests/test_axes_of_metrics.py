@@ -7,7 +7,7 @@ import pytest
 import tfxai
 from tfxai import benchmark, metrics, plot
 from tfxai.callbacks import ExplanationCallback
-from tfxai.explanation import Explanation
+from tfxai.explaining.explanation import Explanation
 
 L = keras.layers
 SIZE = (20, 18)

@@ -10,7 +10,8 @@ from tests.conftest import small_cnn
 from tests.own_references import Scaled, own_blur, slow_own_blur, two_each
 from tests.test_execution import with_patterns
 from tests.test_laws import noise_of, quadratic
-from tfxai import baselines, kernels, quadrature, samplers
+from tfxai import baselines, kernels, quadrature
+from tfxai.estimation import samplers
 
 ONE_EACH = {
     "integrated_gradients": lambda m, b: tfxai.integrated_gradients(m, steps=9, baseline=b),

@@ -10,10 +10,12 @@ from tests import reference
 from tests.conftest import small_cnn, two_inputs
 from tests.test_hessian import L, dense, jacobian, loss_gradient, rich_net
 from tests.test_laws import noise_of
-from tfxai import kernels, proximal, samplers
+from tfxai import kernels
+from tfxai.estimation import samplers
 from tfxai.hessian.factors import Factor
-from tfxai.methods.sparsity import just_sparse_enough, sparse_enough, sparsity
-from tfxai.proximal import Problem
+from tfxai.methods.second_order import proximal
+from tfxai.methods.second_order.proximal import Problem
+from tfxai.methods.second_order.sparsity import just_sparse_enough, sparse_enough, sparsity
 
 TARGETS = [0, 1, 2]
 

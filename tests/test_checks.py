@@ -6,7 +6,7 @@ import pytest
 
 import tfxai
 from tests.conftest import small_cnn, two_inputs
-from tfxai import checks
+from tfxai.core import checks
 
 X = np.ones((2, 8, 8, 3))
 ROWS = {"image": np.ones((2, 6, 6, 1)), "row": np.ones((2, 4))}

@@ -10,7 +10,7 @@ from PIL import Image
 
 import tfxai
 from tests.onnx_models import normal, one
-from tfxai.cli_models import DEVIATION, MEAN
+from tfxai.cli.models import DEVIATION, MEAN
 
 FOLDER = Path(__file__).parent / "onnx_files"
 

@@ -8,9 +8,10 @@ from PIL import Image
 
 import tfxai
 from tests.onnx_models import normal, one
-from tfxai import cli_models, serving
 from tfxai.benchmark import Results
-from tfxai.explanation import Explanation
+from tfxai.cli import models
+from tfxai.explaining.explanation import Explanation
+from tfxai.serving import saved_model
 
 L = keras.layers
 QUICK = ("--method", "gradient")
@@ -107,12 +108,12 @@ def _here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", TAKING_PIXELS)
 def test_a_layer_that_takes_pixels_is_found(kind):
-    assert cli_models.taking_pixels(saved(TAKING_PIXELS[kind]())) is not None
+    assert models.taking_pixels(saved(TAKING_PIXELS[kind]())) is not None
 
 
 @pytest.mark.parametrize("kind", SILENT)
 def test_a_model_without_such_a_layer_says_nothing(kind):
-    assert cli_models.taking_pixels(saved(SILENT[kind]())) is None
+    assert models.taking_pixels(saved(SILENT[kind]())) is None
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_a_model_that_says_nothing_needs_the_users_word(command, run):
     code, out, err = run(*command)
     assert (code, out) == (2, "")
     assert err.startswith("tfxai: --preprocess: net.keras has no Rescaling or Normalization")
-    for name in cli_models.SCALES:
+    for name in models.SCALES:
         assert f"{name} (" in err
     assert err.count("\n") == 1
 
@@ -140,7 +141,7 @@ def test_an_onnx_file_needs_the_users_word(run):
     assert "tfxai: --preprocess: net.onnx has no Rescaling" in err
 
 
-@pytest.mark.parametrize("name", cli_models.SCALES)
+@pytest.mark.parametrize("name", models.SCALES)
 def test_what_photos_are_shown_as_is_said_and_kept(name, run):
     model = saved(sequential(*tail()))
     code, out, err = run("explain", "net.keras", "one.png", *QUICK, "--preprocess", name)
@@ -150,7 +151,7 @@ def test_what_photos_are_shown_as_is_said_and_kept(name, run):
     assert record.settings["preprocess"] == name
     with Image.open("one.png") as photo:
         cut = np.asarray(photo.crop((2, 0, 22, 20)).resize((16, 16), Image.Resampling.BICUBIC))
-    low, high = cli_models.SCALES[name]
+    low, high = models.SCALES[name]
     shown = low + cut / 255 * (np.asarray(high) - low)
     expected = tfxai.gradient(model).explain(shown[None].astype("float32"), verbose=0)
     np.testing.assert_allclose(record.scores, expected.scores, rtol=1e-4)
@@ -197,7 +198,7 @@ def test_an_exported_model_notes_it(run):
     code, out, _ = run("export", "net.keras", "served", *given)
     assert code == 0
     assert "net.keras is shown photos as unit" in out
-    assert serving.metadata("served")["preprocess"] == "unit"
+    assert saved_model.metadata("served")["preprocess"] == "unit"
 
 
 def test_the_whole_of_what_keras_says_of_a_layer_of_ones_own(run, monkeypatch):

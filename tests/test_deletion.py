@@ -8,7 +8,7 @@ from scipy.ndimage import convolve, gaussian_filter
 
 from tests.conftest import small_cnn
 from tfxai import baselines, metrics, scores
-from tfxai.interpolation import align_corners
+from tfxai.core.interpolation import align_corners
 
 BOTH = [metrics.deletion, metrics.insertion]
 

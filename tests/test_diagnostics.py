@@ -11,7 +11,7 @@ import pytest
 import tfxai
 from tests.conftest import as_model, small_cnn
 from tfxai import benchmark, metrics
-from tfxai.diagnostics import is_constant, unconverged
+from tfxai.core.map_checks import is_constant, unconverged
 
 L = keras.layers
 

@@ -234,7 +234,7 @@ def test_nothing_is_traced_after_the_first_record(images):
 
 
 def test_whoever_waits_is_told(images, monkeypatch, capsys):
-    monkeypatch.setattr("tfxai.waiting.PATIENCE", 0.0)
+    monkeypatch.setattr("tfxai.explaining.waiting.PATIENCE", 0.0)
     monkeypatch.setattr("sys.stdout.isatty", lambda: False)
     explainer = tfxai.gradient(small_cnn())
     explainer.explain(images, verbose=0)
@@ -320,7 +320,7 @@ CHUNKED = ("tolerance", "expected_gradients", "caso", "smooth_to_tolerance", "fu
 def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypatch):
     method = METHODS[name]
     expected = method(cnn).explain(images, verbose=0, seed=4)
-    monkeypatch.setattr("tfxai.runner.MEMORY_BUDGET", 1)
+    monkeypatch.setattr("tfxai.explaining.runner.MEMORY_BUDGET", 1)
     record = method(cnn).explain(images, verbose=0, seed=4)
     np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
     for name, value in expected.numbers.items():

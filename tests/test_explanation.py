@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfxai.explanation import Explanation, join
+from tfxai.explaining.explanation import Explanation, join
 
 RNG = np.random.default_rng(0)
 

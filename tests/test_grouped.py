@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tfxai import graph
+from tfxai.models import keras_graph
 
 L = keras.layers
 SHAPES = {
@@ -48,7 +48,7 @@ def test_gradients_of_both_orders_are_those_of_the_groups(shape, dtype):
         return tf.function(both, autograph=False)(x)
 
     def grouped(x):
-        with graph.inlined():
+        with keras_graph.inlined():
             return layer(x)
 
     tolerance = 1e-10 if dtype == "float64" else 1e-4
@@ -148,7 +148,7 @@ def test_the_optimiser_cannot_fuse_them():
     model = net("norm, relu", "float32")
 
     def forward(x):
-        with graph.inlined():
+        with keras_graph.inlined():
             return model(x, training=False)
 
     spec = tf.TensorSpec([None, 8, 8, 4])
@@ -161,7 +161,7 @@ def test_the_optimiser_cannot_fuse_them():
 
 def test_nothing_is_left_of_it_when_the_graph_is_traced():
     before = tf.nn.conv2d, tf.nn.convolution
-    with graph.inlined():
+    with keras_graph.inlined():
         assert tf.nn.conv2d is not before[0]
     assert (tf.nn.conv2d, tf.nn.convolution) == before
 

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import gradient_of, small_cnn
-from tfxai import graph, scores
-from tfxai import heads as heads_module
+from tfxai import scores
+from tfxai.models import heads as heads_module
+from tfxai.models import keras_graph
 
 L = keras.layers
 
@@ -157,7 +158,7 @@ def test_eager_functions_make_no_difference(cnn, images):
 
 def test_the_size_of_a_row_counts_every_intermediate_result():
     model = keras.Sequential([keras.Input((100,)), L.Dense(50, use_bias=False), L.ReLU()])
-    anatomy = heads_module.inspect(model, graph.declared_inputs(model))
+    anatomy = heads_module.inspect(model, keras_graph.declared_inputs(model))
     assert anatomy.units == 50
     assert 2 * 50 * 4 <= anatomy.bytes_per_row <= 3 * 100 * 4
 

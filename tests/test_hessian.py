@@ -100,7 +100,7 @@ def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vect
         hessian.product(model, x, vectors, TARGETS, mode="gauss_newton")
     with pytest.raises(ValueError, match="Tanh"):
         hessian.factor(model, x, TARGETS, kind="classes")
-    classifier = tfxai.heads.classifier(model)
+    classifier = tfxai.models.heads.classifier(model)
 
     def multiply(x, v):
         at = products.local(classifier, x, tf.constant(TARGETS))

@@ -10,11 +10,13 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import small_cnn, two_inputs
 from tests.own_references import own_blur, slow_own_blur
-from tfxai import heads, masks, scores
-from tfxai.interpolation import align_corners
-from tfxai.methods import igos as igos_file
-from tfxai.methods.meaningful_perturbation import meaningful_perturbation
-from tfxai.total_gradient import Blended, Deletion
+from tfxai import scores
+from tfxai.core.interpolation import align_corners
+from tfxai.methods.masks import igos as igos_file
+from tfxai.methods.masks import masks
+from tfxai.methods.masks.meaningful_perturbation import meaningful_perturbation
+from tfxai.methods.masks.total_gradient import Blended, Deletion
+from tfxai.models import heads
 
 LAMBDA1, LAMBDA2, STEPS, CLASS = 0.02, 0.5, 6, 2
 QUIET = {"noise": 0.0, "baseline": 0.0, "lambda1": LAMBDA1, "lambda2": LAMBDA2}

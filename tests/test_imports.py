@@ -1,118 +1,90 @@
-"""Imports point down only (DESIGN 3), and private Keras API stays in graph.py."""
+"""The house's rules: rooms import downwards, and private Keras API stays in one file."""
 
 import ast
+import tomllib
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "tfxai"
-LAYERS = [
-    {"types", "converted_layers", "synonyms"},
-    {"axes", "diagnostics", "named_inputs"},
-    {
-        "batch",
-        "bridges",
-        "checks",
-        "data",
-        "converters",
-        "folders",
-        "graph_axes",
-        "grouped",
-        "interpolation",
-        "quadrature",
-        "scores",
-        "served_inputs",
-        "torch_file",
-        "plot",
-        "patterns",
-        "settings",
-        "tracing",
-        "waiting",
-    },
-    {"baseline_functions"},
-    {
-        "aggregators",
-        "baselines",
-        "kernels",
-        "efficientnet_lite",
-        "explanation",
-        "graph",
-        "line_search",
-        "masks",
-        "replicas",
-        "upsampling",
-    },
-    {"samplers", "heads"},
-    {"inspection"},
-    {"estimate", "metrics"},
-    {"path", "rules", "sampling", "perturbation", "total_gradient"},
-    {"runner", "neurons", "hessian", "mask_descent", "preprocessing"},
-    {"recording"},
-    {"explainer", "fitting", "proximal"},
-    {"methods", "benchmark", "served_functions"},
-    {"serving"},
-    {"callbacks", "scale"},
-    {"__init__"},
-    {"zoo"},
-    {"cli_terminal"},
-    {"demonstration", "cli_arguments", "cli_models", "cli_explaining"},
-    {"cli_command", "cli_ranking"},
-    {"cli_writing"},
-    {"cli"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-FILES = sorted(ROOT.rglob("*.py"))
+ROOT = Path(__file__).parents[1]
+SOURCES = {"tfxai": ROOT / "tfxai", "tfxai.converters": ROOT / "converters"}
 
 
-def module_of(path):
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def modules():
+    """Module name -> file, of all that is shipped."""
+    found = {}
+    for name, folder in SOURCES.items():
+        for path in sorted(folder.rglob("*.py")):
+            inside = path.relative_to(folder).with_suffix("").parts
+            inside = inside[:-1] if inside[-1] == "__init__" else inside
+            found[".".join((name, *inside))] = path
+    return found
 
 
-def imported_modules(path):
-    """The tfxai modules that a file imports, by their first name below tfxai."""
+MODULES = modules()
+PACKAGES = sorted(name for name, path in MODULES.items() if path.name == "__init__.py")
+
+
+def room(module):
+    """The folder of a module, a family's of a method; a public module at the top is its own."""
+    parts = module.split(".")
+    return ".".join(parts[1 : 3 if parts[1:2] == ["methods"] else 2]) or "tfxai"
+
+
+def imported(module):
+    """The modules of ours that a module imports, within its functions too."""
+    path = MODULES[module]
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module == "tfxai":
-            names = [alias.name for alias in node.names]
-            yield from (n if n in LEVEL else "__init__" for n in names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tfxai."):
-            yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package[: len(package) - node.level + 1]
+                base = ".".join([*above, *filter(None, [base])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in MODULES else base
         elif isinstance(node, ast.Import):
-            yield from ("__init__" for alias in node.names if alias.name == "tfxai")
+            yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_down(path):
-    own = module_of(path)
-    for other in imported_modules(path):
-        same_room = own == other and own in (
-            "benchmark",
-            "converters",
-            "hessian",
-            "methods",
-            "metrics",
-            "rules",
-            "scale",
-        )
-        assert same_room or LEVEL[other] < LEVEL[own], f"{own} imports {other}"
+def imports_of_ours(module):
+    return {name for name in imported(module) if name in MODULES and name != module}
 
 
-def test_every_module_has_its_level():
-    assert {module_of(path) for path in FILES} == set(LEVEL)
+def order(edges):
+    """The nodes with what they import before them; raises CycleError where there is no order."""
+    return list(TopologicalSorter(edges).static_order())
+
+
+def test_rooms_import_downwards():
+    edges = {}
+    for module in MODULES:
+        others = {room(name) for name in imports_of_ours(module)} - {room(module)}
+        edges.setdefault(room(module), set()).update(others)
+    assert order(edges)[0] == "core"
+
+
+def test_files_import_downwards_within_a_room():
+    order({module: imports_of_ours(module) for module in MODULES})
 
 
 def test_converters_know_nothing_of_the_rest():
-    for path in (ROOT / "converters").rglob("*.py"):
-        assert set(imported_modules(path)) <= {"converters", "converted_layers"}
+    for module in MODULES:
+        if room(module) == "converters":
+            others = {name for name in imports_of_ours(module) if room(name) != "converters"}
+            assert others <= {"tfxai.models.converted_layers"}
 
 
 def test_plot_knows_nothing_of_tensorflow():
-    text = (ROOT / "plot.py").read_text()
+    text = MODULES["tfxai.plot"].read_text()
     assert "tensorflow" not in text
     assert "keras" not in text
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_private_keras_api_stays_in_graph(path):
+@pytest.mark.parametrize("module", MODULES)
+def test_private_keras_api_stays_in_one_file(module):
     private = (
         "keras.src",
         "_keras_history",
@@ -120,5 +92,16 @@ def test_private_keras_api_stays_in_graph(path):
         "_run_through_graph",
         "_flatten_layers",
     )
-    if path.name != "graph.py":
-        assert not [name for name in private if name in path.read_text()]
+    if module != "tfxai.models.keras_graph":
+        assert not [name for name in private if name in MODULES[module].read_text()]
+
+
+def test_every_package_is_shipped():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert setuptools["packages"] == PACKAGES
+    moved = setuptools["package-dir"]
+    assert moved == {
+        name: str(MODULES[name].parent.relative_to(ROOT))
+        for name in PACKAGES
+        if name.startswith("tfxai.converters")
+    }

@@ -11,7 +11,8 @@ import tfxai
 from tests import reference
 from tests.conftest import as_model, small_cnn
 from tests.test_laws import noise_of
-from tfxai import kernels, samplers
+from tfxai import kernels
+from tfxai.estimation import samplers
 
 KERNELS = pytest.mark.parametrize("kernel", kernels.ALL, ids=repr)
 GRID = np.linspace(-4, 4, 8001)

@@ -8,8 +8,9 @@ import tensorflow as tf
 import tfxai
 from tests import reference
 from tests.conftest import as_model, gradient_of, small_cnn, two_inputs
-from tfxai import kernels, quadrature, samplers
+from tfxai import kernels, quadrature
 from tfxai.baselines import baseline
+from tfxai.estimation import samplers
 from tfxai.kernels import gaussian
 
 TARGET = 2

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import small_cnn
-from tfxai.named_inputs import arranged, as_given
+from tfxai.core.named_inputs import arranged, as_given
 
 L = keras.layers
 RNG = np.random.default_rng(0)

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import L, small_cnn, trained_like
-from tfxai import kernels, samplers
-from tfxai.perturbation import noisy, selected
+from tfxai import kernels
+from tfxai.estimation import samplers
+from tfxai.methods.smoothing.weight_noise import noisy, selected
 
 X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
 

@@ -8,8 +8,9 @@ import tensorflow as tf
 import tfxai
 from tests import reference
 from tests.conftest import as_model, small_cnn
-from tfxai import path, quadrature
-from tfxai.tracing import traced
+from tfxai import quadrature
+from tfxai.core.tracing import traced
+from tfxai.estimation import adaptive_path
 
 
 def integral(function, **options):
@@ -20,7 +21,7 @@ def integral(function, **options):
         del targets, seed
         return function(inputs[:, :1]) * tf.ones_like(inputs)
 
-    measure = traced(path.adaptive_integral(attribution, 0.0, **options))
+    measure = traced(adaptive_path.adaptive_integral(attribution, 0.0, **options))
     return measure(tf.ones([1, 3], tf.float64), tf.constant([0]), tf.constant([0, 0]))
 
 

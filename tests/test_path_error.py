@@ -9,7 +9,8 @@ from scipy.special import gamma, zeta
 import tfxai
 from tests import reference
 from tests.conftest import digits
-from tfxai import aggregators, bridges, quadrature
+from tfxai import quadrature
+from tfxai.estimation import aggregators, bridges
 
 L = keras.layers
 DOUBLE = {"dtype": "float64"}

@@ -9,7 +9,7 @@ import tfxai
 from tests import reference
 from tests.conftest import as_model, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
-from tfxai import neurons
+from tfxai.rules import neurons
 
 L = keras.layers
 fit = tfxai.fit_patterns

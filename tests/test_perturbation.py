@@ -7,8 +7,8 @@ from skimage.transform import resize
 
 import tfxai
 from tfxai import scores
-from tfxai.interpolation import mirrored
-from tfxai.methods.occlusion import patches
+from tfxai.core.interpolation import mirrored
+from tfxai.methods.masks.occlusion import patches
 
 SIZE, BIAS, P = (6, 8), 0.7, 0.3
 

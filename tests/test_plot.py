@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from tfxai import plot
-from tfxai.explanation import Explanation
+from tfxai.explaining.explanation import Explanation
 
 RNG = np.random.default_rng(0)
 

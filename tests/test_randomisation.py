@@ -7,7 +7,8 @@ from scipy.stats import spearmanr
 
 import tfxai
 from tests.conftest import small_cnn
-from tfxai import graph, metrics
+from tfxai import metrics
+from tfxai.models import keras_graph
 
 L = keras.layers
 
@@ -122,7 +123,7 @@ def test_layers_of_nested_shared_and_subclassed_models():
     inputs = keras.Input((4, 4, 3))
     shared = L.Dense(3, name="c")
     outputs = L.Dense(2, name="d")(L.Flatten()(shared(inner(shared(inner(inputs))))))
-    nested = graph.weighted_layers(keras.Model(inputs, outputs))
+    nested = keras_graph.weighted_layers(keras.Model(inputs, outputs))
     assert [(name, len(own)) for name, own in nested] == [
         ("inner/a", 2),
         ("inner/b", 4),
@@ -140,7 +141,7 @@ def test_layers_of_nested_shared_and_subclassed_models():
 
     model = Twice()
     model(np.ones((1, 4)))
-    names = [name.rsplit("/", 1)[-1] for name, _ in graph.weighted_layers(model)]
+    names = [name.rsplit("/", 1)[-1] for name, _ in keras_graph.weighted_layers(model)]
     assert names == ["first", "second"]
 
 

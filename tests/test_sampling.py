@@ -8,8 +8,9 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import as_model, small_cnn
 from tests.test_laws import noise_of
-from tfxai import aggregators, kernels, samplers
-from tfxai.sampling import map_error, pooled_error
+from tfxai import kernels
+from tfxai.estimation import aggregators, samplers
+from tfxai.estimation.accuracy import map_error, pooled_error
 
 VALUES = np.random.default_rng(0).gamma(2, size=(9, 3, 4)) - 1
 

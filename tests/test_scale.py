@@ -1,4 +1,4 @@
-"""Datasets: what is read, explained and written; with Ray's workers in process_tests."""
+"""Datasets: what is read, explained and written; with Ray's workers in tests/processes."""
 
 import importlib
 import importlib.util

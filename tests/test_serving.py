@@ -13,7 +13,8 @@ from PIL import Image
 
 import tfxai
 from tests.conftest import small_cnn, two_inputs
-from tfxai import serving, zoo
+from tfxai import zoo
+from tfxai.serving import saved_model
 
 L = keras.layers
 
@@ -39,11 +40,11 @@ def test_any_batch_size(cnn, images, served):
 
 def test_metadata_is_an_asset(served):
     told = json.loads((served / "assets" / "tfxai.json").read_text())
-    assert told == serving.metadata(served)
+    assert told == saved_model.metadata(served)
     assert told["class_names"] == list("abcde")
     assert told["explainers"]["ig"]["steps"] == 9
     with pytest.raises(ValueError, match="is no model that tfxai exported"):
-        serving.metadata(served.parent)
+        saved_model.metadata(served.parent)
 
 
 def test_an_explainer_that_was_never_called_is_exported_by_keras(cnn, images, tmp_path):
@@ -172,7 +173,7 @@ def test_several_inputs_and_mixed_precision(tmp_path):
         np.testing.assert_array_equal(answer[f"attributions_{key}"], value)
     half = small_cnn(policy="mixed_float16")
     path = tfxai.export(half, tmp_path / "half", {"g": tfxai.gradient(half)})
-    assert serving.metadata(path)["parity"]["explain_g"] == 0
+    assert saved_model.metadata(path)["parity"]["explain_g"] == 0
 
 
 def test_bad_input(cnn, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tfxai import torch_file
+from tfxai.models import torch_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
 MACHINE = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfxai import efficientnet_lite, torch_file, zoo
+from tfxai import zoo
+from tfxai.models import efficientnet_lite, torch_file
 
 
 @pytest.fixture(scope="module")

@@ -4,34 +4,35 @@ import importlib
 import inspect
 from types import ModuleType
 
-from tfxai import baselines, hessian, kernels, metrics, quadrature, scores, synonyms
-from tfxai import converted_layers as _converted_layers  # noqa: F401  known to saved models
-from tfxai.explainer import Explainer
-from tfxai.explanation import Explanation
-from tfxai.fitting import fit_patterns
-from tfxai.graph import split
-from tfxai.heads import logits
-from tfxai.methods.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
-from tfxai.methods.caso import cafo, caso
-from tfxai.methods.excitation_backprop import excitation_backprop
-from tfxai.methods.expected_gradients import expected_gradients
-from tfxai.methods.grad_cam import grad_cam, guided_grad_cam
-from tfxai.methods.gradient import gradient, gradient_times_input, random_attribution
-from tfxai.methods.guided_backprop import deconvnet, guided_backprop
-from tfxai.methods.igos import igos
-from tfxai.methods.integrated_gradients import integrated_gradients
-from tfxai.methods.meaningful_perturbation import meaningful_perturbation
-from tfxai.methods.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
-from tfxai.methods.occlusion import occlusion
-from tfxai.methods.pattern import (
+from tfxai import baselines, hessian, kernels, metrics, quadrature, scores
+from tfxai.core import synonyms
+from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.explanation import Explanation
+from tfxai.methods.backward.excitation_backprop import excitation_backprop
+from tfxai.methods.backward.grad_cam import grad_cam, guided_grad_cam
+from tfxai.methods.backward.guided_backprop import deconvnet, guided_backprop
+from tfxai.methods.backward.pattern_attribution import (
     pattern_attribution,
     pattern_guided_integrated_gradients,
     pattern_net,
 )
-from tfxai.methods.rise import rise
-from tfxai.methods.smoothing import smoothgrad, smoothgrad_squared, vargrad
-from tfxai.patterns import Patterns
-from tfxai.serving import export
+from tfxai.methods.gradients.expected_gradients import expected_gradients
+from tfxai.methods.gradients.gradient import gradient, gradient_times_input, random_attribution
+from tfxai.methods.gradients.integrated_gradients import integrated_gradients
+from tfxai.methods.masks.igos import igos
+from tfxai.methods.masks.meaningful_perturbation import meaningful_perturbation
+from tfxai.methods.masks.occlusion import occlusion
+from tfxai.methods.masks.rise import rise
+from tfxai.methods.second_order.caso import cafo, caso
+from tfxai.methods.smoothing.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
+from tfxai.methods.smoothing.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
+from tfxai.methods.smoothing.smoothgrad import smoothgrad, smoothgrad_squared, vargrad
+from tfxai.models import converted_layers as _converted_layers  # noqa: F401  known to saved models
+from tfxai.models.heads import logits
+from tfxai.models.keras_graph import split
+from tfxai.rules.pattern_fit import fit_patterns
+from tfxai.rules.patterns import Patterns
+from tfxai.serving.saved_model import export
 
 __version__ = "0.1.0"
 

@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import axes
-from tfxai.axes import Order, OrderOf
-from tfxai.baseline_functions import checked
-from tfxai.named_inputs import check_names
-from tfxai.types import Tensors
+from tfxai.core import axes
+from tfxai.core.axes import Order, OrderOf
+from tfxai.core.baseline_functions import checked
+from tfxai.core.named_inputs import check_names
+from tfxai.core.types import Tensors
 
 Baseline = Callable[[Tensors], Tensors]
 """Maps inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R of them for each example."""

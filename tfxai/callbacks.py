@@ -21,11 +21,12 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfxai import checks, plot
+from tfxai import plot
 from tfxai.benchmark.measures import Measure, check, named, score
 from tfxai.benchmark.subject import Subject, chosen_targets, explained, predictor
-from tfxai.diagnostics import constant
-from tfxai.explainer import Explainer
+from tfxai.core import checks
+from tfxai.core.map_checks import constant
+from tfxai.explaining.explainer import Explainer
 from tfxai.metrics import rank_correlation
 from tfxai.metrics.scoring import one_array
 from tfxai.plot import SIGNS

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from tfxai import checks
+from tfxai.core import checks
 
 Elementwise = Callable[[tf.Tensor], tf.Tensor]
 TINY = 2.0**-24

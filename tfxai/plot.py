@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfxai.axes import expect_channels_last
-from tfxai.diagnostics import is_constant
+from tfxai.core.axes import expect_channels_last
+from tfxai.core.map_checks import is_constant
 
 SIGNS = ("signed", "positive")
 GREY = 0.35

@@ -14,7 +14,7 @@ from typing import TypeVar
 import keras
 import tensorflow as tf
 
-from tfxai.types import Score
+from tfxai.core.types import Score
 
 _S = TypeVar("_S", bound=Callable[..., tf.Tensor])
 

@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from tfxai import efficientnet_lite, synonyms, torch_file
+from tfxai.core import synonyms
+from tfxai.models import efficientnet_lite, torch_file
 
 CROP_MARGIN = 32
 """ImageNet models are evaluated on the middle size / (size + 32) of a photo's shorter side."""

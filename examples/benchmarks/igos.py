@@ -19,9 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 import tfxai
-from tfxai import heads, masks, metrics, scores, zoo
+from tfxai import metrics, scores, zoo
 from tfxai.baselines import blur
-from tfxai.methods.igos import preset
+from tfxai.methods.masks import masks
+from tfxai.methods.masks.igos import preset
+from tfxai.models import heads
 
 PHOTOS = (0, 2, 4)
 STEPS, ITERATIONS = 20, 15

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import tfxai
 from tfxai import kernels
-from tfxai.perturbation import noisy, selected
+from tfxai.methods.smoothing.weight_noise import noisy, selected
 
 
 def drawing(model):

@@ -32,7 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 import tfxai
-from tfxai import demonstration, plot, zoo
+from tfxai import plot, zoo
+from tfxai.cli import demonstration
 
 RESOLUTIONS = (224, 112, 28, 14, 7)
 

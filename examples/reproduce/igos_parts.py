@@ -31,11 +31,11 @@ import tensorflow as tf
 from igos import CELLS, RESOLUTIONS, areas, curves, explained, load, options_of, report
 
 import tfxai
-from tfxai import masks
-from tfxai.heads import scored
-from tfxai.methods.igos import LONGEST, preset
-from tfxai.total_gradient import Blended, Deletion
-from tfxai.tracing import traced
+from tfxai.core.tracing import traced
+from tfxai.methods.masks import masks
+from tfxai.methods.masks.igos import LONGEST, preset
+from tfxai.methods.masks.total_gradient import Blended, Deletion
+from tfxai.models.heads import scored
 
 NOISE = 0.2
 """I-GOS's default, for the fixed steps."""

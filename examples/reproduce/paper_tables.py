@@ -25,8 +25,9 @@ import subjects
 from rich.console import Console
 
 import tfxai
-from tfxai import benchmark, demonstration, kernels, quadrature
-from tfxai.cli_ranking import table
+from tfxai import benchmark, kernels, quadrature
+from tfxai.cli import demonstration
+from tfxai.cli.ranking import table
 
 SHIFT = 1.0
 """What paper 001 adds to the digits."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks
-from tfxai.axes import expect_channels_last
 from tfxai.benchmark.cases import Case
+from tfxai.core import checks
+from tfxai.core.axes import expect_channels_last
 
 
 @dataclass(frozen=True)

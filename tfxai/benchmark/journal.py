@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tfxai.folders import write_whole
+from tfxai.core.folders import write_whole
 
 FIXED = ("format", "model", "batch_size", "seed", "sign", "bounds", "shown", "versions")
 """Settings that a run keeps. Methods and metrics may be added, not changed."""

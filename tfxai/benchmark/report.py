@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from tfxai import plot
 from tfxai.benchmark.results import Cell, Results
 from tfxai.benchmark.statistics import enough
-from tfxai.folders import write_whole
+from tfxai.core.folders import write_whole
 
 ACROSS = 9
 """Maps beside each other."""

@@ -13,15 +13,15 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfxai import checks, folders
 from tfxai.benchmark import cases, journal, measures, report, tables
 from tfxai.benchmark.cases import Batch
 from tfxai.benchmark.measures import Measure
 from tfxai.benchmark.results import Results
 from tfxai.benchmark.subject import Build, predictor
 from tfxai.benchmark.work import Setup, digest, explainer_of, heading, work
+from tfxai.core import checks, folders
+from tfxai.core.provenance import readable, versions
 from tfxai.plot import SIGNS
-from tfxai.settings import readable, versions
 
 FORMAT = 1
 """Of the directory."""

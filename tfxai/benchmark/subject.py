@@ -13,14 +13,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks, graph, heads
-from tfxai.axes import Order
-from tfxai.diagnostics import is_constant
-from tfxai.explainer import Explainer
-from tfxai.inspection import Inspection
+from tfxai.core import batch, checks
+from tfxai.core.axes import Order
+from tfxai.core.map_checks import is_constant
+from tfxai.core.tracing import traced
+from tfxai.explaining.explainer import Explainer
 from tfxai.metrics.scoring import Explain
+from tfxai.models import heads, keras_graph
+from tfxai.models.inspection import Inspection
 from tfxai.scores import as_rows
-from tfxai.tracing import traced
 
 Build = Callable[[keras.Model], Explainer]
 """Makes a method's explainer of a model."""
@@ -81,7 +82,7 @@ def predictor(model: keras.Model) -> Predictor:
         ValueError: the model takes no single image, or gives no ``[N, classes]``, or gives
             probabilities without a softmax to bypass.
     """
-    specs = graph.declared_inputs(model)
+    specs = keras_graph.declared_inputs(model)
     if not isinstance(specs, tf.TensorSpec) or len(specs.shape) != 4 or None in specs.shape[1:]:
         raise ValueError(
             f"model: {model.name} has no single declared input of images [H, W, C] of a fixed "
@@ -105,7 +106,7 @@ def predictor(model: keras.Model) -> Predictor:
             return tf.sigmoid(rows)
         return tf.sigmoid(rows) if head == "sigmoid" else tf.nn.softmax(rows)
 
-    any_images = tf.TensorSpec([None, *specs.shape[1:]], graph.float_type(model))
+    any_images = tf.TensorSpec([None, *specs.shape[1:]], keras_graph.float_type(model))
 
     def on_numpy(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
         concrete = traced(function).get_concrete_function(any_images)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tfxai.benchmark.results import Results
-from tfxai.folders import write_whole
+from tfxai.core.folders import write_whole
 
 Rows = list[dict[str, Any]]
 

@@ -25,7 +25,7 @@ from tfxai.benchmark.subject import (
     explained,
     quiet,
 )
-from tfxai.explainer import Explainer
+from tfxai.explaining.explainer import Explainer
 
 EXPECTED = (TypeError, ValueError, ArithmeticError)
 """What methods and metrics raise for a model or a map that they cannot have."""

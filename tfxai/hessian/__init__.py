@@ -13,13 +13,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks
+from tfxai.core import batch, checks
+from tfxai.core.types import Classifier, Tensors
 from tfxai.hessian import factors, products, top
 from tfxai.hessian.classes import by_classes
 from tfxai.hessian.examples import Examples
 from tfxai.hessian.lanczos import Goal, lanczos
 from tfxai.hessian.top import Eigenvalue
-from tfxai.types import Classifier, Tensors
 
 MODES = ("reverse", "forward", "gauss_newton")
 KINDS = ("auto", "classes", "krylov")

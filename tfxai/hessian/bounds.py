@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai.core import batch
 
 SEED = (18, 2001)
 """Where a method has no random numbers otherwise, its random part is always the same."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai.core import batch
+from tfxai.core.types import Classifier
 from tfxai.hessian.factors import Factor, eigen
 from tfxai.hessian.products import Local, pulled_back
-from tfxai.types import Classifier
 
 
 def by_classes(

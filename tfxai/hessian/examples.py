@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import batch, checks, graph, heads
-from tfxai.named_inputs import arranged, as_given
-from tfxai.tracing import any_batch, traced
-from tfxai.types import Tensors
+from tfxai.core import batch, checks
+from tfxai.core.named_inputs import arranged, as_given
+from tfxai.core.tracing import any_batch, traced
+from tfxai.core.types import Tensors
+from tfxai.models import heads, keras_graph
 
 
 class Examples:
@@ -25,10 +26,10 @@ class Examples:
     """
 
     def __init__(self, model: keras.Model, inputs: Tensors, targets: Any):
-        self.declared = graph.declared_inputs(checks.model(model))
+        self.declared = keras_graph.declared_inputs(checks.model(model))
         checks.inputs(inputs, self.declared)
         self.given = inputs
-        self.dtype = graph.float_type(model)
+        self.dtype = keras_graph.float_type(model)
         self.inputs = batch.cast(arranged(inputs, self.declared), self.dtype)
         anatomy = heads.inspect(model, any_batch(self.inputs))
         heads.check_logits(model, anatomy, self.inputs)

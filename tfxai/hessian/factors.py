@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai.core import batch
 from tfxai.hessian.products import Local, Product
 
 FEW_CLASSES = 16

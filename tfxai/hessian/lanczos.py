@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai.core import batch
 from tfxai.hessian import bounds
 from tfxai.hessian.bounds import Ends
 from tfxai.hessian.factors import Factor, eigen

@@ -14,13 +14,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import aggregators, batch, checks, graph
-from tfxai.estimate import connected, estimate, over_inputs
+from tfxai.core import batch, checks
+from tfxai.core.tracing import traced
+from tfxai.core.types import Attribution, Classifier, Sampler, Tensors
+from tfxai.estimation import aggregators
+from tfxai.estimation.estimate import connected, estimate, over_inputs
+from tfxai.models import keras_graph
 from tfxai.rules.piecewise import curved
 from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
-from tfxai.tracing import traced
-from tfxai.types import Attribution, Classifier, Sampler, Tensors
 
 Product = Callable[[tf.Tensor], tf.Tensor]
 """Vectors ``[B, F]`` -> H v, ``[B, F]``."""
@@ -59,7 +61,7 @@ def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
         ValueError: the logits do not depend differentiably on one of the inputs.
     """
     here = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
-    with graph.inlined():
+    with keras_graph.inlined():
         logits, classes = classifier(here, targets)
     flat = tf.nest.flatten(here)
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfxai import batch
+from tfxai.core import batch
 from tfxai.hessian.lanczos import Goal, lanczos
 from tfxai.hessian.products import Product
 

@@ -1,1 +1,1 @@
-"""The methods, one file for each source."""
+"""The methods, a family a room; each is a function that builds an Explainer."""

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfxai import checks
-from tfxai.axes import Order
-from tfxai.diagnostics import is_constant
-from tfxai.interpolation import align_corners
+from tfxai.core import checks
+from tfxai.core.axes import Order
+from tfxai.core.interpolation import align_corners
+from tfxai.core.map_checks import is_constant
+from tfxai.core.types import Score
 from tfxai.metrics.scoring import checked_images, finite, one_array, references_of, score_function
-from tfxai.types import Score
 
 STEPS = 50
 """Of a curve, about, unless told."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import checks
+from tfxai.core import checks
+from tfxai.core.types import Score
 from tfxai.metrics.curves import Curve, curve_of, descending_rank, scored_points, unless_constant
 from tfxai.metrics.scoring import (
     checked_images,
@@ -18,7 +19,6 @@ from tfxai.metrics.scoring import (
     references_of,
     score_function,
 )
-from tfxai.types import Score
 
 
 def degradation(

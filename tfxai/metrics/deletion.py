@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tfxai.core.types import Score
 from tfxai.metrics.curves import Curve, Curves, Rule, drawn
-from tfxai.types import Score
 
 
 def deletion(

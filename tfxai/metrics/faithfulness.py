@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import checks, scores
+from tfxai import scores
+from tfxai.core import checks
+from tfxai.core.types import Score
 from tfxai.metrics.curves import scored_points
 from tfxai.metrics.scoring import (
     checked_images,
@@ -18,7 +20,6 @@ from tfxai.metrics.scoring import (
     references_of,
     score_function,
 )
-from tfxai.types import Score
 
 
 def completeness(

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 from PIL import Image
 
-from tfxai import checks, scores
-from tfxai.axes import Order
+from tfxai import scores
+from tfxai.core import checks
+from tfxai.core.axes import Order
 from tfxai.metrics.curves import Curve, curve_of, unless_constant
 from tfxai.metrics.scoring import checked_images, checked_maps, score_function
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from tfxai import checks
-from tfxai.axes import expect_channels_last
+from tfxai.core import checks
+from tfxai.core.axes import expect_channels_last
 from tfxai.metrics.scoring import finite, one_array
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import rankdata
 
-from tfxai import checks, graph
+from tfxai.core import checks
 from tfxai.metrics.scoring import Explain, checked_targets, finite, maps_of, one_array
+from tfxai.models import keras_graph
 
 ORDERS = ("cascading", "independent")
 
@@ -131,7 +132,7 @@ def consistency(
     """
     checks.model(model)
     cascading = checks.one_of("order", order, ORDERS) == "cascading"
-    layers = graph.weighted_layers(model)[::-1]
+    layers = keras_graph.weighted_layers(model)[::-1]
     if not layers:
         raise ValueError(f"model: {model.name} has no weights")
     count = min(checks.positive_integer("stages", stages), len(layers))
@@ -210,12 +211,12 @@ def shifted(model: keras.Model, shift: Any = 1.0) -> keras.Model:
         >>> np.array_equal(moved(np.ones((1, 2))), model(np.zeros((1, 2))))
         True
     """
-    specs = graph.declared_inputs(checks.model(model))
+    specs = keras_graph.declared_inputs(checks.model(model))
     if not isinstance(specs, tf.TensorSpec):
         raise ValueError(f"model: {model.name} has no single declared input to shift")
     inputs = keras.Input(specs.shape[1:], dtype=specs.dtype)
     offset = (-np.asarray(shift, np.float64)).tolist()
-    back = keras.layers.Rescaling(1.0, offset, dtype=graph.float_type(model))
+    back = keras.layers.Rescaling(1.0, offset, dtype=keras_graph.float_type(model))
     return keras.Model(inputs, model(back(inputs)), name=f"{model.name}_shifted")
 
 

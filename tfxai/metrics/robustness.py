@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfxai import checks
+from tfxai.core import checks
 from tfxai.metrics.scoring import Explain, finite, maps_of, one_array
 
 

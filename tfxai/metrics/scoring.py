@@ -9,12 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import axes, checks, graph_axes, heads
-from tfxai.axes import Order
 from tfxai.baselines import baseline
+from tfxai.core import axes, checks
+from tfxai.core.axes import Order
+from tfxai.core.tracing import traced
+from tfxai.core.types import Score
+from tfxai.models import graph_axes, heads
 from tfxai.scores import wants_logits
-from tfxai.tracing import traced
-from tfxai.types import Score
 
 Explain = Callable[[np.ndarray, Any], Any]
 """Maps images ``[B, ...]`` and targets ``[B]`` (or None: the predicted classes) to attributions

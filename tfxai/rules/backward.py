@@ -9,13 +9,13 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfxai import graph
-from tfxai.heads import explained
-from tfxai.rules.folding import KERNELS
+from tfxai.core.tracing import traced
+from tfxai.core.types import Attribution, Score, Tensors
+from tfxai.models import keras_graph
+from tfxai.models.heads import explained
+from tfxai.rules.affine import KERNELS
 from tfxai.rules.piecewise import PIECEWISE_LINEAR
 from tfxai.rules.steps import Step, carries_gradients, steps_between
-from tfxai.tracing import traced
-from tfxai.types import Attribution, Score, Tensors
 
 CALLS = {
     *("If", "StatelessIf", "Case", "StatelessCase", "PartitionedCall", "StatefulPartitionedCall"),
@@ -130,7 +130,7 @@ def gradient_under(
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
         del seed
         flat = tf.nest.flatten(inputs)
-        with graph.inlined():
+        with keras_graph.inlined():
             outputs, scores = forward(inputs, targets)
         if not tf.is_tensor(outputs):
             raise ValueError("rules explain one output; give keras.Model(inputs, outputs[i])")
@@ -138,7 +138,7 @@ def gradient_under(
         if start == "output":
             factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))
             cotangent *= tf.cast(factor, cotangent.dtype)
-        steps = steps_between(flat, [outputs], graph.owners(model))
+        steps = steps_between(flat, [outputs], keras_graph.owners(model))
         maps = backpropagate(steps, rule(), outputs, cotangent, flat, passthrough=passthrough)
         return tf.nest.pack_sequence_as(inputs, maps)
 
@@ -154,9 +154,9 @@ def report(
 
     def trace(*flat: tf.Tensor) -> None:
         targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
-        with graph.inlined():
+        with keras_graph.inlined():
             outputs, _ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
-        for step in steps_between(flat, [outputs], graph.owners(model)):
+        for step in steps_between(flat, [outputs], keras_graph.owners(model)):
             replaced = decide(rule, step, passthrough)
             if replaced is not None:
                 rows.append(Row(step.first.name, _kind(step), replaced.what))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfxai.rules.folding import REARRANGING, Folded, Form
+from tfxai.rules.affine import REARRANGING, Folded, Form
 from tfxai.rules.steps import Step, again, gradients, is_sum
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tfxai.rules.folding import KERNELS
+from tfxai.rules.affine import KERNELS
 from tfxai.rules.steps import Step
 
 PIECEWISE_LINEAR = {

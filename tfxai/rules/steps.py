@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
 
-from tfxai.rules.folding import REARRANGING, Folded, Form, following, form_of
+from tfxai.rules.affine import REARRANGING, Folded, Form, following, form_of
 
 Owners = dict[int, tuple]
 """Variable's handle, or what stands for it (its id) -> (layer, variable), as by `graph.owners`."""

@@ -14,12 +14,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import checks, folders, serving
-from tfxai.heads import PREDICTED
+from tfxai.core import checks, folders
+from tfxai.models.heads import PREDICTED
 from tfxai.scale import cluster, parquet_rows, shards, table
 from tfxai.scale.images import Images, cut, find
 from tfxai.scale.units import Shard
 from tfxai.scale.worker import Job
+from tfxai.serving import saved_model
 
 
 class Summary(NamedTuple):
@@ -100,7 +101,7 @@ def explain_dataset(
         Traceback (most recent call last):
         ValueError: nowhere is no model that tfxai exported
     """
-    told = serving.metadata(saved_model_dir)
+    told = saved_model.metadata(saved_model_dir)
     name = _explainer(told, explainer)
     signature = told["signatures"][f"explain_{name}"]
     for option, value in (("num_actors", num_actors), ("batch_size", batch_size)):

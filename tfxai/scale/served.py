@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.scale.table import ATTRIBUTIONS, Row
-from tfxai.served_inputs import middle
+from tfxai.serving.inputs import middle
 
 Content = bytes | np.ndarray
 """An encoded image, or the numbers of one."""

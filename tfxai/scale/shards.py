@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tfxai.folders import write_whole
+from tfxai.core.folders import write_whole
 from tfxai.scale.table import Row, as_rows, as_table
 from tfxai.scale.units import Shard
 

@@ -1,0 +1,64 @@
+"""Products of matrices: dense layers where one of them is known."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from tfxai.models.converted_layers import Apply, with_constant, with_weights
+
+from ..constants import Operand
+from ..layout import Value, ordered, plain, same
+from ..onnx_graph import Node, UnsupportedError
+
+
+def gemm(node: Node, operands: list[Operand]) -> Value:
+    """Gemm: alpha A' B' + beta C, where ' transposes or does not."""
+    a, b, *rest = operands
+    c = rest[0] if rest else None
+    if (
+        not isinstance(a, Value)
+        or not isinstance(b, np.ndarray)
+        or not isinstance(c, np.ndarray | None)
+        or node.attributes.get("transA", 0)
+    ):
+        raise UnsupportedError(node, "a product other than that of the input with weights")
+    weights = node.attributes.get("alpha", 1.0) * (b.T if node.attributes.get("transB", 0) else b)
+    bias = None
+    if c is not None:
+        if c.ndim == 2 and len(c) > 1:
+            raise UnsupportedError(node, f"a bias of shape {c.shape}, another for each example")
+        bias = node.attributes.get("beta", 1.0) * np.broadcast_to(c.ravel(), weights.shape[1:])
+    return dense(node, a, weights, bias)
+
+
+def matmul(node: Node, operands: list[Operand]) -> Value:
+    """MatMul, over the last two axes."""
+    a, b = operands
+    if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2:
+        return dense(node, a, b, None)
+    if isinstance(a, Value) and isinstance(b, Value):
+        first, second = (ordered(v, same(v.rank), node, f"_{i}") for i, v in enumerate((a, b)))
+        return plain(Apply("matmul", name=node.name)([first, second]))
+    if isinstance(a, Value) and isinstance(b, np.ndarray):
+        tensor = ordered(a, same(a.rank), node)
+        return plain(with_constant("matmul", tensor, b, name=node.name))
+    if isinstance(b, Value) and isinstance(a, np.ndarray) and b.rank > 2:
+        tensor = ordered(b, same(b.rank), node)
+        return plain(with_constant("matmul", tensor, a, first=True, name=node.name))
+    raise UnsupportedError(node, "a product across the examples of a batch")
+
+
+def dense(node: Node, value: Value, weights: np.ndarray, bias: np.ndarray | None) -> Value:
+    """Give a Dense layer, along the file's last axis."""
+    last = value.rank - 1
+    order = value.order if value.order[-1] == last else same(value.rank)
+    layer = keras.layers.Dense(
+        weights.shape[1],
+        use_bias=bias is not None,
+        kernel_initializer="zeros",
+        name=node.name,
+    )
+    tensor = ordered(value, order, node)
+    given = [weights] if bias is None else [weights, bias]
+    return Value(with_weights(layer, tensor, *given), order)

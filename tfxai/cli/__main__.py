@@ -1,0 +1,5 @@
+"""``python -m tfxai.cli``."""
+
+from tfxai.cli.main import main
+
+main()

@@ -1,0 +1,242 @@
+"""Errors for mistakes that a user can make, each with the argument, the value and the remedy."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from numbers import Integral, Real
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core import synonyms
+from tfxai.core.named_inputs import arranged, leaves
+from tfxai.core.types import Tensors
+
+
+def positive_integer(name: str, value: Any, *, least: int = 1) -> int:
+    """Give an integer option back, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r}: expected an integer, not {type(value).__name__}")
+    if value < least:
+        raise ValueError(f"{name}={value}: expected at least {least}")
+    return int(value)
+
+
+def real(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Give a finite number back, or raise."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r}: expected a number, not {type(value).__name__}")
+    too_small = (above is not None and value <= above) or (least is not None and value < least)
+    too_large = below is not None and float(value) >= below
+    if too_small or too_large or not math.isfinite(value):
+        bounds = [f"above {above}"] if above is not None else []
+        bounds += [f"at least {least}"] if least is not None else []
+        bounds += [f"below {below}"] if below is not None else []
+        raise ValueError(
+            f"{name}={value}: expected a finite number {' and '.join(bounds)}".rstrip()
+        )
+    return float(value)
+
+
+def names(name: str, values: Any) -> list[str]:
+    """Give several names back as a list, or raise."""
+    if isinstance(values, str) or not all(isinstance(v, str) for v in values):
+        raise TypeError(f"{name}={values!r}: expected a list of names")
+    return list(values)
+
+
+def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
+    """Give one of several values back, or raise."""
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+    return value
+
+
+def model(of: Any) -> keras.Model:
+    """Give a Keras model (or explainer) back, or raise."""
+    if not isinstance(of, keras.Model):
+        raise TypeError(
+            f"model: expected a keras.Model, got {type(of).__name__}; load a .keras file with "
+            "keras.saving.load_model"
+        )
+    return of
+
+
+def inputs(values: Tensors, specs: Tensors | None) -> None:
+    """Check concrete inputs against what the model declares (nothing, where `specs` is None).
+
+    Raises:
+        TypeError: not numbers, or other names or another structure than the model's inputs.
+        ValueError: another shape, an empty batch, batches that differ, or NaN or infinite values.
+    """
+    named = named_leaves(values)
+    labelled = tf.nest.pack_sequence_as(values, [name for name, _ in named])
+    places = tf.nest.flatten(arranged(labelled, specs))
+    expected = tf.nest.flatten(specs) if specs is not None else [None] * len(named)
+    by_name = dict(zip(places, expected, strict=True))
+    for name, value in named:
+        _check_array(name, np.asarray(value), by_name[name])
+    sizes = {name: np.shape(value)[0] for name, value in named}
+    if len(set(sizes.values())) > 1:
+        raise ValueError(f"inputs: all need the same number of examples, got {sizes}")
+
+
+def named_leaves(values: Tensors) -> list[tuple[str, Any]]:
+    """Give the tensors of a structure with the names that messages use: inputs, inputs['image']."""
+    return [("inputs" + "".join(f"[{p!r}]" for p in path), leaf) for path, leaf in leaves(values)]
+
+
+def targets(values: Any, count: int, units: int | None, names: Sequence[str] | None) -> np.ndarray:
+    """Turn one or many class indices or names into int32 ``[count]``.
+
+    Raises:
+        TypeError: neither integers nor names.
+        ValueError: an unknown name, a wrong count, or an index out of range.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind in "US":
+        array = np.vectorize(lambda n: class_index(str(n), names))(array)
+    if array.dtype == object and isinstance(values, int):
+        raise ValueError(f"targets: {values} is out of range, no model has so many classes")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"targets: expected class indices or names, got {array.dtype} values")
+    if array.shape not in ((), (count,)):
+        raise ValueError(
+            f"targets has shape {list(array.shape)}: expected one target or [{count}], one for "
+            "each example"
+        )
+    classes = 2 if units == 1 else units
+    outside = array[(array < 0) | (array >= classes)] if classes is not None else array[array < 0]
+    if outside.size:
+        allowed = f"0 to {classes - 1}" if classes is not None else "0 or more"
+        raise ValueError(f"targets: {outside.flat[0]} is out of range, expected {allowed}")
+    return np.broadcast_to(array, [count]).astype(np.int32)
+
+
+def class_index(name: str, names: Sequence[str] | None) -> int:
+    """Give the index of a class by its name, one of its synonyms, or a part that only it has."""
+    if names is None:
+        raise ValueError(
+            f"targets: {name!r} is a name, but the class names are not known; set "
+            "model.class_names to a list, or pass the index"
+        )
+    wanted = name.lower()
+    exact = [i for i, n in enumerate(names) if wanted in (n.lower(), *n.lower().split(", "))]
+    found = exact or [i for i, n in enumerate(names) if wanted in n.lower()]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        told = synonyms.hint(name, [part for n in names for part in n.split(", ")])
+        raise ValueError(f"targets: no class is called {name!r}{told}")
+    some = ", ".join(f"{i} {names[i]!r}" for i in found[:5])
+    raise ValueError(f"targets: {name!r} is the name of several classes ({some}); use an index")
+
+
+def not_probabilities(outputs: np.ndarray) -> None:
+    """Raise a ValueError for outputs ``[B, C]`` that all sum to 1 where logits are wanted.
+
+    Rows that are not finite are no evidence.
+    """
+    known = outputs[np.isfinite(outputs).all(-1)].astype(np.float64)
+    if len(known) and (known >= 0).all() and np.allclose(known.sum(-1), 1, atol=1e-3):
+        raise ValueError(
+            "The model's outputs are probabilities, but no softmax operation was found before "
+            "them, so there are no logits to explain. Give a model that ends in the logits or in "
+            "a softmax layer, or pass `score=` a function of the outputs, e.g. "
+            "lambda outputs, targets: tf.math.log(tf.gather(outputs, targets, batch_dims=1))."
+        )
+
+
+def seed(value: Any) -> tf.Tensor:
+    """Give an integer, or a pair, as the stateless seed ``[2]``."""
+    if tf.is_tensor(value) or isinstance(value, np.ndarray):
+        pair = tf.cast(value, tf.int32)
+        return pair if pair.shape.rank == 1 else tf.stack([pair, 0])
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"seed={value!r}: expected an integer")
+    if abs(int(value)) >= 2**31:
+        raise ValueError(f"seed={value}: expected an integer of 32 bits")
+    return tf.constant([int(value), 0], tf.int32)
+
+
+def required(value: tf.Tensor, condition: tf.Tensor, *message: Any) -> tf.Tensor:
+    """Give a tensor whose evaluation fails with a message where a condition does not hold.
+
+    `plain_assertions` turns the failure into a ValueError.
+    """
+    asserted = tf.debugging.Assert(tf.reduce_all(condition), list(message))
+    with tf.control_dependencies([] if asserted is None else [asserted]):
+        return tf.identity(value)
+
+
+@contextmanager
+def plain_assertions(name: str) -> Iterator[None]:
+    """Turn an assertion that fails in a graph into a ValueError with its message."""
+    try:
+        yield
+    except tf.errors.InvalidArgumentError as error:
+        failed = re.search(r"assertion failed: \[(.*?)\](.*)", str(error))
+        if failed is None:
+            raise
+        raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
+
+
+def convolutions(graph: tf.Graph) -> None:
+    """Raise a ValueError for a channels-first convolution in a graph where TensorFlow has none."""
+    for operation in graph.get_operations():
+        kinds = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool", "AvgPool")
+        first = operation.type in kinds and operation.get_attr("data_format") == b"NCHW"
+        if first and not _runs_channels_first():
+            raise ValueError(
+                f"model: {operation.name!r} takes channels-first images, which TensorFlow cannot "
+                "compute on this CPU: build the model with "
+                "keras.config.set_image_data_format('channels_last') (kernels are the same in "
+                "both) and a keras.layers.Permute((2, 3, 1)) in front, or set the environment "
+                "variable TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported"
+            )
+
+
+@cache
+def _runs_channels_first() -> bool:
+    """Whether a channels-first convolution can be computed on this machine."""
+    one = np.ones([1, 1, 1, 1], np.float32)
+    try:
+        with tf.init_scope():
+            tf.nn.conv2d(one, one, 1, "VALID", data_format="NCHW")
+    except tf.errors.UnimplementedError:
+        return False
+    return True
+
+
+def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> None:
+    if value.dtype.kind not in "fiub" and value.dtype.name != "bfloat16":
+        raise TypeError(f"{name}: expected numbers, got {value.dtype} values")
+    expected = [None] if spec is None else list(spec.shape)
+    wrong_rank = value.ndim == 0 if spec is None else value.ndim != len(expected)
+    if wrong_rank or any(e not in (None, n) for e, n in zip(expected, value.shape, strict=False)):
+        wanted = ", ".join("any" if e is None else str(e) for e in expected[1:])
+        hint = ""
+        if value.ndim == len(expected) - 1:
+            hint = "; add the batch axis: x[None], or batch the dataset: dataset.batch(32)"
+        raise ValueError(f"{name} has shape {list(value.shape)}, expected [batch, {wanted}]{hint}")
+    if value.shape[0] == 0:
+        raise ValueError(f"{name} is an empty batch, shape {list(value.shape)}")
+    finite = np.isfinite(value)
+    if not finite.all():
+        bad = np.argwhere(~finite)
+        raise ValueError(
+            f"{name} has {len(bad)} NaN or infinite values, the first at {bad[0].tolist()}"
+        )

@@ -1,0 +1,61 @@
+"""Functions of tensors as graphs: traced once, or run on a part of the batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfxai.core.types import Tensors
+
+
+def traced(function: Callable) -> Any:
+    """Trace a function once and use its graph wherever it is called, for any batch size."""
+    return tf.function(function, autograph=False, reduce_retracing=True)
+
+
+def in_batches(function: Callable, size: int) -> Callable:
+    """Evaluate a function of (inputs, targets, ...) on at most `size` examples at a time.
+
+    Works on attributions and measurements alike: every tensor that the function returns is
+    joined again along the batch axis. What comes after the targets, such as a seed, is the same
+    for all examples.
+    """
+
+    def batched(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:
+        specs = any_batch((inputs, targets))
+        same = [tf.TensorSpec(s.shape, s.dtype) for s in shared]
+        once = traced(function).get_concrete_function(*specs, *same)
+        total = tf.shape(targets)[0]
+        outputs = tf.nest.flatten(once.structured_outputs)
+        collected = [
+            tf.TensorArray(
+                o.dtype, 0, dynamic_size=True, infer_shape=False, element_shape=[None, *o.shape[1:]]
+            )
+            for o in outputs
+        ]
+
+        def step(start: tf.Tensor, collected: list) -> tuple[tf.Tensor, list]:
+            part = tf.nest.map_structure(lambda x: x[start : start + size], (inputs, targets))
+            values = tf.nest.flatten(once(*part, *shared))
+            index = collected[0].size()
+            return start + size, [c.write(index, v) for c, v in zip(collected, values, strict=True)]
+
+        _, collected = tf.while_loop(
+            lambda start, collected: (start < total) | tf.equal(start, 0),
+            step,
+            (0, collected),
+            parallel_iterations=1,
+        )
+        joined = [
+            tf.ensure_shape(c.concat(), o.shape) for c, o in zip(collected, outputs, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(once.structured_outputs, joined)
+
+    return batched
+
+
+def any_batch(tensors: Tensors) -> Tensors:
+    """Give the TensorSpecs of tensors, for any number of examples."""
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors)

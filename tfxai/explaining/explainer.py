@@ -1,0 +1,370 @@
+"""Explainer: a method and a model, as a keras.Model from inputs to attributions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core import batch, checks, data
+from tfxai.core.named_inputs import as_given
+from tfxai.core.provenance import readable
+from tfxai.core.synonyms import answering
+from tfxai.core.types import Measured, Tensors
+from tfxai.explaining.explanation import Explanation, join
+from tfxai.explaining.method import Method
+from tfxai.explaining.recording import Recorder
+from tfxai.explaining.replicas import mirrored
+from tfxai.explaining.runner import Runner
+from tfxai.explaining.waiting import somebody_waits, told
+from tfxai.models import heads, keras_graph
+from tfxai.rules.backward import Report
+from tfxai.scores import wants_logits
+
+
+class Answer(NamedTuple):
+    """What an explainer says of a batch."""
+
+    measured: Measured
+    scores: tf.Tensor
+    """The explained score of each example, ``[B]``."""
+    targets: tf.Tensor
+    """The explained classes, ``[B]``."""
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Explainer(keras.Model):
+    """Explains a model; made by the builders, such as `tfxai.integrated_gradients`.
+
+    As a layer it maps inputs ``[B, ...]`` to attributions, alone or inside another model; it is
+    predicted with, saved and exported like any Keras model. `explain` gives numpy arrays and a
+    record. The explained model is shared, never changed or copied.
+
+    Args:
+        of: the Keras model, or the explainer that this one builds upon.
+        method: what to run.
+        builder: the function that made this explainer, registered with Keras; for saving.
+        options: the builder's keyword arguments.
+        weights: what the method has learnt, if anything; saved with the explainer.
+        class_names: of the classes, in order; the default is the model's `class_names`.
+    """
+
+    def __init__(
+        self,
+        of: keras.Model,
+        method: Method,
+        *,
+        builder: Callable[..., Explainer],
+        options: dict[str, Any],
+        weights: keras.layers.Layer | None = None,
+        class_names: Sequence[str] | None = None,
+    ):
+        root = of.model if isinstance(of, Explainer) else of
+        super().__init__(name=builder.__name__, dtype=keras_graph.float_type(root))
+        self.supports_jit = False
+        self.of = of
+        self.method = method
+        self._builder = builder
+        self._options = dict(options)
+        self.learnt = weights
+        names = class_names or getattr(of, "class_names", None)
+        self.class_names = tuple(names) if names else None
+        self._runner = Runner(root, method, self.compute_dtype)
+        self._has_logits = False
+
+    @property
+    def model(self) -> keras.Model:
+        """The explained model."""
+        return self.of.model if isinstance(self.of, Explainer) else self.of
+
+    @property
+    def _declared(self) -> Tensors | None:
+        """What the explained model declares."""
+        return keras_graph.declared_inputs(self.model)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The method and its options as text, and those of the explainer that it builds upon."""
+        own = {"method": self._builder.__name__, **readable(self._options)}
+        return {**own, "of": self.of.settings} if isinstance(self.of, Explainer) else own
+
+    def on(self, model: keras.Model) -> Explainer:
+        """Build the same method, with the same options, on another model.
+
+        Args:
+            model: a Keras model.
+
+        Example:
+            >>> import tfxai
+            >>> one, other = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+            ...               for _ in range(2))
+            >>> tfxai.smoothgrad(one, samples=7).on(other).settings["samples"]
+            7
+        """
+        of = self.of.on(model) if isinstance(self.of, Explainer) else model
+        return self._builder(of, **self._options)
+
+    @answering
+    def __call__(
+        self, inputs: Tensors, targets: Any = None, *, seed: Any = 0, training: bool | None = None
+    ) -> Any:
+        """Compute attributions.
+
+        Args:
+            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of such. Dicts
+                are matched by name, also where the model declares a list of inputs; lists follow
+                `model.inputs`. Integers are cast to floating point.
+            targets: a class index or name for all, or one for each example ``[B]``; the default
+                is the predicted class. For a one-unit head 1 explains the output as it stands
+                and 0 its negative.
+            seed: an integer; methods without random numbers ignore it.
+            training: what Keras tells the layers of a model that is predicted with or trained;
+                ignored, since the model is explained as it predicts.
+
+        Returns:
+            A tensor, or a structure like the inputs, of attributions.
+
+        Raises:
+            TypeError: inputs or targets of another kind than expected.
+            ValueError: a wrong shape, an empty batch, NaN or infinite inputs, a target out of
+                range, or a model that gives no logits.
+        """
+        del training
+        if _is_concrete(inputs):
+            with self._tracing(quiet=not somebody_waits()):
+                self._check(inputs)
+                if targets is not None:
+                    targets = self._checked_targets(inputs, targets)
+                checks.seed(seed)
+                # Keras would wrap what this raises.
+                self._runner.prepare(self._runner.cast(inputs))
+        elif isinstance(targets, str):
+            targets = checks.class_index(targets, self.class_names)
+        with checks.plain_assertions(self.name):
+            return super().__call__(inputs, targets=targets, seed=seed)
+
+    def build(self, inputs_shape: Any) -> None:
+        """Do nothing: the variables are the model's. `export` serves what is named here."""
+        self.built = True
+
+    def export(
+        self,
+        filepath: Any,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+    ) -> None:
+        """Export as Keras does, of the predicted classes; `tfxai.export` offers more."""
+        specs = self._declared
+        if specs is not None and not self.built:
+            # Keras exports what has been called, and learns the inputs' shapes from that.
+            self(batch.ones(specs), 0)
+        super().export(filepath, format, verbose, input_signature)
+
+    def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
+        """Compute attributions of tensors, in whatever graph is being built."""
+        given, inputs = inputs, self._runner.cast(inputs)
+        if targets is None:
+            targets, _ = self._runner.read(inputs)(inputs, self._runner.predicted(inputs))
+        else:
+            targets = _rows_of(targets, inputs)
+        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
+        return as_given(measured.attributions, given, self._declared)
+
+    def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
+        """Compute in a graph all that `explain` keeps, as when the explainer is served.
+
+        Args:
+            inputs: tensors ``[B, ...]``.
+            targets: int32 ``[B]``; below 0 for the predicted class.
+            seed: as in `__call__`.
+
+        Returns:
+            An `Answer`.
+        """
+        given, inputs = inputs, self._runner.cast(inputs)
+        units = self._runner.anatomy(inputs).units
+        if units is not None:
+            inside = targets < max(units, 2)
+            targets = checks.required(targets, inside, "targets: expected a class below", units)
+        targets, scores = self._runner.read(inputs)(inputs, targets)
+        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
+        maps = as_given(measured.attributions, given, self._declared)
+        return Answer(measured._replace(attributions=maps), scores, targets)
+
+    @answering
+    def explain(
+        self,
+        inputs: Tensors,
+        targets: Any = None,
+        *,
+        batch_size: int | str = "auto",
+        verbose: int = 1,
+        seed: int = 0,
+    ) -> Explanation:
+        """Explain any number of examples in batches that fit into memory, and keep a record.
+
+        An explainer that was built within the scope of a `tf.distribute.MirroredStrategy`, on a
+        model that was, explains on all its devices; but on one while moving averages differ
+        between them, as after a training by this strategy, until the model is saved and loaded.
+
+        Args:
+            inputs: as in `__call__`, but numpy arrays or eager tensors; or a batched
+                `tf.data.Dataset` of such, alone or as the first of (inputs, labels), which is gone
+                through once. Labels are not targets.
+            targets: as in `__call__`.
+            batch_size: examples at once; "auto" fits them into `MEMORY_BUDGET`. The result does
+                not depend on it, but for rounding. It is halved when memory runs out. A dataset's
+                batches are cut to it, but not joined.
+            verbose: 0 for no word about what takes long, and no progress bar.
+            seed: as in `__call__`.
+
+        Returns:
+            An `Explanation`, of all examples. Warnings (UserWarning) tell of maps that show
+            nothing, because they are the same everywhere or not finite, and of those whose stated
+            error is beyond what a reader may trust.
+
+        Raises:
+            TypeError, ValueError: as in `__call__`; a dataset that is empty, endless or not
+                batched.
+        """
+        if batch_size != "auto":
+            checks.positive_integer("batch_size", batch_size)
+        strategy = mirrored(self.distribute_strategy, self.model)
+        recorder = Recorder(
+            self.name, self._runner, self.settings, self.class_names, seed, strategy
+        )
+        total = data.count(inputs)
+        size: int | None = None
+        progress: keras.utils.Progbar | None = None
+        parts: list[Explanation] = []
+        done = 0
+        for examples in data.batches(inputs, name="inputs"):
+            with self._tracing(quiet=not verbose):
+                self._check(examples)
+                count = data.size(examples)
+                chosen = None
+                if targets is not None:
+                    of_batch = targets if total is not None else _at(targets, done, done + count)
+                    chosen = self._checked_targets(examples, of_batch)
+                one = self._runner.cast(data.part(examples, 0, 1))
+                self._runner.prepare(one, strategy)
+            size = size or self._examples_at_once(one, batch_size, strategy)
+            if verbose and progress is None and (total is None or total > size):
+                progress = keras.utils.Progbar(total)
+            waiting = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
+            with told(waiting, quiet=not verbose or progress is not None):
+                found, size = recorder.records(examples, chosen, size, progress)
+            parts += found
+            done += count
+        if total is None and np.ndim(targets) and len(targets) != done:
+            raise ValueError(f"targets: {len(targets)} for the {done} examples of the dataset")
+        if progress is not None:
+            progress.update(done, finalize=True)
+        record = join(parts)
+        for message in recorder.doubts(record):
+            # Shown at the line that called `explain`, past what `answering` puts around it.
+            warnings.warn(f"{self.name}: {message}", stacklevel=3)
+        return record
+
+    def rule_report(self, inputs: Tensors | None = None) -> Report:
+        """List the operations of the model whose gradient this method replaces, and how.
+
+        Args:
+            inputs: an example, for a model that declares no inputs.
+
+        Returns:
+            Rows of (operation, kind, done); printed, a table.
+
+        Raises:
+            ValueError: the method has no rule: all its gradients are ordinary ones.
+        """
+        if self.method.report is None:
+            raise ValueError(f"{self.name} has no rule: it replaces no gradient")
+        if inputs is not None:
+            self._check(inputs)
+            return self.method.report(self._runner.specs(self._runner.cast(inputs)))
+        declared = self._declared
+        if declared is None:
+            raise ValueError("rule_report: this model declares no inputs; pass an example")
+        return self.method.report(self._runner.specs(declared))
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the builder, the model and the options, as Keras saves them."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "builder": serialize(self._builder),
+            "of": serialize(self.of),
+            "options": serialize(self._options),
+            "class_names": list(self.class_names) if self.class_names else None,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Explainer:
+        """Call the builder again."""
+        deserialize = keras.saving.deserialize_keras_object
+        builder = deserialize(config["builder"])
+        explainer = builder(deserialize(config["of"]), **deserialize(config["options"]))
+        names = config["class_names"]
+        explainer.class_names = tuple(names) if names else None
+        return explainer
+
+    def _examples_at_once(
+        self, one: Tensors, batch_size: int | str, strategy: tf.distribute.Strategy | None
+    ) -> int:
+        if batch_size != "auto":
+            return int(batch_size)
+        replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+        return replicas * self._runner.examples_at_once(one)
+
+    def _check(self, inputs: Tensors) -> None:
+        checks.inputs(inputs, self._declared)
+        if self.method.check is not None:
+            self.method.check(self._runner.cast(inputs))
+        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
+        anatomy = self._runner.anatomy(one)
+        if not self._has_logits and wants_logits(self.method.score):
+            heads.check_logits(self.model, anatomy, one)
+            self._has_logits = True
+
+    def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:
+        return told(f"{self.name}: tracing {self.model.name} ...", quiet=quiet)
+
+    def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
+        count = np.shape(tf.nest.flatten(inputs)[0])[0]
+        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
+        return checks.targets(targets, count, self._runner.anatomy(one).units, self.class_names)
+
+
+def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:
+    """Give an explainer back, and make one of a model."""
+    checks.model(of)
+    return of if isinstance(of, Explainer) else builder(of)
+
+
+def _at(targets: Any, start: int, stop: int) -> Any:
+    """Give the targets of some of a dataset's examples; one for all is that of each of them."""
+    if np.ndim(targets) == 0:
+        return targets
+    if len(targets) < stop:
+        raise ValueError(f"targets: {len(targets)} for a dataset of {stop} examples or more")
+    return targets[start:stop]
+
+
+def _is_concrete(inputs: Tensors) -> bool:
+    leaves = tf.nest.flatten(inputs)
+    return not any(
+        isinstance(x, keras.KerasTensor) or (tf.is_tensor(x) and not hasattr(x, "numpy"))
+        for x in leaves
+    )
+
+
+def _rows_of(targets: Any, inputs: Tensors) -> tf.Tensor:
+    """Give targets, of any integer type or one for all, as int32 ``[B]``."""
+    targets = tf.reshape(tf.cast(targets, tf.int32), [-1])
+    return tf.broadcast_to(targets, [tf.shape(tf.nest.flatten(inputs)[0])[0]])

@@ -1,0 +1,115 @@
+"""Concrete examples explained in batches that fit into memory, and the record of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core import checks, data, map_checks
+from tfxai.core.named_inputs import as_given
+from tfxai.core.provenance import versions
+from tfxai.core.types import Tensors
+from tfxai.explaining.explanation import Explanation
+from tfxai.explaining.runner import Runner
+from tfxai.models import keras_graph
+from tfxai.scores import wants_logits
+
+
+class Recorder(NamedTuple):
+    """An explainer's runner, and what its records say of it."""
+
+    name: str
+    runner: Runner
+    settings: dict[str, Any]
+    class_names: tuple[str, ...] | None
+    seed: int
+    strategy: tf.distribute.Strategy | None
+    """Of which all replicas are to have a part in it."""
+
+    def records(
+        self,
+        examples: Tensors,
+        targets: np.ndarray | None,
+        size: int,
+        progress: keras.utils.Progbar | None,
+    ) -> tuple[list[Explanation], int]:
+        """Give records of up to `size` examples each, and the size that memory sufficed for.
+
+        Args:
+            examples: numpy arrays ``[B, ...]``.
+            targets: ``[B]``; None for the predicted classes.
+            size: examples at once; it is halved when memory runs out.
+            progress: told of what is done.
+        """
+        parts: list[Explanation] = []
+        start, count = 0, data.size(examples)
+        while start < count:
+            stop = min(start + size, count)
+            chosen = None if targets is None else targets[start:stop]
+            try:
+                parts.append(self.record(data.part(examples, start, stop), chosen))
+            except tf.errors.ResourceExhaustedError:
+                if not self.runner.shrink(self.runner.cast(data.part(examples, 0, 1))):
+                    raise
+                size = max(1, min(size, count) // 2)
+                continue
+            if progress is not None:
+                progress.add(stop - start)
+            start = stop
+        return parts, size
+
+    def record(self, examples: Tensors, targets: np.ndarray | None) -> Explanation:
+        """Explain examples together."""
+        runner = self.runner
+        inputs = runner.cast(examples)
+        with checks.plain_assertions(self.name):
+            asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
+            chosen, scores = runner.read(inputs)(inputs, asked)
+            measured = runner.measure(inputs, self.strategy)(inputs, chosen, checks.seed(self.seed))
+        count = data.size(examples)
+        for maps in tf.nest.flatten(measured.attributions):
+            if len(maps) != count:
+                raise ValueError(
+                    f"{self.name}: gives maps of shape {list(maps.shape)} for {count} examples: "
+                    "the model joins the batch with another axis; explain its parts by tfxai.split"
+                )
+        to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
+        like_given = partial(
+            as_given, given=examples, declared=keras_graph.declared_inputs(runner.model)
+        )
+        bypassed = wants_logits(runner.method.score)
+        return Explanation(
+            attributions=like_given(to_numpy(measured.attributions)),
+            numbers={
+                name: like_given(value) if tf.nest.is_nested(value) else value
+                for name, value in to_numpy(measured.numbers).items()
+            },
+            targets=chosen.numpy(),
+            scores=scores.numpy(),
+            seed=self.seed,
+            settings=self.settings,
+            head=runner.anatomy(inputs).head if bypassed else None,
+            versions=versions(),
+            names=self.class_names,
+            inputs=examples,
+            channels=like_given(runner.inspection.order(inputs).channels),
+        )
+
+    def doubts(self, record: Explanation) -> list[str]:
+        """Say what the reader of a record is to be warned of."""
+        method = self.runner.method
+        messages = []
+        if not all(np.isfinite(m).all() for m in tf.nest.flatten(record.attributions)):
+            messages.append(
+                "some attributions are NaN or infinite: the gradient is not finite there, or "
+                f"beyond what {self.runner.dtype.name} holds (a model in float64 may help)"
+            )
+        if "mask" not in record.numbers:  # methods with masks say themselves why one is constant
+            messages += map_checks.constant(record.attributions, method.if_constant)
+        if method.warn is not None:
+            messages += method.warn(record)
+        return messages

@@ -1,0 +1,136 @@
+"""Runs a method on a model: in graphs that are traced once, and in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from tfxai.core import batch
+from tfxai.core.named_inputs import arranged
+from tfxai.core.tracing import in_batches, traced
+from tfxai.core.types import Measured, Tensors
+from tfxai.explaining.method import Method
+from tfxai.explaining.replicas import on_replicas
+from tfxai.models import heads, keras_graph
+from tfxai.models.inspection import Inspection
+
+MEMORY_BUDGET = 2**30
+"""Bytes that the intermediate results of one chunk may take, about."""
+ROWS_OF_UNKNOWN_SIZE = 8
+
+
+class Runner:
+    """A method on a model, for concrete or symbolic inputs of any batch size.
+
+    Args:
+        model: the explained model; its variables are shared.
+        method: what to run.
+        dtype: the inputs' type, "float32" or "float64".
+    """
+
+    def __init__(self, model: keras.Model, method: Method, dtype: str):
+        self.model = model
+        self.method = method
+        self.dtype = tf.as_dtype(dtype)
+        self.memory = MEMORY_BUDGET
+        self.inspection = method.inspection or Inspection(model)
+        self._graphs: dict[tuple, Callable] = {}
+
+    def cast(self, inputs: Tensors) -> Tensors:
+        """Give inputs in the runner's type and the structure that the model declares."""
+        return batch.cast(arranged(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
+
+    def anatomy(self, inputs: Tensors) -> heads.Anatomy:
+        """Look at the model; once, on the first (cast) inputs that are seen."""
+        return self.inspection.anatomy(self.specs(inputs))
+
+    def specs(self, inputs: Tensors) -> Tensors:
+        """Give inputs' TensorSpecs, for any batch, in the runner's type."""
+        return tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
+        )
+
+    def predicted(self, inputs: Tensors) -> tf.Tensor:
+        """Give targets ``[B]`` that stand for the predicted classes, as `read` fills them in.
+
+        Raises:
+            ValueError: the outputs are not one row of classes per example.
+        """
+        if self.anatomy(inputs).units is None:
+            raise ValueError(
+                "targets=None: the model has no [batch, classes] output to predict a class from; "
+                "pass targets, or 0 if your score ignores them"
+            )
+        return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], heads.PREDICTED)
+
+    def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
+        """Trace all that explaining takes, so that no later call of any kind has to."""
+        self.measure(inputs, strategy)
+        self.read(inputs)
+
+    def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """Give (inputs, targets) -> (the explained classes, their scores), as `heads.read` has it.
+
+        It is traced for inputs like these.
+        """
+        predicts = self.anatomy(inputs).units is not None
+        forward = heads.read(self.model, self.method.score, predicts=predicts)
+        return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
+
+    def measure(
+        self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None
+    ) -> Callable[..., Measured]:
+        """Give the measurement, traced for inputs like these.
+
+        Args:
+            inputs: examples, concrete or symbolic.
+            strategy: of which all replicas are to have a part in it.
+        """
+
+        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+            return self.method.build(self.rows(inputs))(inputs, targets, seed)
+
+        batched = in_batches(measured, self.examples_at_once(inputs))
+        if strategy is None:
+            return self._graph("measure", batched, 3, inputs)
+        return self._graph("replicas", on_replicas(batched, strategy), 3, inputs)
+
+    def rows(self, inputs: Tensors) -> int:
+        """Give how many rows may be differentiated at once."""
+        if batch.features(inputs) is None:
+            return ROWS_OF_UNKNOWN_SIZE
+        return heads.rows_within(self.memory, self.anatomy(inputs))
+
+    def examples_at_once(self, inputs: Tensors) -> int:
+        """Give how many examples fill the chunks twice and fit, with what the method keeps."""
+        features = batch.features(inputs)
+        if features is None:
+            return ROWS_OF_UNKNOWN_SIZE
+        kept = self.method.copies * features * self.dtype.size
+        rows = self.rows(inputs)
+        return max(1, min(rows, 2 * rows // self.method.evaluations, self.memory // kept))
+
+    def shrink(self, inputs: Tensors) -> bool:
+        """Halve the memory budget; False if a single row was too much already."""
+        if self.rows(inputs) == 1:
+            return False
+        self.memory //= 2
+        self._graphs.clear()
+        return True
+
+    def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
+        """Trace a function of (inputs, targets, seed) once, for any batch, target and seed.
+
+        A model that declares no inputs is traced again for inputs of another shape.
+        """
+        declared = keras_graph.declared_inputs(self.model)
+        like = inputs if declared is None else declared
+        specs = self.specs(like)
+        key = (name, *(tuple(s.shape) for s in tf.nest.flatten(specs)))
+        if key not in self._graphs:
+            signature = [specs, tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)]
+            with tf.init_scope():
+                self._graphs[key] = traced(function).get_concrete_function(*signature[:arguments])
+        return self._graphs[key]

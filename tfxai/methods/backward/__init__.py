@@ -1,0 +1,1 @@
+"""Methods that replace the backward pass of a model, or look at its layers."""

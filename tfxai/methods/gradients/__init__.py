@@ -1,0 +1,1 @@
+"""Gradients, and their integrals along paths."""

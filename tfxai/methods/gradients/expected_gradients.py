@@ -1,0 +1,100 @@
+"""Expected gradients (Erion et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import scores
+from tfxai.baselines import baseline as as_baseline
+from tfxai.core import checks
+from tfxai.core.baseline_functions import option
+from tfxai.core.types import Measurement, Score
+from tfxai.estimation import aggregators, samplers
+from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.estimate import gradient_of, over_inputs
+from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.method import Method, missed_tolerance
+from tfxai.models.heads import scored
+from tfxai.models.inspection import Inspection
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def expected_gradients(
+    model: keras.Model,
+    baselines: Any,
+    *,
+    samples: int = 50,
+    tolerance: float | None = None,
+    max_samples: int = 1000,
+    resolution: int = 28,
+    score: Score = scores.logit,
+) -> Explainer:
+    r"""Explain by integrated gradients in expectation over baselines and positions.
+
+    phi_i = E[ (x_i - x'_i) d f(x' + alpha (x - x')) / d x_i ],  x' ~ baselines, alpha ~ U(0, 1)
+
+    Args:
+        model: a Keras model with one output.
+        baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
+            model with several inputs a structure like theirs. Or a function inputs -> references
+            ``[R, B, ...]``, R for each example (`tfxai.baselines.baseline`).
+        samples: draws of (x', alpha).
+        tolerance: as in `smoothgrad`.
+        max_samples: as in `smoothgrad`.
+        resolution: as in `smoothgrad`.
+        score: what is explained, (outputs, targets) -> ``[B]``.
+
+    Returns:
+        An Explainer with attributions of the inputs' shape, in units of the score; in the mean
+        they sum to f(x) - E f(x'). It reports as `smoothgrad`.
+
+    Raises:
+        ValueError: `baselines` is empty, not finite or not of the inputs' shape.
+
+    Reference:
+        Erion et al. 2021, equation 3; alpha is drawn anew for each reference (METHODS 1.7). The
+        examples of a batch share the draws, so that a map depends on its input and seed alone.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+        >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
+        >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy().round(4)
+        array([[2., 6.]], dtype=float32)
+    """
+    effort = budget(samples, tolerance, max_samples, resolution)
+    inspection = Inspection(checks.model(model))
+    given = option(baselines) if callable(baselines) else _examples(baselines)
+    named = inspection.arranged("baselines", given)
+    references = as_baseline(named, argument="baselines")
+    attribution = gradient_of(scored(model, score))
+
+    def build(rows: int) -> Measurement:
+        evaluate = over_inputs(attribution, samplers.random_line(references))
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
+
+    method = Method(
+        build,
+        score,
+        random=True,
+        copies=12,
+        evaluations=samples,
+        warn=missed_tolerance(effort.tolerance),
+        inspection=inspection,
+    )
+    options = {**effort._asdict(), "baselines": given, "score": score}
+    return Explainer(model, method, builder=expected_gradients, options=options)
+
+
+def _examples(baselines: Any) -> Any:
+    """Give arrays ``[R, ...]`` back, or raise a ValueError."""
+    arrays = tf.nest.map_structure(np.asarray, baselines)
+    for array in tf.nest.flatten(arrays):
+        if array.ndim < 2 or len(array) == 0:
+            raise ValueError(
+                f"baselines: expected examples [R, ...], got shape {list(array.shape)}"
+            )
+    return arrays

@@ -1,0 +1,1 @@
+"""Methods that cover parts of an image and watch the score."""

@@ -1,0 +1,162 @@
+"""Occlusion (Zeiler and Fergus 2014): what the score loses when a patch is covered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai import scores
+from tfxai.baselines import baseline as baseline_of
+from tfxai.core import checks
+from tfxai.core.axes import Order
+from tfxai.core.baseline_functions import option
+from tfxai.core.types import Measurement, Score, Tensors
+from tfxai.estimation import aggregators
+from tfxai.estimation.estimate import estimate
+from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.method import Method
+from tfxai.methods.gradients.gradient import without_numbers
+from tfxai.methods.masks.images import (
+    channels_last,
+    flat,
+    maps_of,
+    one_image,
+    one_map,
+    one_reference,
+    resolution_of,
+    scores_under,
+)
+from tfxai.models.heads import scored
+from tfxai.models.inspection import Inspection
+
+
+@keras.saving.register_keras_serializable("tfxai")
+def occlusion(
+    model: keras.Model,
+    *,
+    patch: int | tuple[int, int] | None = None,
+    stride: int | tuple[int, int] | None = None,
+    baseline: Any = 0.0,
+    score: Score = scores.logit,
+    bounds: tuple[Any, Any] | None = None,
+    data_format: str | None = None,
+) -> Explainer:
+    """Explain by how much the score falls, on average, when a patch with the pixel is covered.
+
+    Args:
+        model: a Keras model of images.
+        patch: pixels that are covered at a time, for both sides or (rows, columns); None takes a
+            seventh of the image.
+        stride: pixels from one patch to the next; None takes half a patch. The last patch ends
+            with the image, so that every pixel is covered.
+        baseline: what covers it, as in `igos`.
+        score: what is explained, (outputs, targets) -> ``[B]``.
+        bounds: smallest and largest value of an input, for a baseline by name.
+        data_format: as in `rise`.
+
+    Returns:
+        An Explainer with attributions ``[B, H, W, 1]`` in units of the score; negative where it
+        rises.
+
+    Raises:
+        TypeError, ValueError: an option of the wrong type or out of range, a patch beyond the
+            image, or a stride beyond the patch.
+
+    Reference:
+        Zeiler and Fergus 2014, section 4.2. The mean over all patches with a pixel is that of
+        Captum.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
+        >>> model.add(keras.layers.Dense(1, kernel_initializer="ones"))
+        >>> maps = occlusion(model, patch=2)(keras.ops.ones((1, 4, 4, 1)))
+        >>> maps[0, 0, :, 0].numpy().round(3)
+        array([4., 4., 4., 4.], dtype=float32)
+    """
+    checks.model(model)
+    patch_size = None if patch is None else resolution_of(patch, "patch")
+    step = None if stride is None else resolution_of(stride, "stride")
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
+    of_model = scored(model, score)
+
+    def build(rows: int, order: Order) -> Measurement:
+        forward = order.score(of_model)
+
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+            images = one_image(inputs)
+            rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
+            whole = forward(images, targets)
+            hidden = one_reference(order.references(references), images)
+
+            def evaluate(
+                inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+            ) -> tuple[tf.Tensor, tf.Tensor]:
+                del seed
+                images, hidden, whole = inputs
+                down, across = ks // len(columns_of), ks % len(columns_of)
+                covered = tf.cast(
+                    tf.gather(rows_of, down)[:, :, None] & tf.gather(columns_of, across)[:, None],
+                    images.dtype,
+                )
+                fall = whole - scores_under(forward, images, hidden, targets, 1 - covered)
+                return fall[..., None] * flat(covered)[:, None], tf.ones_like(fall[:, 0])
+
+            falls = estimate(
+                evaluate,
+                len(rows_of) * len(columns_of),
+                aggregators.mean(),
+                rows=rows,
+                like=lambda inputs: one_map(inputs[0]),
+            )((images, hidden, whole), targets, seed).value
+            share = np.outer(rows_of.mean(0), columns_of.mean(0)).reshape(-1)
+            return tf.reshape(falls / share, tf.shape(images[..., :1]))
+
+        return without_numbers(attribute)
+
+    options = {
+        "patch": patch,
+        "stride": stride,
+        "baseline": option(baseline),
+        "score": score,
+        "bounds": bounds,
+        "data_format": data_format,
+    }
+    method = Method(
+        channels_last(build, inspection),
+        score,
+        copies=8,
+        like=maps_of(inspection),
+        inspection=inspection,
+    )
+    return Explainer(model, method, builder=occlusion, options=options)
+
+
+def patches(
+    size: tuple[int, int], patch: tuple[int, int] | None, stride: tuple[int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give which rows ``[N, H]`` and which columns ``[M, W]`` the patches of an image cover.
+
+    Raises:
+        ValueError: a patch beyond the image, or a stride beyond the patch.
+    """
+    patch = patch or (max(1, round(size[0] / 7)), max(1, round(size[1] / 7)))
+    stride = stride or (max(1, patch[0] // 2), max(1, patch[1] // 2))
+    if any(p > pixels for p, pixels in zip(patch, size, strict=True)):
+        raise ValueError(f"patch={patch}: the images have {size} pixels")
+    if any(s > p for s, p in zip(stride, patch, strict=True)):
+        raise ValueError(
+            f"stride={stride}: longer than the patch {patch}, it would leave pixels uncovered"
+        )
+    rows, columns = (_intervals(*numbers) for numbers in zip(size, patch, stride, strict=True))
+    return rows, columns
+
+
+def _intervals(pixels: int, length: int, stride: int) -> np.ndarray:
+    last = pixels - length
+    starts = np.unique([*range(0, last, stride), last])
+    at = np.arange(pixels)
+    return (at >= starts[:, None]) & (at < starts[:, None] + length)

@@ -1,0 +1,1 @@
+"""Averages over noise, on the inputs or on the weights."""

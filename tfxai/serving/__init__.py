@@ -1,0 +1,1 @@
+"""Explanations inside a SavedModel."""
