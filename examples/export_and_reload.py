@@ -71,9 +71,9 @@ def main():
     print(f"{given.photo.name}: {told['class_names'][best]}")
     for name in exported:
         maps = found[f"explain_{name}.attributions"]
-        numbers = [k.split(".")[1] for k in found if k.startswith(f"explain_{name}.")]
+        diagnostics = [k.split(".")[1] for k in found if k.startswith(f"explain_{name}.")]
         print(f"{name}: attributions {maps.shape}, largest {np.abs(maps).max():.3g}; "
-              f"also {', '.join(n for n in numbers if n != 'attributions')}")  # fmt: skip
+              f"also {', '.join(n for n in diagnostics if n != 'attributions')}")  # fmt: skip
 
 
 if __name__ == "__main__":

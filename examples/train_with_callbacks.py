@@ -43,7 +43,7 @@ def watched(model, images, out):
         "ig": tfxai.integrated_gradients(model, steps=32),
         "grad_cam": tfxai.grad_cam(model),
     }
-    signs = ["signed", "signed", "positive"]
+    signs = ["signed", "signed", "absolute"]
     return [
         ExplanationCallback(explainers, images[:SHOWN], directory=out, signs=signs),
         MetricCallback(explainers, images, ["deletion", "insertion", "previous"]),

@@ -68,7 +68,7 @@ def test_with_the_clean_gradient_there_is_one_sample_more(net, x):
     noise[0] = 0
     expected = [reference.smoothgrad(slope(net), x[i], noise[:, i]) for i in range(3)]
     np.testing.assert_allclose(record.attributions, expected, rtol=1e-6, atol=1e-8)
-    assert (record.numbers["samples"] == 5).all()
+    assert (record.diagnostics["samples"] == 5).all()
     assert record.settings["samples"] == 4
 
 

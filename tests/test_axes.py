@@ -71,9 +71,9 @@ def test_maps_and_numbers_are_those_of_the_channels_last_model(name, first, last
         found.attributions, forward_moved(expected.attributions), rtol=1e-4, atol=1e-6
     )
     assert np.ptp(expected.attributions) > 0
-    for key, value in expected.numbers.items():
+    for key, value in expected.diagnostics.items():
         moved = forward_moved(value) if value.ndim == 4 else value
-        np.testing.assert_allclose(found.numbers[key], moved, rtol=1e-3, atol=1e-5, err_msg=key)
+        np.testing.assert_allclose(found.diagnostics[key], moved, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 def test_an_explainer_that_is_built_upon_another_one_has_its_order(first, last, images):

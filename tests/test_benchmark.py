@@ -73,7 +73,7 @@ def test_values_are_those_of_the_metrics(run, model, photos):
         assert results.seconds(title) > 0
 
 
-@pytest.mark.parametrize("sign", ["signed", "positive"])
+@pytest.mark.parametrize("sign", ["signed", "absolute"])
 def test_maps_of_colours_are_compared_as_sums_over_channels(sign, run, model, photos):
     """METHODS 2.2, 2.4: the rank correlation of heatmaps, by scipy."""
     other = small_cnn()
@@ -134,9 +134,9 @@ def test_a_second_call_computes_nothing(run, monkeypatch):
     first = run()
     before = tables(first.directory)
     monkeypatch.setattr(tfxai.Explainer, "explain", lambda *a, **k: pytest.fail("computed again"))
-    again = run()
-    assert tables(again.directory) == before
-    assert len(again.lines) == len(first.lines)
+    rerun = run()
+    assert tables(rerun.directory) == before
+    assert len(rerun.lines) == len(first.lines)
 
 
 def test_methods_and_metrics_may_be_added(run):

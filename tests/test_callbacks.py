@@ -58,7 +58,7 @@ def test_training_is_the_same_with_and_without(policy, jit, images, tmp_path):
         explainers["igos"] = tfxai.igos(watched, resolution=4, iterations=2, steps=3)
         some += ["consistency", "invariance"]
     callbacks = [
-        ExplanationCallback(explainers, images, directory=tmp_path, signs="positive"),
+        ExplanationCallback(explainers, images, directory=tmp_path, signs="absolute"),
         MetricCallback(explainers, images, some),
     ]
     history = fit(watched, callbacks).history
@@ -142,7 +142,7 @@ def test_pictures_and_the_animation(images, tmp_path):
     model = model_of()
     explainers = {"gradient": tfxai.gradient(model), "CAM": tfxai.grad_cam(model)}
     options = {"directory": tmp_path / "maps", "every": 2, "tensorboard": tmp_path / "logs"}
-    callback = ExplanationCallback(explainers, images, signs=["signed", "positive"], **options)
+    callback = ExplanationCallback(explainers, images, signs=["signed", "absolute"], **options)
     history = fit(model, [callback], 3).history
     written = sorted(p.name for p in (tmp_path / "maps").iterdir())
     assert written == ["epoch_0001.png", "epoch_0003.png", "training.gif"]

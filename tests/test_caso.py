@@ -68,7 +68,7 @@ def test_cafo_is_the_soft_threshold(lambda1, relu, x):
     none = np.zeros_like(relu.h[0])
     for i in range(3):
         value = reference.caso_objective(relu.g[i], none, expected[i], lambda1, 10)
-        assert record.numbers["objective"][i] == pytest.approx(value)
+        assert record.diagnostics["objective"][i] == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -83,22 +83,22 @@ def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
     assert net.top.max() > 3
     options = {"hessian": hessian, "lambda1": lambda1, "tolerance": 1e-6}
     record = tfxai.caso(net.model, **options).explain(x, TARGETS, verbose=0)
-    numbers = record.numbers
-    np.testing.assert_allclose(numbers["lambda2"], numbers["top_eigenvalue_bound"] / 2 + 10)
-    np.testing.assert_allclose(numbers["top_eigenvalue"], net.top, rtol=1e-3)
+    diagnostics = record.diagnostics
+    np.testing.assert_allclose(diagnostics["lambda2"], diagnostics["top_eigenvalue_bound"] / 2 + 10)
+    np.testing.assert_allclose(diagnostics["top_eigenvalue"], net.top, rtol=1e-3)
     expected = np.stack(
-        [reference.caso(net.g[i], net.h[i], lambda1, numbers["lambda2"][i]) for i in range(3)]
+        [reference.caso(net.g[i], net.h[i], lambda1, diagnostics["lambda2"][i]) for i in range(3)]
     )
     errors = distances(record.attributions, expected)
     assert (errors < 1e-5).all()
-    assert (errors <= numbers["residual"] + 1e-10).all()
+    assert (errors <= diagnostics["residual"] + 1e-10).all()
     for i in range(3):
         value = reference.caso_objective(
-            net.g[i], net.h[i], expected[i], lambda1, numbers["lambda2"][i]
+            net.g[i], net.h[i], expected[i], lambda1, diagnostics["lambda2"][i]
         )
-        assert numbers["objective"][i] == pytest.approx(value, rel=1e-6)
+        assert diagnostics["objective"][i] == pytest.approx(value, rel=1e-6)
     if hessian == "auto" and lambda1 == 0:
-        assert (numbers["iterations"] == 0).all()
+        assert (diagnostics["iterations"] == 0).all()
 
 
 @pytest.mark.parametrize("lambda1", [0, 0.3])
@@ -108,7 +108,7 @@ def test_what_a_poor_factor_leaves_out_is_put_back(lambda1, relu, x):
     expected = np.stack([reference.caso(relu.g[i], relu.h[i], lambda1, 60) for i in range(3)])
     errors = distances(record.attributions, expected)
     assert (errors < 1e-5).all()
-    assert (errors <= record.numbers["residual"] + 1e-12).all()
+    assert (errors <= record.diagnostics["residual"] + 1e-12).all()
 
 
 def test_the_published_iterations(relu, x):
@@ -234,16 +234,16 @@ def test_sparsity_counts_pixels_of_images_and_features_of_rows():
 
 
 def test_auto_takes_the_smallest_lambda1_that_is_sparse_enough(relu, x):
-    numbers = tfxai.caso(relu.model).explain(x, TARGETS, verbose=0).numbers
+    diagnostics = tfxai.caso(relu.model).explain(x, TARGETS, verbose=0).diagnostics
     for i in range(3):
 
         def eta(lambda1, i=i):
-            map_ = reference.caso(relu.g[i], relu.h[i], lambda1, numbers["lambda2"][i], 300)
+            map_ = reference.caso(relu.g[i], relu.h[i], lambda1, diagnostics["lambda2"][i], 300)
             return (map_.reshape(36, 2) == 0).all(1).mean()
 
-        assert numbers["lambda1"][i] == pytest.approx(reference.sweep(eta))
-        assert numbers["sparsity"][i] == pytest.approx(eta(numbers["lambda1"][i]))
-        assert 0.75 <= numbers["sparsity"][i] < 1
+        assert diagnostics["lambda1"][i] == pytest.approx(reference.sweep(eta))
+        assert diagnostics["sparsity"][i] == pytest.approx(eta(diagnostics["lambda1"][i]))
+        assert 0.75 <= diagnostics["sparsity"][i] < 1
 
 
 def test_the_smooth_version_has_the_mean_gradient_and_hessian(x):
@@ -259,7 +259,7 @@ def test_the_smooth_version_has_the_mean_gradient_and_hessian(x):
         terms.append([reference.second_order(w[i], p[i], labels[i]) for i in range(3)])
     for i in range(3):
         g, h = (np.mean([sample[i][part] for sample in terms], 0) for part in (0, 1))
-        expected = reference.caso(g, h, 0.1, record.numbers["lambda2"][i])
+        expected = reference.caso(g, h, 0.1, record.diagnostics["lambda2"][i])
         assert distances(record.attributions[i : i + 1], expected[None])[0] < 1e-5
         cafo = tfxai.cafo(model, lambda1=0.1, samples=3, noise_level=0.3)(x, seed=5)[i]
         np.testing.assert_allclose(np.ravel(cafo), reference.cafo(g, 0.1, 10), atol=1e-10)
@@ -299,7 +299,7 @@ def test_several_inputs_share_one_problem():
         "image": (2, 6, 6, 1),
         "row": (2, 4),
     }
-    assert (record.numbers["sparsity"] >= 0.75).all()
+    assert (record.diagnostics["sparsity"] >= 0.75).all()
 
 
 @pytest.mark.parametrize("builder", [tfxai.cafo, tfxai.caso])
@@ -383,6 +383,6 @@ def test_a_single_logit_is_explained_as_two_classes():
 
 def test_saved_settings_hold_every_option():
     explainer = tfxai.caso(small_cnn(), lambda1=0.01, rank=7, backtracking=True)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(explainer))
-    assert again.settings == explainer.settings
+    rerun = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(explainer))
+    assert rerun.settings == explainer.settings
     assert explainer.settings["rank"] == 7

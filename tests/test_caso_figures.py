@@ -100,13 +100,13 @@ def rows():
     first[:, 0, 0, 0], second[0, 0, 0, 0], second[1, 1, 1, 1] = 2, 3, 4
     linear = SimpleNamespace(
         attributions=first,
-        numbers={"top_eigenvalue": np.array([5.0, 50.0])},
+        diagnostics={"top_eigenvalue": np.array([5.0, 50.0])},
         scores=-np.log([0.8, 0.3]),
         target_names=["cat", "dog"],
         targets=np.array([3, 4]),
     )
-    numbers = {"lambda1": np.ones(2), "sparsity": np.ones(2), "residual": np.zeros(2)}
-    sparse = SimpleNamespace(numbers=numbers)
+    diagnostics = {"lambda1": np.ones(2), "sparsity": np.ones(2), "residual": np.zeros(2)}
+    sparse = SimpleNamespace(diagnostics=diagnostics)
     return example.table(linear, SimpleNamespace(attributions=second), sparse)
 
 
@@ -128,8 +128,8 @@ def test_figures(rows, tmp_path):
     images = np.random.default_rng(0).uniform(size=[1, 8, 8, 3])
     maps = np.zeros_like(images)
     maps[0, 3, 4] = 1
-    numbers = {"lambda1": np.array([0.01]), "sparsity": np.array([63 / 64])}
-    record = SimpleNamespace(attributions=maps, numbers=numbers)
+    diagnostics = {"lambda1": np.array([0.01]), "sparsity": np.array([63 / 64])}
+    record = SimpleNamespace(attributions=maps, diagnostics=diagnostics)
     example.draw_sparsity(
         tmp_path / "sparsity.png", images, ["a $photo"], {0.01: record, "auto": record}
     )

@@ -70,7 +70,7 @@ def test_each_image_gets_a_picture_and_a_record(models, here, run):
         record = Explanation.load(here / "results" / "deep" / f"{name}.npz")
         assert record.attributions.shape == (1, 24, 32, 3)
         assert record.settings["method"] == "integrated_gradients"
-        assert record.settings["steps"] == record.numbers["steps"][0] == 9
+        assert record.settings["steps"] == record.diagnostics["steps"][0] == 9
         with Image.open(here / "results" / "deep" / f"{name}.png") as picture:
             picture.load()
             assert picture.format == "PNG"

@@ -60,8 +60,8 @@ def test_a_folder_is_ranked(model, here, run):
     code, out, _ = run("benchmark", model, "photos", *more, "--out", "results")
     assert code == 0
     assert "grad_cam" in out
-    again = rows("results/values.csv")
-    kept = [r for r in again if r["method"] == "gradient"]
+    rerun = rows("results/values.csv")
+    kept = [r for r in rerun if r["method"] == "gradient"]
     assert [r["gini"] for r in kept] == [
         r["gini"] for r in csv.DictReader(before.decode().splitlines()) if r["method"] == "gradient"
     ]
@@ -95,7 +95,7 @@ def test_regions_are_cut_as_the_photos(model, here, run):
         mask[:, :25] = 255
         Image.fromarray(mask).save(f"masks/{name}.png")
     metrics = ("--methods", "gradient", "--metrics", "pointing_game,mass_share")
-    options = ["--option", "pointing_game.tolerance=0", "--sign", "positive"]
+    options = ["--option", "pointing_game.tolerance=0", "--sign", "absolute"]
     code, _, _ = run("benchmark", model, "photos", *metrics, "--regions", "masks", *options)
     assert code == 0
     shares = Results.load("benchmark").values("mass_share")["gradient"]

@@ -104,10 +104,14 @@ def test_the_largest_eigenvalue_is_found_and_bounded(activation, scale, examples
     true = np.linalg.eigvalsh(second_order(model, x, targets)[1])
     slack = 1e-5 * np.abs(true).max(1)
     for kind in ("krylov", "products"):
-        numbers = tfxai.caso(model, lambda1=0, hessian=kind).explain(x, targets, verbose=0).numbers
-        assert (np.abs(numbers["top_eigenvalue"] - true[:, -1]) <= 1e-3 * true[:, -1] + slack).all()
-        assert (numbers["top_eigenvalue_bound"] >= true[:, -1]).all()
-        assert (numbers["top_eigenvalue_bound"] <= 1.002 * true[:, -1] + 2 * slack).all()
+        diagnostics = (
+            tfxai.caso(model, lambda1=0, hessian=kind).explain(x, targets, verbose=0).diagnostics
+        )
+        assert (
+            np.abs(diagnostics["top_eigenvalue"] - true[:, -1]) <= 1e-3 * true[:, -1] + slack
+        ).all()
+        assert (diagnostics["top_eigenvalue_bound"] >= true[:, -1]).all()
+        assert (diagnostics["top_eigenvalue_bound"] <= 1.002 * true[:, -1] + 2 * slack).all()
     found = hessian.top_eigenvalue(model, x, targets)
     assert (found.value <= true[:, -1] + slack).all()
     assert (found.bound >= true[:, -1]).all()
@@ -130,13 +134,13 @@ def test_the_stated_error_is_a_bound_and_the_problem_concave(activation, kind, l
     for margin in (0.1, 1e-3):
         explainer = tfxai.caso(model, lambda1=lambda1, hessian=kind, margin=margin)
         record = explainer.explain(x, targets, verbose=0)
-        weights = record.numbers["lambda2"].astype("float64")
+        weights = record.diagnostics["lambda2"].astype("float64")
         assert (2 * weights - top >= 2 * margin - 1e-6 * weights).all()
         for i in range(len(x)):
             expected = reference.caso(g[i], h[i], lambda1, weights[i])
             error = np.linalg.norm(record.attributions[i] - expected) / np.linalg.norm(expected)
-            assert error <= record.numbers["residual"][i]
-        assert (record.numbers["residual"] < (0.05 if margin < 0.1 else 1e-3)).all()
+            assert error <= record.diagnostics["residual"][i]
+        assert (record.diagnostics["residual"] < (0.05 if margin < 0.1 else 1e-3)).all()
 
 
 @pytest.mark.filterwarnings("ignore:.*not solved for")
@@ -146,7 +150,7 @@ def test_a_cluster_below_the_largest_eigenvalue_leaves_the_problem_concave(kind)
     model = with_spectrum([1.0] + [0.99] * 199)
     x = np.zeros((1, 200))
     record = tfxai.caso(model, lambda1=0, hessian=kind, margin=1e-3).explain(x, [3], verbose=0)
-    assert 2 * record.numbers["lambda2"][0] - 1 >= 2e-3
+    assert 2 * record.diagnostics["lambda2"][0] - 1 >= 2e-3
     found = hessian.top_eigenvalue(model, x, 3, max_iterations=3)
     assert found.value[0] <= 1 + 1e-12
     assert found.bound[0] >= 1
@@ -158,9 +162,9 @@ def test_what_a_low_rank_leaves_out_is_in_the_bound(rank):
     model = with_spectrum(values)
     for kind in ("classes", "krylov"):
         explainer = tfxai.caso(model, lambda1=0, hessian=kind, rank=rank, margin=0.1)
-        numbers = explainer.explain(np.zeros((1, 30)), [0], verbose=0).numbers
-        assert numbers["top_eigenvalue"][0] <= 1 + 1e-12
-        assert numbers["top_eigenvalue_bound"][0] >= 1
+        diagnostics = explainer.explain(np.zeros((1, 30)), [0], verbose=0).diagnostics
+        assert diagnostics["top_eigenvalue"][0] <= 1 + 1e-12
+        assert diagnostics["top_eigenvalue_bound"][0] >= 1
 
 
 @pytest.mark.parametrize("kind", ["krylov", "products"])
@@ -188,13 +192,13 @@ def test_an_example_is_explained_alike_alone_and_beside_another_scale(kind):
     targets = model(x).numpy().argmax(1)
     explainer = tfxai.caso(model, lambda1="bisect", hessian=kind)
     both = explainer.explain(x, targets, verbose=0)
-    assert both.numbers["top_eigenvalue"][1] > 1e6 * both.numbers["top_eigenvalue"][0]
+    assert both.diagnostics["top_eigenvalue"][1] > 1e6 * both.diagnostics["top_eigenvalue"][0]
     true = np.linalg.eigvalsh(second_order(model, x, targets)[1])[:, -1]
-    np.testing.assert_allclose(both.numbers["top_eigenvalue"], true, rtol=1e-3)
+    np.testing.assert_allclose(both.diagnostics["top_eigenvalue"], true, rtol=1e-3)
     for i in range(2):
         one = explainer.explain(x[i : i + 1], targets[i : i + 1], verbose=0)
         for name in ("top_eigenvalue", "top_eigenvalue_bound", "lambda1", "lambda2"):
-            assert one.numbers[name][0] == pytest.approx(both.numbers[name][i], rel=1e-4)
+            assert one.diagnostics[name][0] == pytest.approx(both.diagnostics[name][i], rel=1e-4)
         size = np.abs(one.attributions).max()
         np.testing.assert_allclose(both.attributions[i], one.attributions[0], atol=1e-3 * size)
 
@@ -213,7 +217,7 @@ def test_maps_follow_the_unit_of_the_inputs(kind, unit):
         )
         for m, s in ((model, 1.0), (other, unit))
     ]
-    one, scaled = (record.numbers for record in found)
+    one, scaled = (record.diagnostics for record in found)
     np.testing.assert_allclose(scaled["top_eigenvalue"] * unit**2, one["top_eigenvalue"], rtol=1e-3)
     maps = [record.attributions.astype("float64") for record in found]
     np.testing.assert_allclose(maps[1] / unit, maps[0], atol=1e-3 * np.abs(maps[0]).max())

@@ -90,7 +90,7 @@ def test_a_network_that_does_not_see_the_input_s_scale(epsilon, images):
     if epsilon < 1e-6:
         with pytest.warns(UserWarning, match="far from complete.*another baseline"):
             record = explainer.explain(images, 1, verbose=0)
-        assert (record.numbers["completeness_gap"] > 0.5).all()
+        assert (record.diagnostics["completeness_gap"] > 0.5).all()
     moved = tfxai.integrated_gradients(
         model, steps=128, baseline=np.full((8, 8, 3), 0.5) * images[0]
     )

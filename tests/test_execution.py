@@ -323,8 +323,8 @@ def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypat
     monkeypatch.setattr("tfxai.explaining.runner.MEMORY_BUDGET", 1)
     record = method(cnn).explain(images, verbose=0, seed=4)
     np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
-    for name, value in expected.numbers.items():
-        np.testing.assert_allclose(record.numbers[name], value, rtol=2e-3, atol=1e-4)
+    for name, value in expected.diagnostics.items():
+        np.testing.assert_allclose(record.diagnostics[name], value, rtol=2e-3, atol=1e-4)
 
 
 PRECISE = (
@@ -457,7 +457,7 @@ def test_rows_and_sequences(shape, layer):
     x = np.random.default_rng(0).normal(size=(3, *shape))
     assert tfxai.smoothgrad(model)(x).shape == (3, *shape)
     record = tfxai.integrated_gradients(model).explain(x, 1, verbose=0)
-    assert (record.numbers["completeness_gap"] < 0.02).all()
+    assert (record.diagnostics["completeness_gap"] < 0.02).all()
 
 
 class Subclassed(keras.Model):

@@ -25,7 +25,7 @@ def record(**changes):
         "settings": {"method": "smoothgrad", "samples": 5, "of": {"method": "gradient"}},
         "head": "softmax",
         "versions": {"tfxai": "0.1.0"},
-        "numbers": {"map_error": np.array([0.5, 0.25]), "steps": np.array([9, 64], np.int32)},
+        "diagnostics": {"map_error": np.array([0.5, 0.25]), "steps": np.array([9, 64], np.int32)},
         "names": ("cat", "größter Hund"),
         "inputs": noise(2, 4, 4, 3),
     }
@@ -56,12 +56,12 @@ def assert_same(actual, expected):
 @pytest.mark.parametrize("kind", STRUCTURES)
 def test_what_is_saved_is_loaded(kind, tmp_path):
     values = STRUCTURES[kind]
-    numbers = {"standard_error": values, "map_error": np.array([0.5, np.nan])}
-    saved = record(attributions=values, numbers=numbers)
+    diagnostics = {"standard_error": values, "map_error": np.array([0.5, np.nan])}
+    saved = record(attributions=values, diagnostics=diagnostics)
     path = saved.save(tmp_path / "map.npz")
     loaded = Explanation.load(path)
     assert path == tmp_path / "map.npz"
-    for name in ("attributions", "numbers", "targets", "scores"):
+    for name in ("attributions", "diagnostics", "targets", "scores"):
         assert_same(getattr(loaded, name), getattr(saved, name))
     for name in ("seed", "settings", "head", "versions", "names"):
         assert getattr(loaded, name) == getattr(saved, name)
@@ -69,8 +69,10 @@ def test_what_is_saved_is_loaded(kind, tmp_path):
 
 
 def test_what_is_not_known_stays_so(tmp_path):
-    loaded = Explanation.load(record(head=None, names=None, numbers={}).save(tmp_path / "map.npz"))
-    assert (loaded.head, loaded.names, loaded.numbers) == (None, None, {})
+    loaded = Explanation.load(
+        record(head=None, names=None, diagnostics={}).save(tmp_path / "map.npz")
+    )
+    assert (loaded.head, loaded.names, loaded.diagnostics) == (None, None, {})
 
 
 def test_a_path_may_be_text_and_is_kept_as_given(tmp_path):
@@ -80,9 +82,9 @@ def test_a_path_may_be_text_and_is_kept_as_given(tmp_path):
 
 
 def test_saving_again_replaces_the_file(tmp_path):
-    record(numbers={"map_error": np.zeros(2)}).save(tmp_path / "map.npz")
-    loaded = Explanation.load(record(seed=8, numbers={}).save(tmp_path / "map.npz"))
-    assert (loaded.seed, loaded.numbers) == (8, {})
+    record(diagnostics={"map_error": np.zeros(2)}).save(tmp_path / "map.npz")
+    loaded = Explanation.load(record(seed=8, diagnostics={}).save(tmp_path / "map.npz"))
+    assert (loaded.seed, loaded.diagnostics) == (8, {})
 
 
 def test_the_file_holds_plain_arrays_and_text(tmp_path):
@@ -93,8 +95,8 @@ def test_the_file_holds_plain_arrays_and_text(tmp_path):
         "attributions",
         "targets",
         "scores",
-        "numbers.map_error",
-        "numbers.steps",
+        "diagnostics.map_error",
+        "diagnostics.steps",
     }
     assert not any(array.dtype.hasobject for array in arrays.values())
     with zipfile.ZipFile(path) as archive:
@@ -154,7 +156,7 @@ NOT_EXPLANATIONS = {
     "record of nothing": with_record("null"),
     "layout of a number": with_record('{"layout": 5, "names": null}'),
     "record without seed": with_record(
-        '{"layout": {"attributions": "targets", "numbers": {}}, "names": null}'
+        '{"layout": {"attributions": "targets", "diagnostics": {}}, "names": null}'
     ),
     "cut": cut,
     "damaged": damaged,
@@ -194,7 +196,7 @@ def test_the_text_stays_short():
         attributions=noise(100, 4),
         targets=np.zeros(100, np.int32),
         scores=np.zeros(100, np.float32),
-        numbers={"standard_error": noise(100, 4), "of inputs": {"a": noise(100)}},
+        diagnostics={"standard_error": noise(100, 4), "of inputs": {"a": noise(100)}},
         head=None,
     )
     assert repr(many).splitlines() == [
@@ -220,13 +222,13 @@ def test_explanations_are_joined_along_the_batch():
             inputs=m,
             targets=np.full(len(m["a"]), i, np.int32),
             scores=np.full(len(m["a"]), i, np.float32),
-            numbers={"map_error": np.full(len(m["a"]), i, np.float32)},
+            diagnostics={"map_error": np.full(len(m["a"]), i, np.float32)},
         )
         for i, m in enumerate(maps)
     ]
     joined = join(parts)
     assert joined.targets.tolist() == joined.scores.tolist() == [0, 0, 1]
-    assert joined.numbers["map_error"].tolist() == [0, 0, 1]
+    assert joined.diagnostics["map_error"].tolist() == [0, 0, 1]
     assert_same(joined.attributions, {k: np.concatenate([m[k] for m in maps]) for k in maps[0]})
     assert_same(joined.inputs, joined.attributions)
     assert (joined.seed, joined.names) == (7, parts[0].names)

@@ -76,7 +76,7 @@ def test_completeness_is_the_gap_that_integrated_gradients_report():
     images = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype("float32")
     record = tfxai.integrated_gradients(model, steps=3).explain(images, verbose=0)
     found = metrics.completeness(model, images, record.attributions, record.targets)
-    np.testing.assert_allclose(found, record.numbers["completeness_gap"], rtol=1e-2, atol=1e-5)
+    np.testing.assert_allclose(found, record.diagnostics["completeness_gap"], rtol=1e-2, atol=1e-5)
 
 
 def slow_infidelity(model, photo, attribution, target, slopes, squares):

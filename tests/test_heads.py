@@ -158,9 +158,9 @@ def test_eager_functions_make_no_difference(cnn, images):
 
 def test_the_size_of_a_row_counts_every_intermediate_result():
     model = keras.Sequential([keras.Input((100,)), L.Dense(50, use_bias=False), L.ReLU()])
-    anatomy = heads_module.inspect(model, keras_graph.declared_inputs(model))
-    assert anatomy.units == 50
-    assert 2 * 50 * 4 <= anatomy.bytes_per_row <= 3 * 100 * 4
+    info = heads_module.inspect(model, keras_graph.declared_inputs(model))
+    assert info.units == 50
+    assert 2 * 50 * 4 <= info.bytes_per_row <= 3 * 100 * 4
 
 
 def test_the_model_is_not_changed(cnn, images):

@@ -175,8 +175,8 @@ def test_the_total_gradient(precise, image):
     np.testing.assert_allclose(gradient[0] + of_price, expected, atol=1e-8)
     path = [slow_probability(precise, image, s / STEPS * mask) for s in range(1, STEPS + 1)]
     np.testing.assert_allclose(mean_score[0], np.mean(path), rtol=1e-9)
-    again = tf.function(lambda m: deletion.mean_score(m, of, tf.constant([0, 0])))
-    np.testing.assert_allclose(again(tf.constant(mask[None])), mean_score, rtol=1e-9)
+    rerun = tf.function(lambda m: deletion.mean_score(m, of, tf.constant([0, 0])))
+    np.testing.assert_allclose(rerun(tf.constant(mask[None])), mean_score, rtol=1e-9)
 
 
 def test_the_published_algorithm_step_by_step(precise, image):
@@ -193,11 +193,11 @@ def test_the_published_algorithm_step_by_step(precise, image):
     record = explainer.explain(image[None], CLASS, verbose=0)
     mask, objective, taken = slow_igos(precise, image, (4, 4), STEPS, 4, 200.0)
     assert len(set(taken)) > 1
-    np.testing.assert_allclose(record.numbers["step_sizes"][0], taken, rtol=1e-6)
+    np.testing.assert_allclose(record.diagnostics["step_sizes"][0], taken, rtol=1e-6)
     np.testing.assert_allclose(record.mask[0, ..., 0], mask, atol=1e-6)
-    np.testing.assert_allclose(record.numbers["objective"][0], objective, atol=1e-8)
+    np.testing.assert_allclose(record.diagnostics["objective"][0], objective, atol=1e-8)
     probability = slow_probability(precise, image, mask)
-    np.testing.assert_allclose(record.numbers["deletion"][0], probability, atol=1e-8)
+    np.testing.assert_allclose(record.diagnostics["deletion"][0], probability, atol=1e-8)
     up = slow_upsampled(record.mask[0, ..., 0], 8, 8)
     np.testing.assert_allclose(record.attributions[0, ..., 0], 1 - up, atol=1e-12)
 
@@ -222,8 +222,8 @@ def test_one_published_step_of_five_photos_with_five_blurs():
         mask, objective, taken = slow_igos(model, photo, (4, 4), STEPS, 1, 200.0, blurred)
         assert (mask < 1).any()
         np.testing.assert_allclose(record.mask[i, ..., 0], mask, atol=1e-4)
-        np.testing.assert_allclose(record.numbers["objective"][i], objective, atol=1e-4)
-        np.testing.assert_allclose(record.numbers["step_sizes"][i], taken, rtol=1e-5)
+        np.testing.assert_allclose(record.diagnostics["objective"][i], objective, atol=1e-4)
+        np.testing.assert_allclose(record.diagnostics["step_sizes"][i], taken, rtol=1e-5)
 
 
 def test_a_step_is_told_that_is_taken_for_want_of_another(precise, image):
@@ -234,15 +234,15 @@ def test_a_step_is_told_that_is_taken_for_want_of_another(precise, image):
     )
     with pytest.warns(UserWarning, match="hardly moved"):
         record = explainer.explain(image[None], CLASS, verbose=0)
-    sizes = record.numbers["step_sizes"][0]
+    sizes = record.diagnostics["step_sizes"][0]
     assert (sizes > 0).all()
-    fallbacks = record.numbers["fallbacks"][0]
+    fallbacks = record.diagnostics["fallbacks"][0]
     assert 0 < fallbacks == np.isclose(sizes, 1e-5, rtol=1e-6).sum()
     with pytest.warns(UserWarning, match="hardly moved"):
         stays = tfxai.igos(precise, resolution=4, steps=2, iterations=2, **options).explain(
             image[None], CLASS, verbose=0
         )
-    np.testing.assert_array_equal(stays.numbers["step_sizes"], 0)
+    np.testing.assert_array_equal(stays.diagnostics["step_sizes"], 0)
     np.testing.assert_array_equal(stays.mask, 1)
 
 
@@ -262,15 +262,15 @@ def test_no_accepted_step_raises_the_objective(descent, line_search, cnn, images
         line_search=line_search,
         tolerance=None,
     )
-    numbers = explainer.explain(images, verbose=0).numbers
-    before, after = np.moveaxis(numbers["objectives"], 2, 0)
-    accepted = numbers["step_sizes"] > 1.1e-5
+    diagnostics = explainer.explain(images, verbose=0).diagnostics
+    before, after = np.moveaxis(diagnostics["objectives"], 2, 0)
+    accepted = diagnostics["step_sizes"] > 1.1e-5
     assert accepted.any()
     assert (after[accepted] <= before[accepted]).all()
-    np.testing.assert_array_equal(numbers["fallbacks"], (~accepted).sum(1))
-    np.testing.assert_array_equal(numbers["iterations"], 6)
+    np.testing.assert_array_equal(diagnostics["fallbacks"], (~accepted).sum(1))
+    np.testing.assert_array_equal(diagnostics["iterations"], 6)
     if line_search == "single":
-        np.testing.assert_allclose(after[:, -1], numbers["objective"], rtol=1e-4)
+        np.testing.assert_allclose(after[:, -1], diagnostics["objective"], rtol=1e-4)
         np.testing.assert_allclose(before[:, 1:], after[:, :-1], rtol=1e-4)
 
 
@@ -281,13 +281,13 @@ def test_images_stop_one_by_one_and_alone_as_together(cnn, images):
         warnings.simplefilter("ignore")
         record = explainer.explain(images, verbose=0)
         alone = [explainer.explain(x[None], verbose=0) for x in images]
-    assert len(set(record.numbers["iterations"])) > 1
+    assert len(set(record.diagnostics["iterations"])) > 1
     for i, one in enumerate(alone):
         np.testing.assert_allclose(one.mask[0], record.mask[i], atol=1e-4)
-        assert one.numbers["iterations"][0] == record.numbers["iterations"][i]
-        assert one.numbers["trials"][0] == record.numbers["trials"][i]
-    sizes = record.numbers["step_sizes"]
-    np.testing.assert_array_equal((~np.isnan(sizes)).sum(1), record.numbers["iterations"])
+        assert one.diagnostics["iterations"][0] == record.diagnostics["iterations"][i]
+        assert one.diagnostics["trials"][0] == record.diagnostics["trials"][i]
+    sizes = record.diagnostics["step_sizes"]
+    np.testing.assert_array_equal((~np.isnan(sizes)).sum(1), record.diagnostics["iterations"])
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +298,8 @@ def quick():
 
 
 def test_noise_comes_from_the_seed(quick, images):
-    first, again, other = (quick(images[:1], seed=s).numpy() for s in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
+    first, rerun, other = (quick(images[:1], seed=s).numpy() for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, rerun)
     assert not np.array_equal(first, other)
     assert not tfxai.igos(quick.model, noise=0.0).method.random
 
@@ -319,9 +319,9 @@ def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
     options = {"resolution": 4, "lambda1": 50.0, "lambda2": 0.1, "steps": 4, "iterations": 10}
     explainer = tfxai.igos(cnn, adapt_lambda1=True, **options)
     with pytest.warns(UserWarning, match="hardly moved"):
-        numbers = explainer.explain(images[:2], verbose=0).numbers
-    np.testing.assert_allclose(numbers["lambda1"], 1.0)
-    np.testing.assert_array_equal(numbers["iterations"], 9)
+        diagnostics = explainer.explain(images[:2], verbose=0).diagnostics
+    np.testing.assert_allclose(diagnostics["lambda1"], 1.0)
+    np.testing.assert_array_equal(diagnostics["iterations"], 9)
 
 
 def test_presets_are_met_and_lie_between():
@@ -345,7 +345,7 @@ def test_the_resolution_that_is_not_given_fits_the_image(size):
         assert record.mask.shape == (2, *cells, 1)
         assert record.attributions.shape == photos.shape
         if builder is tfxai.igos:
-            prices = [record.numbers[name][0] for name in ("lambda1", "lambda2")]
+            prices = [record.diagnostics[name][0] for name in ("lambda1", "lambda2")]
             np.testing.assert_allclose(prices, igos_file.preset(cells), rtol=1e-6)
         with pytest.raises(ValueError, match=f"pass resolution={min(size)} or less"):
             builder(model, resolution=max(size) + 1)(photos)
@@ -380,7 +380,7 @@ def test_meaningful_perturbation_step_by_step(precise, image):
     record = explainer.explain(image[None], CLASS, verbose=0)
     mask, objective = slow_adam(precise, image, 6, 0.07)
     np.testing.assert_allclose(record.mask[0, ..., 0], mask, atol=1e-5)
-    np.testing.assert_allclose(record.numbers["objective"][0], objective, atol=1e-6)
+    np.testing.assert_allclose(record.diagnostics["objective"][0], objective, atol=1e-6)
 
 
 @pytest.mark.parametrize("builder", [tfxai.igos, meaningful_perturbation])

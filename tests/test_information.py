@@ -115,8 +115,8 @@ def test_the_half_that_counts_is_worth_more(photo):
     bad = metrics.information_level(model, images, -left, 1, **options)
     assert (good.auc > bad.auc + 0.2).all()
     assert (np.diff(good.scores) >= 0).all()
-    again = metrics.information_level(model, images, 1e-9 * left, 1, batch_size=3, **options)
-    np.testing.assert_allclose(again.scores, good.scores, atol=1e-9)
+    rerun = metrics.information_level(model, images, 1e-9 * left, 1, batch_size=3, **options)
+    np.testing.assert_allclose(rerun.scores, good.scores, atol=1e-9)
     assert good.scores[0, [0, -1]].tolist() == [0, 1]
 
 

@@ -149,7 +149,7 @@ def test_importance_sampling_has_the_kernel_s_expectation(kernel, proposal):
     t = np.linspace(-30, 30, 100_001)
     variance = np.trapezoid(kernel.pdf(tf.constant(t)).numpy() * t**2, t) * 0.4**2
     expected = 3 * (x**2 + variance)
-    assert (np.abs(record.attributions - expected) < 5 * record.numbers["standard_error"]).all()
+    assert (np.abs(record.attributions - expected) < 5 * record.diagnostics["standard_error"]).all()
     np.testing.assert_allclose(record.attributions, expected, rtol=0.2)
 
 

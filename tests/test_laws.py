@@ -135,7 +135,7 @@ def test_integrated_gradients_are_complete(options, net, x):
     change = net(x)[:, TARGET] - net(0 * x)[:, TARGET]
     np.testing.assert_allclose(record.attributions.sum((1, 2, 3)), change, atol=2e-4)
     gaps = np.abs(record.attributions.sum((1, 2, 3)) - change) / np.abs(change)
-    np.testing.assert_allclose(record.numbers["completeness_gap"], gaps, atol=1e-10)
+    np.testing.assert_allclose(record.diagnostics["completeness_gap"], gaps, atol=1e-10)
 
 
 def test_gradient_times_input_is_complete_without_biases(x):
@@ -199,12 +199,12 @@ def test_the_standard_error_is_the_spread_of_repeated_maps(net, x):
     repeats = np.array([explainer(x[:1], TARGET, seed=s)[0] for s in range(60)])
     record = explainer.explain(x[:1], TARGET, verbose=0)
     observed = np.sqrt((repeats.std(0) ** 2).mean())
-    reported = np.sqrt((record.numbers["standard_error"] ** 2).mean())
+    reported = np.sqrt((record.diagnostics["standard_error"] ** 2).mean())
     assert reported == pytest.approx(observed, rel=0.15)
     error, size = (
-        np.linalg.norm(a) for a in (record.numbers["standard_error"], record.attributions)
+        np.linalg.norm(a) for a in (record.diagnostics["standard_error"], record.attributions)
     )
-    assert record.numbers["map_error"][0] == pytest.approx(error / np.sqrt(size**2 - error**2))
+    assert record.diagnostics["map_error"][0] == pytest.approx(error / np.sqrt(size**2 - error**2))
 
 
 def test_smoothing_an_explainer_is_smoothing_its_attribution(net, x):
@@ -255,8 +255,8 @@ def test_several_references_are_averaged(net, x):
         tfxai.integrated_gradients(net, baseline=r, steps=50)(x[:2], TARGET) for r in references
     ]
     np.testing.assert_allclose(record.attributions, np.mean(single, 0), rtol=1e-9, atol=1e-12)
-    assert (record.numbers["steps"] == 150).all()
-    assert (record.numbers["completeness_gap"] < 0.05).all()
+    assert (record.diagnostics["steps"] == 150).all()
+    assert (record.diagnostics["completeness_gap"] < 0.05).all()
 
 
 def test_several_inputs_are_explained_together():

@@ -61,7 +61,7 @@ def test_noisegrad_is_the_mean_over_noisy_models(name, net):
     assert np.std(maps, 0).max() > 0
     np.testing.assert_allclose(record.attributions, np.mean(maps, 0), rtol=1e-8, atol=1e-11)
     expected = np.std(maps, 0, ddof=1) / np.sqrt(2)
-    np.testing.assert_allclose(record.numbers["standard_error"], expected, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(record.diagnostics["standard_error"], expected, rtol=1e-6, atol=1e-9)
 
 
 def test_noisegrad_of_pattern_attribution_has_noisy_weights_and_the_same_patterns(net):
@@ -107,7 +107,7 @@ def test_fusiongrad_without_noise_on_one_side(net):
     only_input = tfxai.fusiongrad(net, samples=(100, 3), epsilon=0.0, input_epsilon=0.5)(X, 1)
     long = tfxai.smoothgrad(net, samples=300, epsilon=0.5).explain(X, 1, verbose=0)
     error = np.linalg.norm(only_input - long.attributions) / np.linalg.norm(long.attributions)
-    assert error < 2 * long.numbers["map_error"].max()
+    assert error < 2 * long.diagnostics["map_error"].max()
     only_weights = tfxai.fusiongrad(net, samples=(3, 2), epsilon=0.2, noise_level=0.0)(X, 1)
     expected = tfxai.noisegrad(net, samples=3, epsilon=0.2)(X, 1)
     np.testing.assert_allclose(only_weights, expected, rtol=1e-9, atol=1e-12)
@@ -130,7 +130,7 @@ def test_the_spread_of_a_linear_model_s_weights_has_its_closed_form(noise):
     explainer = tfxai.noisegrad(linear(theta), samples=2000, epsilon=0.2, noise=noise)
     record = explainer.explain(np.ones((1, 3)), verbose=0)
     sigma = 0.2 * (np.abs(theta) if noise == "multiplicative" else np.ones(3))
-    error = record.numbers["standard_error"][0] * np.sqrt(2000)
+    error = record.diagnostics["standard_error"][0] * np.sqrt(2000)
     np.testing.assert_allclose(error, sigma, rtol=0.08)
     np.testing.assert_allclose(record.attributions[0], theta, atol=5 * 0.4 / np.sqrt(2000))
 

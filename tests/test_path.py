@@ -33,13 +33,13 @@ def test_a_smooth_function_gets_a_rule_of_high_order():
 def test_a_jump_is_found():
     measured = integral(lambda a: tf.cast(a > 0.3, tf.float64), max_steps=100)
     np.testing.assert_allclose(measured.attributions, 0.7, atol=1e-3)
-    assert measured.numbers["map_error"][0] < 1e-3
+    assert measured.diagnostics["map_error"][0] < 1e-3
 
 
 @pytest.mark.parametrize("steps", [3, 8, 9, 10, 17, 64])
 def test_exactly_the_steps_that_were_asked_for_are_taken(steps):
     measured = integral(lambda a: tf.sin(20 * a), max_steps=steps)
-    assert measured.numbers["steps"][0] == steps
+    assert measured.diagnostics["steps"][0] == steps
 
 
 def test_weights_of_given_nodes_integrate_lines_and_parabolas():
@@ -70,7 +70,7 @@ def test_waves_choose_nearly_the_nodes_of_one_by_one_bisection():
     bound, _ = reference.path_error(values, alphas)
     assert waves < 2 * bound
     assert one_by_one < 2 * bound
-    estimated = measured.numbers["map_error"][0].numpy() * np.linalg.norm(measured.attributions)
+    estimated = measured.diagnostics["map_error"][0].numpy() * np.linalg.norm(measured.attributions)
     assert estimated == pytest.approx(bound, rel=0.15)
 
 
@@ -88,7 +88,7 @@ def test_the_estimated_error_is_the_true_one_or_above(converged):
     record = tfxai.integrated_gradients(model, steps=20).explain(x, verbose=0)
     axes = (1, 2, 3)
     error = np.sqrt(((record.attributions - truth) ** 2).sum(axes) / (truth**2).sum(axes))
-    estimated = record.numbers["map_error"]
+    estimated = record.diagnostics["map_error"]
     assert (error < 2.5 * estimated + 1e-6).all()
     if activation == "relu":
         assert np.mean(estimated) == pytest.approx(np.mean(error), rel=0.4)
@@ -110,10 +110,10 @@ def test_each_example_stops_at_its_own_tolerance(trained):
     model, data, _ = trained("relu")
     explainer = tfxai.integrated_gradients(model, tolerance=0.004)
     record = explainer.explain(data[:30], verbose=0)
-    assert (record.numbers["map_error"] <= 0.004).all()
-    assert len(set(record.numbers["steps"])) > 1
+    assert (record.diagnostics["map_error"] <= 0.004).all()
+    assert len(set(record.diagnostics["steps"])) > 1
     alone = explainer.explain(data[7:8], verbose=0)
-    assert alone.numbers["steps"] == record.numbers["steps"][7]
+    assert alone.diagnostics["steps"] == record.diagnostics["steps"][7]
     np.testing.assert_allclose(alone.attributions[0], record.attributions[7], rtol=1e-4, atol=1e-6)
 
 
@@ -121,8 +121,8 @@ def test_an_impossible_tolerance_stops_at_max_steps(cnn, images):
     explainer = tfxai.integrated_gradients(cnn, tolerance=1e-9, max_steps=40)
     with pytest.warns(UserWarning, match="5 of 5 .*not converged after 40 steps.*raise max_steps"):
         record = explainer.explain(images, verbose=0)
-    assert (record.numbers["steps"] == 40).all()
-    assert (record.numbers["map_error"] > 1e-9).all()
+    assert (record.diagnostics["steps"] == 40).all()
+    assert (record.diagnostics["map_error"] > 1e-9).all()
 
 
 def test_an_input_equal_to_the_baseline_has_a_zero_map_without_error(cnn):
@@ -130,8 +130,8 @@ def test_an_input_equal_to_the_baseline_has_a_zero_map_without_error(cnn):
     with pytest.warns(UserWarning, match="2 of 2 .*zero everywhere.*its own baseline"):
         record = explainer.explain(np.zeros((2, 8, 8, 3)), verbose=0)
     assert not record.attributions.any()
-    assert not record.numbers["map_error"].any()
-    assert not record.numbers["completeness_gap"].any()
+    assert not record.diagnostics["map_error"].any()
+    assert not record.diagnostics["completeness_gap"].any()
 
 
 def test_a_gradient_that_is_not_finite_is_not_hidden():
@@ -139,7 +139,7 @@ def test_a_gradient_that_is_not_finite_is_not_hidden():
     explainer = tfxai.integrated_gradients(model, tolerance=0.1)
     with pytest.warns(UserWarning, match="integrated_gradients: some attributions are NaN"):
         record = explainer.explain(np.ones((1, 1)), verbose=0)
-    assert not np.isfinite(record.numbers["map_error"][0])
+    assert not np.isfinite(record.diagnostics["map_error"][0])
 
 
 def test_two_steps_take_the_ends(images):
@@ -156,4 +156,4 @@ def test_one_step_takes_the_middle_and_knows_no_error(images):
     expected = images * tfxai.gradient(model)(images / 2, 0)
     record = explainer.explain(images, 0, verbose=0)
     np.testing.assert_allclose(record.attributions, expected, rtol=1e-4, atol=1e-6)
-    assert np.isnan(record.numbers["map_error"]).all()
+    assert np.isnan(record.diagnostics["map_error"]).all()

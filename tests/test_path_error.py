@@ -101,7 +101,7 @@ def test_a_tolerance_is_kept(tolerance, known):
 def test_maps_are_as_good_as_stated_or_said_to_be_bad(options, known):
     model, x, targets, true_errors = known
     record = tfxai.integrated_gradients(model, **options).explain(x, targets, verbose=0)
-    stated, errors = record.numbers["map_error"], true_errors(record)
+    stated, errors = record.diagnostics["map_error"], true_errors(record)
     assert np.mean((errors <= 1.15 * stated) | (stated > 0.5)) >= 0.9
 
 
@@ -111,9 +111,9 @@ def test_a_step_at_the_baseline_is_not_taken_for_a_small_error():
     flat = L.GroupNormalization(4, epsilon=1e-12, **DOUBLE)
     model = network(L.Conv2D(8, 3, use_bias=False, **DOUBLE), flat, L.ReLU(**DOUBLE))
     x = digits()[0][:4].astype("float64")
-    numbers = tfxai.integrated_gradients(model).explain(x, 0, verbose=0).numbers
-    assert (numbers["completeness_gap"] > 0.9).all()
-    assert (numbers["map_error"] > 0.2).all()
+    diagnostics = tfxai.integrated_gradients(model).explain(x, 0, verbose=0).diagnostics
+    assert (diagnostics["completeness_gap"] > 0.9).all()
+    assert (diagnostics["map_error"] > 0.2).all()
 
 
 def test_the_error_of_nodes_against_the_loop():

@@ -449,8 +449,8 @@ def test_pattern_guided_integrated_gradients_is_the_sum_of_the_paper(start, rows
     expected = sum(x / 7 * under_pattern(k / 7 * x, 1).numpy() for k in range(1, 8))
     explainer = tfxai.pattern_guided_integrated_gradients(model, patterns, steps=7, start=start)
     np.testing.assert_allclose(explainer(x, 1), expected, rtol=1e-4, atol=1e-5)
-    numbers = explainer.explain(x, 1, verbose=0).numbers
-    assert set(numbers) == {"map_error", "steps"}
+    diagnostics = explainer.explain(x, 1, verbose=0).diagnostics
+    assert set(diagnostics) == {"map_error", "steps"}
 
 
 def test_the_weights_of_the_moment_are_used(rows):

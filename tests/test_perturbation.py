@@ -62,7 +62,7 @@ def test_rise_has_its_expected_map_on_a_linear_model(linear, weights, photos):
         linear, masks=6000, grid=grid, probability=P, score=scores.logit, resolution=4
     )
     record = explainer.explain(photos, 1, verbose=0)
-    error = record.numbers["standard_error"][..., 0]
+    error = record.diagnostics["standard_error"][..., 0]
     assert (np.abs(record.attributions[..., 0] - expected) < 5 * error).all()
     assert error.max() < 0.1 * np.abs(expected).max()
 
@@ -73,7 +73,7 @@ def test_rise_with_masks_of_ones_own_is_their_weighted_mean(linear, weights, pho
     values = np.einsum("nhw,bhwc,hwc->bn", own, photos, weights) + BIAS
     expected = np.einsum("bn,nhw->bhw", values, own) / len(own) / own.mean()
     np.testing.assert_allclose(record.attributions[..., 0], expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(record.numbers["samples"], 11)
+    np.testing.assert_array_equal(record.diagnostics["samples"], 11)
 
 
 @pytest.mark.parametrize("probability", [0.5, 0.3, None])
@@ -108,9 +108,9 @@ def test_rise_stops_where_the_picture_is_good_enough(linear, photos):
     explainer = tfxai.rise(
         linear, masks=3000, grid=3, score=scores.logit, tolerance=0.05, resolution=3
     )
-    numbers = explainer.explain(photos, 1, verbose=0).numbers
-    assert (numbers["samples"] < 3000).all()
-    assert (numbers["pooled_error"] <= 0.05).all()
+    diagnostics = explainer.explain(photos, 1, verbose=0).diagnostics
+    assert (diagnostics["samples"] < 3000).all()
+    assert (diagnostics["pooled_error"] <= 0.05).all()
 
 
 @pytest.mark.parametrize(

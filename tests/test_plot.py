@@ -38,7 +38,7 @@ def explanation_of(attributions, *, count, inputs=None, names=None):
     )
 
 
-@pytest.mark.parametrize(("sign", "expected"), [("signed", [[-2, 5]]), ("positive", [[4, 5]])])
+@pytest.mark.parametrize(("sign", "expected"), [("signed", [[-2, 5]]), ("absolute", [[4, 5]])])
 def test_a_flat_map_sums_values_or_sizes_over_channels(sign, expected):
     attribution = np.array([[[1.0, -3.0], [2.0, 3.0]]])
     np.testing.assert_array_equal(plot.flat_map(attribution, sign=sign), expected)
@@ -48,7 +48,7 @@ def test_a_flat_map_sums_values_or_sizes_over_channels(sign, expected):
 def test_a_flat_map_of_features_or_a_sequence_keeps_its_shape(shape):
     values = noise(*shape)
     np.testing.assert_array_equal(plot.flat_map(values), values)
-    np.testing.assert_array_equal(plot.flat_map(values, sign="positive"), np.abs(values))
+    np.testing.assert_array_equal(plot.flat_map(values, sign="absolute"), np.abs(values))
 
 
 def test_signed_scaling_keeps_0_and_the_signs():
@@ -57,11 +57,11 @@ def test_signed_scaling_keeps_0_and_the_signs():
 
 
 def test_positive_scaling_takes_the_minimum_to_0_and_the_maximum_to_1():
-    scaled = plot.scale(np.array([3.0, 5.0, 7.0]), sign="positive", percentile=None)
+    scaled = plot.scale(np.array([3.0, 5.0, 7.0]), sign="absolute", percentile=None)
     np.testing.assert_array_equal(scaled, [0, 0.5, 1])
 
 
-@pytest.mark.parametrize(("sign", "low"), [("signed", 0), ("positive", 10)])
+@pytest.mark.parametrize(("sign", "low"), [("signed", 0), ("absolute", 10)])
 def test_scaling_clips_what_is_above_the_percentile(sign, low):
     values = low + np.arange(101.0)
     scaled = plot.scale(values, sign=sign, percentile=99)
@@ -82,7 +82,7 @@ def test_scaling_a_sparse_map_falls_back_to_the_maximum(sign):
 
 
 @pytest.mark.parametrize("percentile", [99, None])
-@pytest.mark.parametrize(("sign", "value"), [("positive", 0.7), ("positive", -2), ("signed", 0)])
+@pytest.mark.parametrize(("sign", "value"), [("absolute", 0.7), ("absolute", -2), ("signed", 0)])
 def test_scaling_a_constant_map_gives_zeros(sign, value, percentile):
     scaled = plot.scale(np.full([4, 4], value), sign=sign, percentile=percentile)
     np.testing.assert_array_equal(scaled, np.zeros([4, 4]))
@@ -132,7 +132,7 @@ def test_an_image_of_one_colour_is_displayable(value):
     assert shown.max() <= 1
 
 
-@pytest.mark.parametrize(("sign", "limits"), [("signed", (-1, 1)), ("positive", (0, 1))])
+@pytest.mark.parametrize(("sign", "limits"), [("signed", (-1, 1)), ("absolute", (0, 1))])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_an_overlay_hides_the_image_where_the_attribution_is_strong(sign, limits, channels):
     attribution = np.zeros([8, 8, channels])
@@ -189,7 +189,7 @@ def test_a_panel_has_a_row_for_each_image_and_a_column_for_each_method(channels)
     images = RNG.uniform(0, 255, [3, 8, 8, channels])
     maps = {"first": noise(3, 8, 8, channels), "second": list(noise(3, 8, 8, channels))}
     labels = ["a cat", "a dog", "a cup"]
-    figure = plot.panel(images, maps, labels=labels, signs=["signed", "positive"])
+    figure = plot.panel(images, maps, labels=labels, signs=["signed", "absolute"])
     axes = np.reshape(rendered(figure), (3, 3))
     assert [a.get_title() for a in axes[0]] == ["", "first", "second"]
     assert not any(a.get_title() for a in axes[1:].ravel())
@@ -210,7 +210,7 @@ def test_a_wide_panel_goes_on_below_with_the_images_again():
 
 
 def test_a_panel_needs_no_labels():
-    figure = plot.panel([noise(8, 8, 3)], {"map": [noise(8, 8, 3)]}, signs="positive")
+    figure = plot.panel([noise(8, 8, 3)], {"map": [noise(8, 8, 3)]}, signs="absolute")
     photo, drawn = rendered(figure)
     assert not photo.texts
     assert drawn.images[0].get_clim() == (0, 1)

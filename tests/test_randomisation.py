@@ -107,8 +107,8 @@ def test_an_explainer_sees_the_random_weights(images):
     explainer(images, 0)
     found = metrics.consistency(model, explainer, images, 0, seed=1)
     assert (found.mean < 0.6).all()
-    again = metrics.consistency(model, explainer, images, 0, seed=1)
-    np.testing.assert_array_equal(found.correlations, again.correlations)
+    rerun = metrics.consistency(model, explainer, images, 0, seed=1)
+    np.testing.assert_array_equal(found.correlations, rerun.correlations)
     assert not np.array_equal(
         found.correlations, metrics.consistency(model, explainer, images, 0, seed=2).correlations
     )

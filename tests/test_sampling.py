@@ -74,12 +74,12 @@ def test_dropped_samples_are_counted_and_reported():
     x = np.array([[1.0, 4.0], [1e-3, 4.0], [1e6, 1e6]], "float32")
     options = {"samples": 40, "epsilon": 0.5, "kernel": kernels.poisson}
     record = tfxai.smoothgrad(roots(), **options).explain(x, verbose=0, seed=1)
-    numbers = record.numbers
-    np.testing.assert_array_equal(numbers["samples"] + numbers["dropped"], [40, 40, 40])
-    assert 5 < numbers["dropped"][1] < 35
-    assert numbers["dropped"][2] == 0
+    diagnostics = record.diagnostics
+    np.testing.assert_array_equal(diagnostics["samples"] + diagnostics["dropped"], [40, 40, 40])
+    assert 5 < diagnostics["dropped"][1] < 35
+    assert diagnostics["dropped"][2] == 0
     assert np.isfinite(record.attributions).all()
-    assert np.isfinite(numbers["standard_error"]).all()
+    assert np.isfinite(diagnostics["standard_error"]).all()
 
 
 def test_when_no_sample_is_finite_the_map_is_nan_and_a_warning_says_so():
@@ -87,7 +87,7 @@ def test_when_no_sample_is_finite_the_map_is_nan_and_a_warning_says_so():
     with pytest.warns(UserWarning, match="smoothgrad: some attributions are NaN"):
         record = explainer.explain(np.array([[-5.0, 4.0]]), verbose=0)
     assert np.isnan(record.attributions).all()
-    np.testing.assert_array_equal(record.numbers["dropped"], [3])
+    np.testing.assert_array_equal(record.diagnostics["dropped"], [3])
 
 
 def estimate_of(values):
@@ -135,10 +135,10 @@ def test_tolerance_ends_each_example_on_its_own(cnn, images):
     explainer = tfxai.smoothgrad(cnn, tolerance=0.06, max_samples=120)
     with pytest.warns(UserWarning, match="not converged after 120 samples.*raise max_samples"):
         record = explainer.explain(x, 1, verbose=0, seed=3)
-    samples = record.numbers["samples"]
+    samples = record.diagnostics["samples"]
     assert samples[0] == 16
     assert len(set(samples)) > 2
-    assert (record.numbers["pooled_error"][samples < 120] <= 0.06).all()
+    assert (record.diagnostics["pooled_error"][samples < 120] <= 0.06).all()
     for count in set(samples):
         these = samples == count
         same = tfxai.smoothgrad(cnn, samples=int(count)).explain(x, 1, verbose=0, seed=3)
@@ -147,7 +147,7 @@ def test_tolerance_ends_each_example_on_its_own(cnn, images):
         )
         for name in ("standard_error", "map_error", "pooled_error"):
             np.testing.assert_allclose(
-                record.numbers[name][these], same.numbers[name][these], rtol=2e-3, atol=1e-5
+                record.diagnostics[name][these], same.diagnostics[name][these], rtol=2e-3, atol=1e-5
             )
 
 
@@ -157,9 +157,9 @@ def test_other_methods_take_a_tolerance_too(name, cnn, images):
     more = {"expected_gradients": [images]}.get(name, [])
     options = {"noisegrad": {"epsilon": 0.2}}.get(name, {})
     explainer = getattr(tfxai, name)(cnn, *more, tolerance=0.15, max_samples=60, **options)
-    numbers = explainer.explain(images, verbose=0).numbers
-    assert ((numbers["pooled_error"] <= 0.15) | (numbers["samples"] == 60)).all()
-    assert numbers["standard_error"].shape == images.shape
+    diagnostics = explainer.explain(images, verbose=0).diagnostics
+    assert ((diagnostics["pooled_error"] <= 0.15) | (diagnostics["samples"] == 60)).all()
+    assert diagnostics["standard_error"].shape == images.shape
 
 
 def test_antithetic_pairs_are_samples_on_both_sides(cnn, images):
@@ -171,8 +171,8 @@ def test_antithetic_pairs_are_samples_on_both_sides(cnn, images):
     pairs = [(base(images + t, 1) + base(images - t, 1)) / 2 for t in noise]
     np.testing.assert_allclose(record.attributions, np.mean(pairs, 0), rtol=1e-3, atol=1e-6)
     error = np.std(pairs, 0, ddof=1) / np.sqrt(3)
-    np.testing.assert_allclose(record.numbers["standard_error"], error, rtol=1e-2, atol=1e-6)
-    assert (record.numbers["samples"] == 6).all()
+    np.testing.assert_allclose(record.diagnostics["standard_error"], error, rtol=1e-2, atol=1e-6)
+    assert (record.diagnostics["samples"] == 6).all()
     with pytest.raises(ValueError, match="samples=5, max_samples=1000: expected even"):
         tfxai.smoothgrad(cnn, samples=5, antithetic=True)
 
@@ -182,9 +182,9 @@ def test_antithetic_pairs_are_exact_on_a_quadratic():
     x = np.array([[0.5, -1.0]], "float32")
     record = tfxai.smoothgrad(model, samples=4, antithetic=True).explain(x, verbose=0)
     np.testing.assert_allclose(record.attributions, 2 * x, rtol=1e-5)
-    np.testing.assert_allclose(record.numbers["map_error"], [0], atol=1e-6)
+    np.testing.assert_allclose(record.diagnostics["map_error"], [0], atol=1e-6)
     to_tolerance = tfxai.smoothgrad(model, tolerance=0.1, antithetic=True).explain(x, verbose=0)
-    np.testing.assert_array_equal(to_tolerance.numbers["samples"], [16])
+    np.testing.assert_array_equal(to_tolerance.diagnostics["samples"], [16])
 
 
 def test_smoothing_a_map_of_another_shape(cnn, images):
@@ -193,21 +193,21 @@ def test_smoothing_a_map_of_another_shape(cnn, images):
         record = tfxai.smoothgrad(cam, samples=4, noise_level=0.0).explain(images, verbose=0)
         assert record.attributions.shape == (5, size, size, 1)
         np.testing.assert_allclose(record.attributions, cam(images), rtol=1e-5, atol=1e-7)
-        assert record.numbers["standard_error"].shape == record.attributions.shape
+        assert record.diagnostics["standard_error"].shape == record.attributions.shape
 
 
 def test_rows_and_sequences_have_a_pooled_error():
     model = keras.Sequential([keras.Input((7, 3)), keras.layers.LSTM(4), keras.layers.Dense(2)])
     x = np.random.default_rng(0).normal(size=(3, 7, 3))
     record = tfxai.smoothgrad(model, samples=6).explain(x, verbose=0)
-    assert (record.numbers["pooled_error"] > 0).all()
+    assert (record.diagnostics["pooled_error"] > 0).all()
 
 
 def test_half_precision_models_are_sampled_in_float32(images):
     record = tfxai.smoothgrad(small_cnn(policy="mixed_float16"), samples=4).explain(
         images, verbose=0
     )
-    assert record.numbers["standard_error"].dtype == np.float32
+    assert record.diagnostics["standard_error"].dtype == np.float32
 
 
 def test_a_path_of_maps_of_another_shape_is_of_the_inputs_shape(cnn, images):

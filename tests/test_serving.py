@@ -34,7 +34,7 @@ def test_any_batch_size(cnn, images, served):
         expected = tfxai.integrated_gradients(cnn, steps=9).explain(images[:count], verbose=0)
         np.testing.assert_array_equal(answer["attributions"], expected.attributions)
         np.testing.assert_array_equal(
-            answer["completeness_gap"], expected.numbers["completeness_gap"]
+            answer["completeness_gap"], expected.diagnostics["completeness_gap"]
         )
 
 

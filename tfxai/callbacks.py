@@ -47,7 +47,7 @@ class ExplanationCallback(keras.callbacks.Callback):
             no summaries.
         targets: the classes to explain, ``[N]`` or one for all; None for the predicted ones.
         every: epochs between two pictures; the first epoch has one.
-        signs: "signed" or "positive", for all or for each title, as in `tfxai.plot.panel`.
+        signs: "signed" or "absolute", for all or for each title, as in `tfxai.plot.panel`.
         seed: of methods with random numbers.
 
     Raises:
@@ -159,7 +159,7 @@ class MetricCallback(keras.callbacks.Callback):
         targets: the classes to explain, ``[N]`` or one for all; None for the predicted ones.
         regions: masks ``[N, H, W]`` of where they are, for the metrics that need them.
         bounds: what black and white are in the images.
-        sign: "signed" adds a map's channels, "positive" their sizes.
+        sign: "signed" adds a map's channels, "absolute" their sizes.
         every: epochs between two measurements; the first epoch has one.
         seed: of methods and metrics with random numbers.
 

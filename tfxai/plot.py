@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tfxai.core.axes import expect_channels_last
 from tfxai.core.map_checks import is_constant
 
-SIGNS = ("signed", "positive")
+SIGNS = ("signed", "absolute")
 GREY = 0.35
 """How much of the photo shines through an overlay's map at its strongest."""
 MOST_ROWS = 8
@@ -22,29 +22,29 @@ MOST_BARS = 20
 def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
     """Sum one example's attribution over channels, ``[H, W, C]`` -> ``[H, W]``.
 
-    "signed" sums the values, "positive" their sizes. Other ranks keep their shape.
+    "signed" sums the values, "absolute" their sizes. Other ranks keep their shape.
 
     Example:
-        >>> flat_map(np.array([[[1.0, -3.0]]]), sign="positive")
+        >>> flat_map(np.array([[[1.0, -3.0]]]), sign="absolute")
         array([[4.]])
     """
     _check_sign(sign)
     expect_channels_last("attributions", attribution[None])
-    values = np.abs(attribution) if sign == "positive" else attribution
+    values = np.abs(attribution) if sign == "absolute" else attribution
     return values.sum(-1) if values.ndim == 3 else values
 
 
 def scale(values: np.ndarray, *, sign: str = "signed", percentile: float | None = 99) -> np.ndarray:
-    """Scale a map to [-1, 1] ("signed", 0 stays 0) or [0, 1] ("positive") for drawing.
+    """Scale a map to [-1, 1] ("signed", 0 stays 0) or [0, 1] ("absolute") for drawing.
 
     Args:
         values: any shape.
-        sign: "signed" or "positive".
+        sign: "signed" or "absolute".
         percentile: the value (of the sizes) that becomes 1; larger ones are clipped. Where it is
             0, as on sparse maps, the maximum serves. None takes the maximum.
 
     Returns:
-        The scaled map; all zeros for a constant "positive" map or a zero "signed" one.
+        The scaled map; all zeros for a constant "absolute" map or a zero "signed" one.
 
     Reference:
         PAIR's visualisations and METHODS 4.7, 6.7.
@@ -55,13 +55,13 @@ def scale(values: np.ndarray, *, sign: str = "signed", percentile: float | None 
     """
     _check_sign(sign)
     values = np.asarray(values, np.float64)
-    low = values.min() if sign == "positive" else 0.0
+    low = values.min() if sign == "absolute" else 0.0
     sizes = np.abs(values - low)
     top = sizes.max() if percentile is None else np.percentile(sizes, percentile)
     top = top or sizes.max()
     if top < np.finfo(np.float32).tiny:
         return np.zeros_like(values)
-    return np.clip((values - low) / top, 0 if sign == "positive" else -1, 1)
+    return np.clip((values - low) / top, 0 if sign == "absolute" else -1, 1)
 
 
 def overlay(
@@ -131,7 +131,7 @@ def panel(
         images: ``[N, H, W, 3 | 1]``, in any range.
         maps: title -> attributions ``[N, ...]``.
         labels: a line under each image.
-        signs: "signed" or "positive", for all or for each method.
+        signs: "signed" or "absolute", for all or for each method.
         percentile: see `scale`.
         across: most maps beside each other; the others follow below, with the images again.
     """

@@ -25,7 +25,7 @@ def on_logits(score: _S) -> _S:
     return score
 
 
-def wants_logits(score: Score) -> bool:
+def expects_logits(score: Score) -> bool:
     """Whether `score` was marked by `on_logits`."""
     return getattr(score, "on_logits", False)
 

@@ -138,9 +138,9 @@ def objectives(model, x, target, published, given, low_rank):
     """Print the objectives of all three at the lambda1 and lambda2 of the published procedure."""
     delta, lambda1, lambda2 = given
     g = published.gradient()
-    if 2 * lambda2 <= low_rank.numbers["top_eigenvalue_bound"][0]:
+    if 2 * lambda2 <= low_rank.diagnostics["top_eigenvalue_bound"][0]:
         print(f"  its lambda2 {lambda2:.6g} is not above L / 2; all with that of tfxai:")
-        lambda2 = float(low_rank.numbers["lambda2"][0])
+        lambda2 = float(low_rank.diagnostics["lambda2"][0])
         delta = published.solve(g, lambda1, 2 * lambda2)
 
     def objective(delta):
@@ -189,8 +189,8 @@ def compare(name, rounds):
     for run, times in taken.items():
         print(f"  {run:9} {median(times)} s, ratio {median(np.divide(times, taken['low rank']))}")
     for run in ("low rank", "products"):
-        numbers = [f"{k} {v[0]:.6g}" for k, v in results[run].numbers.items()]
-        print(f"  {run:9} {', '.join(numbers)}")
+        diagnostics = [f"{k} {v[0]:.6g}" for k, v in results[run].diagnostics.items()]
+        print(f"  {run:9} {', '.join(diagnostics)}")
     delta, lambda1, lambda2 = results["published"]
     print(
         f"  published lambda1 {lambda1:.6g}, lambda2 {lambda2:.6g}, sparsity "

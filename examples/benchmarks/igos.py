@@ -125,7 +125,7 @@ def ours(explainer, case, seed, *, together):
     ]
     seconds = time.perf_counter() - start
     found = np.concatenate([record.mask[..., 0] for record in records])
-    return Run(seconds / count, found, sum(r.numbers["trials"].sum() for r in records) / count)
+    return Run(seconds / count, found, sum(r.diagnostics["trials"].sum() for r in records) / count)
 
 
 def row(name, runs, slow, case, model, objective):

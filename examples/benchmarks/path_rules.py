@@ -70,7 +70,7 @@ def compare(name, model, x, truth_steps):
             record = explainer.explain(x, verbose=0)
             maps = record.attributions.reshape(len(x), -1)
             error = np.linalg.norm(maps - truth, axis=1) / np.linalg.norm(truth, axis=1)
-            gap = record.numbers["completeness_gap"].mean()
+            gap = record.diagnostics["completeness_gap"].mean()
             cells.append(f"{error.mean():.2g} / {gap:.2g}")
         print(f"| {title} | " + " | ".join(cells) + " |", flush=True)
 

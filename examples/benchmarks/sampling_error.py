@@ -28,7 +28,9 @@ def groups(explainer, x, targets, count, first_seed):
     records = [explainer.explain(x, targets, seed=first_seed + k, verbose=0) for k in range(count)]
     return [
         np.stack(v)
-        for v in zip(*((r.attributions, r.numbers["standard_error"]) for r in records), strict=True)
+        for v in zip(
+            *((r.attributions, r.diagnostics["standard_error"]) for r in records), strict=True
+        )
     ]
 
 
@@ -64,8 +66,8 @@ def compare(classifier, x, targets, maps):
         starts = range(0, len(maps) - size + 1, size)
         true = np.mean([true_errors(maps, list(range(s, s + size))) for s in starts], (0, 2))
         explainer = tfxai.smoothgrad(classifier.model, samples=count)
-        numbers = explainer.explain(x, targets, seed=-1, verbose=0).numbers
-        stated = [numbers[name].mean() for name in ("map_error", "pooled_error")]
+        diagnostics = explainer.explain(x, targets, seed=-1, verbose=0).diagnostics
+        stated = [diagnostics[name].mean() for name in ("map_error", "pooled_error")]
         cells = [true[0], stated[0], true[1], stated[1]]
         print(f"| {count} | " + " | ".join(f"{c:.3f}" for c in cells) + " |", flush=True)
 

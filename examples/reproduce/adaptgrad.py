@@ -129,7 +129,7 @@ def draw_maps(path, images, labels, maps):
         for prefix in PREFIXES:
             name = prefix + column
             shown[NAMES.get(name, name)] = list(maps[prefix][column])
-            signs.append("positive" if column == "gradient" else "signed")
+            signs.append("absolute" if column == "gradient" else "signed")
     figure = plot.panel(images, shown, labels=labels, signs=signs, across=6)
     figure.savefig(path, dpi=100)
 

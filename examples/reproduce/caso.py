@@ -157,8 +157,8 @@ def draw_sparsity(path, images, labels, records):
         row[0].set_title(labels[i], size=9, parse_math=False)
         row[0].set_axis_off()
         for axes, (name, record) in zip(row[1:], records.items(), strict=True):
-            plot.draw_map(record.attributions[i], sign="positive", axes=axes)
-            value, zero = (record.numbers[n][i] for n in ("lambda1", "sparsity"))
+            plot.draw_map(record.attributions[i], sign="absolute", axes=axes)
+            value, zero = (record.diagnostics[n][i] for n in ("lambda1", "sparsity"))
             found = f"{name}: " if isinstance(name, str) else ""
             axes.set_title(f"{found}λ1 = {value:.3g}\n{100 * zero:.2f} % zero", size=9)
     figure.savefig(path, dpi=150)
@@ -189,8 +189,8 @@ def table(linear, first, sparse):
         "class": linear.target_names,
         "confidence": np.exp(-linear.scores),
         "difference": difference(linear.attributions, first.attributions),
-        "L": linear.numbers["top_eigenvalue"],
-        **{name: sparse.numbers[name] for name in ("lambda1", "sparsity", "residual")},
+        "L": linear.diagnostics["top_eigenvalue"],
+        **{name: sparse.diagnostics[name] for name in ("lambda1", "sparsity", "residual")},
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
@@ -227,7 +227,7 @@ def report_photos(out, count, samples):
     draw_sparsity(out / "caso_sparsity.png", images, labels, records)
     explainers = methods(model, casos["bisect"], samples, units)
     maps = {n: list(e.explain(images, verbose=0).attributions) for n, e in explainers.items()}
-    figure = plot.panel(images, maps, labels=labels, signs="positive")
+    figure = plot.panel(images, maps, labels=labels, signs="absolute")
     figure.savefig(out / "caso_methods.png", dpi=120)
     print(f"wrote {out / 'caso_sparsity.png'} and {out / 'caso_methods.png'}")
 

@@ -134,7 +134,7 @@ def draw_densities(panel, confidence):
 def draw_maps(path, images, labels, maps):
     """Draw the gradient and SmoothGrad with each kernel, and NoiseGrad."""
     shown = {title: list(m) for title, m in maps.items()}
-    figure = plot.panel(images, shown, labels=labels, signs="positive")
+    figure = plot.panel(images, shown, labels=labels, signs="absolute")
     figure.savefig(path, dpi=100)
 
 

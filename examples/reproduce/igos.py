@@ -186,7 +186,7 @@ def draw_methods(case, given):
         for axes in (above[0], below[0]):
             axes.set_axis_off()
         for j, (name, values) in enumerate(maps.items(), 1):
-            plot.overlay(case.pixels[i], values[i], sign="positive", axes=above[j])
+            plot.overlay(case.pixels[i], values[i], sign="absolute", axes=above[j])
             above[j].set_title(name, size=10)
             shown = part(found[name], [i])
             shown.plot(axes=below[j]).get_legend().remove()

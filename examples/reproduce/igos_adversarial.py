@@ -88,7 +88,7 @@ def draw_adversarial(path, cases, records, found):
             photo.set_axis_off()
             title = f"{name}\n{label(case, i)} {records[name].scores[i]:.2f}"
             photo.set_title(title, size=9, parse_math=False)
-            plot.overlay(case.pixels[i], records[name].attributions[i], sign="positive", axes=over)
+            plot.overlay(case.pixels[i], records[name].attributions[i], sign="absolute", axes=over)
             moved = have_moved(records[name].mask)[i]
             over.set_title("I-GOS" if moved else "I-GOS found no step", size=9)
             fractions, scores = found[name].fractions, found[name].scores[i]

@@ -89,7 +89,9 @@ def ablations(case, given):
     for name, options in ABLATIONS.items():
         record, seconds = explained(igos(case, given, **options), case, warm=True)
         heatmaps[name] = 1 - record.mask
-        means = {n: float(record.numbers[n].mean()) for n in ("objective", "iterations", "trials")}
+        means = {
+            n: float(record.diagnostics[n].mean()) for n in ("objective", "iterations", "trials")
+        }
         other = {"objective": ""} if "lambda2" in options else {}
         columns[name] = {**means, **other, "cpu seconds": seconds}
     for alpha in (LONGEST["proximal"], LONGEST["proximal"] / 10):

@@ -224,7 +224,7 @@ def main():
         metrics,
         given.out / f"{given.preset}-{subject.name}",
         bounds=subject.bounds,
-        sign="positive" if given.preset in POSITIVE else "signed",
+        sign="absolute" if given.preset in POSITIVE else "signed",
         batch_size=4 if of_photos else 50,
         class_names=subject.names,
     )

@@ -68,7 +68,7 @@ def test_every_method_in_a_fresh_process_without_tfxai(cnn, images, tmp_path):
         np.testing.assert_array_equal(answer["attributions"], record.attributions, err_msg=name)
         np.testing.assert_array_equal(answer["targets"], chosen)
         np.testing.assert_array_equal(answer["scores"], record.scores)
-        for key, value in record.numbers.items():
+        for key, value in record.diagnostics.items():
             np.testing.assert_array_equal(answer[key], value, err_msg=f"{name}.{key}")
     told = saved_model.metadata(tmp_path / "served")
     assert set(told["parity"].values()) == {0.0}

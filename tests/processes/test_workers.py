@@ -90,13 +90,13 @@ def test_a_killed_worker_and_a_corrupt_image_lose_nothing_else(served, photos, t
     np.testing.assert_allclose(row["attributions"], answer["attributions"][0], atol=1e-5)
 
     # A second call has nothing to do; and where shards are missing it does these alone.
-    again = scale.explain_dataset(served, photos, out, 2, **options)
-    assert again.explained_now == 0
+    rerun = scale.explain_dataset(served, photos, out, 2, **options)
+    assert rerun.explained_now == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}
     for number in (1, 5):
         shards.path_of(out, number).unlink()
-    again = scale.explain_dataset(served, photos, out, 1, **options)
-    assert again == (out, COUNT, 1, 2 * SHARD)
+    rerun = scale.explain_dataset(served, photos, out, 1, **options)
+    assert rerun == (out, COUNT, 1, 2 * SHARD)
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}
     changed = [name for name in sorted(after) if after[name] != before[name]]
     assert changed == ["part-000001.parquet", "part-000005.parquet"]

@@ -181,7 +181,7 @@ def grid(results: Results) -> Figure | None:
     names = results.settings["class_names"]
     labels = [names[t].split(",")[0] if names else str(t) for t in results.targets[: len(images)]]
     signed = results.settings["sign"] == "signed"
-    sign = ["signed" if signed and (np.stack(v) < 0).any() else "positive" for v in maps.values()]
+    sign = ["signed" if signed and (np.stack(v) < 0).any() else "absolute" for v in maps.values()]
     return plot.panel(list(images), maps, labels=labels, signs=sign, across=min(ACROSS, len(maps)))
 
 

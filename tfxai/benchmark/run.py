@@ -66,7 +66,7 @@ def run(
         regions: for an array, where the classes are: masks ``[N, H, W]``.
         bounds: what black and white are in the images, scalars or per channel.
         sign: how channels are joined for metrics that want one: "signed" adds the attributions,
-            "positive" their sizes.
+            "absolute" their sizes.
         batch_size: images at once. Another one may change the last digits.
         seed: of methods and metrics with random numbers.
         shown: images in the report.

@@ -64,7 +64,7 @@ class Subject(NamedTuple):
     heatmaps: np.ndarray
     """Their sum over channels, ``[B, H, W]``."""
     sign: str
-    """What is summed there: "signed" for the attributions, "positive" for their sizes."""
+    """What is summed there: "signed" for the attributions, "absolute" for their sizes."""
     constant: np.ndarray
     """Whether a heatmap is the same everywhere, booleans ``[B]``."""
     slopes: bool
@@ -89,11 +89,11 @@ def predictor(model: keras.Model) -> Predictor:
             "size, which the metrics need"
         )
     inspection = Inspection(model)
-    anatomy, order = inspection.anatomy(specs), inspection.order(specs)
-    if anatomy.units is None:
+    info, order = inspection.info(specs), inspection.order(specs)
+    if info.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
-    heads.check_logits(model, anatomy, batch.ones(specs))
-    units, head = anatomy.units, anatomy.head
+    heads.check_logits(model, info, batch.ones(specs))
+    units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:
         rows = as_rows(heads.strip_head(model(images, training=False))[0])
@@ -159,8 +159,8 @@ def explained(
 
 
 def over_channels(maps: np.ndarray, sign: str) -> np.ndarray:
-    """Sum attributions ``[B, H, W, C]``, or their sizes if `sign` is "positive", over channels."""
-    return (np.abs(maps) if sign == "positive" else maps).sum(-1)
+    """Sum attributions ``[B, H, W, C]``, or their sizes if `sign` is "absolute", over channels."""
+    return (np.abs(maps) if sign == "absolute" else maps).sum(-1)
 
 
 def summed(explain: Explain, sign: str) -> Explain:

@@ -101,9 +101,13 @@ def accuracy_table(records: dict[str, Explanation], photos: list[str]) -> Table:
     table = Table(Column("method", no_wrap=True), Column("photo", no_wrap=True), *_NUMBERS)
     for method, record in records.items():
         for i, photo in enumerate(photos):
-            if set(_NUMBERS["map error"]) & set(record.numbers):
+            if set(_NUMBERS["map error"]) & set(record.diagnostics):
                 cells = (
-                    [f"{record.numbers[key][i]:.3g}" for key in keys if key in record.numbers]
+                    [
+                        f"{record.diagnostics[key][i]:.3g}"
+                        for key in keys
+                        if key in record.diagnostics
+                    ]
                     for keys in _NUMBERS.values()
                 )
                 table.add_row(method, photo, *(" ".join(cell) for cell in cells))
@@ -115,7 +119,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     first = next(iter(records.values()))
     labels = [f"{name.split(',')[0]}" for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
-    signs = ["signed" if name in SIGNED else "positive" for name in maps]
+    signs = ["signed" if name in SIGNED else "absolute" for name in maps]
     return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=9)
 
 

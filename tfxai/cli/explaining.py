@@ -37,11 +37,11 @@ def picture(record: Explanation, pixels: np.ndarray) -> Figure:
     title = record.settings["method"].replace("_", " ")
     label = f"{record.target_names[0]}  {record.scores[0]:.3g}"
     maps = {title: record.attributions, f"{title}, size": record.attributions}
-    return plot.panel([pixels], maps, labels=[label], signs=["signed", "positive"])
+    return plot.panel([pixels], maps, labels=[label], signs=["signed", "absolute"])
 
 
 def summary(file: Path, record: Explanation) -> str:
     """Say in one line what is explained, and how well."""
     parts = [f"{file.name}: {record.target_names[0]} (score {record.scores[0]:.4g})"]
-    parts += [f"{k} {v[0]:.3g}" for k, v in record.numbers.items() if np.ndim(v) == 1]
+    parts += [f"{k} {v[0]:.3g}" for k, v in record.diagnostics.items() if np.ndim(v) == 1]
     return ", ".join(parts)

@@ -122,7 +122,7 @@ def benchmark(
     ] = None,
     preprocess: models.Preprocess = None,
     sign: Annotated[
-        str, typer.Option(help="How channels are joined: signed, or positive (their sizes).")
+        str, typer.Option(help="How channels are joined: signed, or absolute (their sizes).")
     ] = "signed",
     batch_size: Annotated[int, typer.Option(help="Images at once.")] = 8,
     seed: Annotated[int, typer.Option(help="For random numbers.")] = 0,

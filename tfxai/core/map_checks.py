@@ -59,29 +59,29 @@ def constant(maps: Tensors, remedy: str) -> list[str]:
 
 
 def unconverged(
-    maps: Tensors, numbers: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
+    maps: Tensors, diagnostics: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
 ) -> list[str]:
     """Say which integrals along a path are farther from their limit than a reader may trust.
 
     Args:
         maps: attributions.
-        numbers: of a record: ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
+        diagnostics: of a record: ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
         tolerance: what was asked for; None for `MAP_ERROR`.
         complete: whether the attributions should sum to the score's change.
     """
     messages = []
-    error = numbers["map_error"]
+    error = diagnostics["map_error"]
     worse = error > (MAP_ERROR if tolerance is None else tolerance)
     if worse.any():
-        steps = int(np.max(numbers["steps"]))
+        steps = int(np.max(diagnostics["steps"]))
         asked = "" if tolerance is None else f", above tolerance={tolerance}"
         remedy = "steps" if tolerance is None else "max_steps"
         messages.append(
             f"{_of(worse)} not converged after {steps} steps, with a stated error (map_error) of "
             f"up to {error[worse].max():.3g}{asked}: raise {remedy}"
         )
-    if complete and (far := _incomplete(maps, numbers)).any():
-        worst = numbers["completeness_gap"][far].max()
+    if complete and (far := _incomplete(maps, diagnostics)).any():
+        worst = diagnostics["completeness_gap"][far].max()
         messages.append(
             f"{_of(far)} far from complete: their sums miss the score's change from the "
             f"baseline by up to {worst:.0%} (completeness_gap). Raise steps; where that does not "
@@ -92,24 +92,24 @@ def unconverged(
     return messages
 
 
-def _incomplete(maps: Tensors, numbers: Mapping[str, np.ndarray]) -> np.ndarray:
+def _incomplete(maps: Tensors, diagnostics: Mapping[str, np.ndarray]) -> np.ndarray:
     """Tell which maps miss much of the score's change, and not by chance, ``[B]``.
 
     A sum that falls short of the change by the share g of it misses g |sum| / |1 - g|.
     """
-    gap = numbers["completeness_gap"]
+    gap = diagnostics["completeness_gap"]
     parts = _rows(maps)
     total = np.abs(np.sum([p.sum(1, dtype=np.float64) for p in parts], 0))
     size = np.sum([np.abs(p).sum(1, dtype=np.float64) for p in parts], 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         missed = gap * total / np.abs(1 - gap)
-    by_chance = (missed <= LEAST_GAP * size) & (numbers["map_error"] <= SURE)
+    by_chance = (missed <= LEAST_GAP * size) & (diagnostics["map_error"] <= SURE)
     return (gap > GAP) & ~by_chance
 
 
-def unsolved(numbers: Mapping[str, np.ndarray]) -> list[str]:
+def unsolved(diagnostics: Mapping[str, np.ndarray]) -> list[str]:
     """Say which solutions of an optimisation are farther from it than a reader may trust."""
-    error = numbers["residual"]
+    error = diagnostics["residual"]
     worse = ~(error <= MAP_ERROR)
     if not worse.any():
         return []
@@ -120,14 +120,14 @@ def unsolved(numbers: Mapping[str, np.ndarray]) -> list[str]:
     ]
 
 
-def missed(numbers: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+def missed(diagnostics: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
     """Say which sampled maps have not come as close to their limit as they were asked to."""
-    error = numbers["pooled_error"]
+    error = diagnostics["pooled_error"]
     worse = error > tolerance
     if not worse.any():
         return []
     return [
-        f"{_of(worse)} not converged after {int(np.max(numbers['samples']))} samples, with a "
+        f"{_of(worse)} not converged after {int(np.max(diagnostics['samples']))} samples, with a "
         f"stated error (pooled_error) of up to {error[worse].max():.3g}, above "
         f"tolerance={tolerance}: raise max_samples"
     ]

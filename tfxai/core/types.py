@@ -72,7 +72,7 @@ class Measured(NamedTuple):
     """Attributions, and what the method knows of their accuracy."""
 
     attributions: Tensors
-    numbers: dict[str, Tensors]
+    diagnostics: dict[str, Tensors]
     """Name -> an array whose first axis is the batch."""
 
 

@@ -94,14 +94,14 @@ def sampled(
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
         maps = shaped(inputs)
         found, dropped = estimation(inputs, targets, seed)
-        numbers = {
+        diagnostics = {
             "standard_error": batch.from_rows(found.standard_error, maps),
             "map_error": map_error(found),
             "pooled_error": pooled_error(found, maps, budget.resolution, order(inputs)),
             "samples": each * tf.cast(found.samples[:, 0], tf.int32),
             "dropped": each * tf.cast(dropped[:, 0], tf.int32),
         }
-        return Measured(batch.from_rows(found.value, maps), numbers)
+        return Measured(batch.from_rows(found.value, maps), diagnostics)
 
     def enough(found: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
         error = pooled_error(found[0], shaped(inputs), budget.resolution, order(inputs))

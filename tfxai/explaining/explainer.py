@@ -24,7 +24,7 @@ from tfxai.explaining.runner import Runner
 from tfxai.explaining.waiting import somebody_waits, told
 from tfxai.models import heads, keras_graph
 from tfxai.rules.backward import Report
-from tfxai.scores import wants_logits
+from tfxai.scores import expects_logits
 
 
 class Answer(NamedTuple):
@@ -188,7 +188,7 @@ class Explainer(keras.Model):
             An `Answer`.
         """
         given, inputs = inputs, self._runner.cast(inputs)
-        units = self._runner.anatomy(inputs).units
+        units = self._runner.info(inputs).units
         if units is not None:
             inside = targets < max(units, 2)
             targets = checks.required(targets, inside, "targets: expected a class below", units)
@@ -327,9 +327,9 @@ class Explainer(keras.Model):
         if self.method.check is not None:
             self.method.check(self._runner.cast(inputs))
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
-        anatomy = self._runner.anatomy(one)
-        if not self._has_logits and wants_logits(self.method.score):
-            heads.check_logits(self.model, anatomy, one)
+        info = self._runner.info(one)
+        if not self._has_logits and expects_logits(self.method.score):
+            heads.check_logits(self.model, info, one)
             self._has_logits = True
 
     def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:
@@ -338,7 +338,7 @@ class Explainer(keras.Model):
     def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
         count = np.shape(tf.nest.flatten(inputs)[0])[0]
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
-        return checks.targets(targets, count, self._runner.anatomy(one).units, self.class_names)
+        return checks.targets(targets, count, self._runner.info(one).units, self.class_names)
 
 
 def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:

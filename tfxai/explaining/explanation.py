@@ -48,7 +48,7 @@ class Explanation:
     """"softmax" or "sigmoid" if that head was bypassed to explain the logit, else None."""
     versions: dict[str, str]
     """Of tfxai, keras, tensorflow and numpy."""
-    numbers: dict[str, np.ndarray] = field(default_factory=dict)
+    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
     """What the method knows of itself: map_error, completeness_gap, steps, standard_error ..."""
     names: tuple[str, ...] | None = None
     """Of the classes, where they are known."""
@@ -72,9 +72,9 @@ class Explanation:
         Raises:
             AttributeError: the method has none.
         """
-        if "mask" not in self.numbers:
+        if "mask" not in self.diagnostics:
             raise AttributeError(f"{self.settings['method']} has no mask")
-        return self.numbers["mask"]
+        return self.diagnostics["mask"]
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write all but `inputs` to one .npz file, which numpy reads without pickle."""
@@ -82,7 +82,7 @@ class Explanation:
         arrays: dict[str, np.ndarray] = {"targets": self.targets, "scores": self.scores}
         layout = {
             "attributions": _unpack("attributions", self.attributions, arrays),
-            "numbers": _unpack("numbers", self.numbers, arrays),
+            "diagnostics": _unpack("diagnostics", self.diagnostics, arrays),
         }
         meta = {
             "seed": self.seed,
@@ -115,7 +115,7 @@ class Explanation:
             names = meta.pop("names")
             return cls(
                 attributions=_pack(layout["attributions"], arrays),
-                numbers=_pack(layout["numbers"], arrays),
+                diagnostics=_pack(layout["diagnostics"], arrays),
                 targets=arrays["targets"],
                 scores=arrays["scores"],
                 names=tuple(names) if names else None,
@@ -142,7 +142,7 @@ class Explanation:
             lines.append(f"  the {self.head} head was bypassed")
         lines += [
             f"  {name} {_brief(value)}"
-            for name, value in self.numbers.items()
+            for name, value in self.diagnostics.items()
             if isinstance(value, np.ndarray) and value.ndim == 1
         ]
         return "\n".join(lines)
@@ -157,7 +157,7 @@ def join(parts: list[Explanation]) -> Explanation:
 
     return Explanation(
         attributions=keras.tree.map_structure(along_batch, *[p.attributions for p in parts]),
-        numbers=keras.tree.map_structure(along_batch, *[p.numbers for p in parts]),
+        diagnostics=keras.tree.map_structure(along_batch, *[p.diagnostics for p in parts]),
         targets=along_batch(*[p.targets for p in parts]),
         scores=along_batch(*[p.scores for p in parts]),
         seed=first.seed,

@@ -46,4 +46,4 @@ def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[st
     """Give what warns of maps that have not reached the tolerance, if there is one."""
     if tolerance is None:
         return None
-    return lambda record: missed(record.numbers, tolerance)
+    return lambda record: missed(record.diagnostics, tolerance)

@@ -16,7 +16,7 @@ from tfxai.core.types import Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.runner import Runner
 from tfxai.models import keras_graph
-from tfxai.scores import wants_logits
+from tfxai.scores import expects_logits
 
 
 class Recorder(NamedTuple):
@@ -81,18 +81,18 @@ class Recorder(NamedTuple):
         like_given = partial(
             as_given, given=examples, declared=keras_graph.declared_inputs(runner.model)
         )
-        bypassed = wants_logits(runner.method.score)
+        bypassed = expects_logits(runner.method.score)
         return Explanation(
             attributions=like_given(to_numpy(measured.attributions)),
-            numbers={
+            diagnostics={
                 name: like_given(value) if tf.nest.is_nested(value) else value
-                for name, value in to_numpy(measured.numbers).items()
+                for name, value in to_numpy(measured.diagnostics).items()
             },
             targets=chosen.numpy(),
             scores=scores.numpy(),
             seed=self.seed,
             settings=self.settings,
-            head=runner.anatomy(inputs).head if bypassed else None,
+            head=runner.info(inputs).head if bypassed else None,
             versions=versions(),
             names=self.class_names,
             inputs=examples,
@@ -108,7 +108,9 @@ class Recorder(NamedTuple):
                 "some attributions are NaN or infinite: the gradient is not finite there, or "
                 f"beyond what {self.runner.dtype.name} holds (a model in float64 may help)"
             )
-        if "mask" not in record.numbers:  # methods with masks say themselves why one is constant
+        if (
+            "mask" not in record.diagnostics
+        ):  # methods with masks say themselves why one is constant
             messages += map_checks.constant(record.attributions, method.if_constant)
         if method.warn is not None:
             messages += method.warn(record)

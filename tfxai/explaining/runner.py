@@ -42,9 +42,9 @@ class Runner:
         """Give inputs in the runner's type and the structure that the model declares."""
         return batch.cast(arranged(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
 
-    def anatomy(self, inputs: Tensors) -> heads.Anatomy:
+    def info(self, inputs: Tensors) -> heads.ModelInfo:
         """Look at the model; once, on the first (cast) inputs that are seen."""
-        return self.inspection.anatomy(self.specs(inputs))
+        return self.inspection.info(self.specs(inputs))
 
     def specs(self, inputs: Tensors) -> Tensors:
         """Give inputs' TensorSpecs, for any batch, in the runner's type."""
@@ -58,7 +58,7 @@ class Runner:
         Raises:
             ValueError: the outputs are not one row of classes per example.
         """
-        if self.anatomy(inputs).units is None:
+        if self.info(inputs).units is None:
             raise ValueError(
                 "targets=None: the model has no [batch, classes] output to predict a class from; "
                 "pass targets, or 0 if your score ignores them"
@@ -75,7 +75,7 @@ class Runner:
 
         It is traced for inputs like these.
         """
-        predicts = self.anatomy(inputs).units is not None
+        predicts = self.info(inputs).units is not None
         forward = heads.read(self.model, self.method.score, predicts=predicts)
         return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
 
@@ -101,7 +101,7 @@ class Runner:
         """Give how many rows may be differentiated at once."""
         if batch.features(inputs) is None:
             return ROWS_OF_UNKNOWN_SIZE
-        return heads.rows_within(self.memory, self.anatomy(inputs))
+        return heads.rows_within(self.memory, self.info(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
         """Give how many examples fill the chunks twice and fit, with what the method keeps."""

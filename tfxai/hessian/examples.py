@@ -31,10 +31,10 @@ class Examples:
         self.given = inputs
         self.dtype = keras_graph.float_type(model)
         self.inputs = batch.cast(arranged(inputs, self.declared), self.dtype)
-        anatomy = heads.inspect(model, any_batch(self.inputs))
-        heads.check_logits(model, anatomy, self.inputs)
+        info = heads.inspect(model, any_batch(self.inputs))
+        heads.check_logits(model, info, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
-        self.targets = tf.constant(checks.targets(targets, count, anatomy.units, None))
+        self.targets = tf.constant(checks.targets(targets, count, info.units, None))
         self.classifier = heads.classifier(model)
 
     def arranged(self, name: str, values: Tensors) -> Tensors:

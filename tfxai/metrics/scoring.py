@@ -15,7 +15,7 @@ from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
 from tfxai.core.types import Score
 from tfxai.models import graph_axes, heads
-from tfxai.scores import wants_logits
+from tfxai.scores import expects_logits
 
 Explain = Callable[[np.ndarray, Any], Any]
 """Maps images ``[B, ...]`` and targets ``[B]`` (or None: the predicted classes) to attributions
@@ -156,7 +156,7 @@ def score_function(
             any_images, tf.TensorSpec([None], tf.int32)
         )
     checks.convolutions(function.graph)
-    if score is not None and wants_logits(score):
+    if score is not None and expects_logits(score):
         heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
     read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)

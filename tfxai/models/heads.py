@@ -19,7 +19,7 @@ from tfxai.core import batch, checks
 from tfxai.core.tracing import any_batch
 from tfxai.core.types import Classifier, Score, ScoredModel, Tensors
 from tfxai.models import graph_axes, keras_graph
-from tfxai.scores import as_rows, on_logits, two_classes, wants_logits
+from tfxai.scores import as_rows, expects_logits, on_logits, two_classes
 
 PREDICTED = -1
 """The target that stands for the class that the model predicts."""
@@ -28,7 +28,7 @@ _SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
 _FREE = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
 
 
-class Anatomy(NamedTuple):
+class ModelInfo(NamedTuple):
     """What one trace of a model's forward pass tells."""
 
     head: str | None
@@ -128,7 +128,7 @@ def classifier(model: keras.Model) -> Classifier:
     return lambda inputs, targets: forward(inputs, targets)[1]
 
 
-def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
+def inspect(model: keras.Model, specs: Tensors) -> ModelInfo:
     """Trace the model once on inputs like `specs` (each ``[None, ...]``) and look at the graph."""
     found: dict[str, tf.Tensor | str | None] = {}
 
@@ -149,10 +149,10 @@ def inspect(model: keras.Model, specs: Tensors) -> Anatomy:
         if operation.type not in _FREE and not _reads_weights_only(operation)
         for output in operation.outputs
     )
-    return Anatomy(found.get("head"), _units(found.get("outputs")), max(size, 1), channels)
+    return ModelInfo(found.get("head"), _units(found.get("outputs")), max(size, 1), channels)
 
 
-def check_logits(model: keras.Model, anatomy: Anatomy, examples: Tensors) -> None:
+def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None:
     """Refuse a model that gives probabilities but has no head to bypass: there are no logits.
 
     Everything that asks a model for logits comes by here. A head that is written by hand, as
@@ -161,13 +161,13 @@ def check_logits(model: keras.Model, anatomy: Anatomy, examples: Tensors) -> Non
 
     Args:
         model: any Keras model.
-        anatomy: of it.
+        info: of it.
         examples: concrete inputs ``[B, ...]``.
 
     Raises:
         ValueError: as it says.
     """
-    if anatomy.head is not None or anatomy.units in (None, 1):
+    if info.head is not None or info.units in (None, 1):
         return
     probes = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
     checks.not_probabilities(np.asarray(model(probes, training=False)))
@@ -192,8 +192,8 @@ def logits(model: keras.Model) -> keras.Model:
         array([[5., 7., 9.]], dtype=float32)
     """
     specs = keras_graph.declared_inputs(model)
-    if specs is not None and (anatomy := inspect(model, specs)).head is None:
-        check_logits(model, anatomy, batch.ones(specs))
+    if specs is not None and (info := inspect(model, specs)).head is None:
+        check_logits(model, info, batch.ones(specs))
         return model
     return Logits(model)
 
@@ -230,14 +230,14 @@ class Logits(keras.Model):
         return cls(keras.saving.deserialize_keras_object(config["model"]))
 
 
-def rows_within(budget: int, anatomy: Anatomy) -> int:
+def rows_within(budget: int, info: ModelInfo) -> int:
     """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
-    return max(1, math.floor(budget / anatomy.bytes_per_row))
+    return max(1, math.floor(budget / info.bytes_per_row))
 
 
 def _scored_outputs(outputs: Any, targets: tf.Tensor, score: Score) -> tuple[tf.Tensor, tf.Tensor]:
     """Give what the score is a function of, and the score ``[B]``."""
-    if not wants_logits(score):
+    if not expects_logits(score):
         return outputs, score(outputs, targets)
     outputs, head = strip_head(outputs)
     logits = as_rows(_at_least_float32(outputs))

@@ -28,9 +28,9 @@ class Inspection:
     def __init__(self, model: keras.Model, data_format: str | None = None):
         self.model = model
         self.data_format = checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
-        self._anatomy: heads.Anatomy | None = None
+        self._anatomy: heads.ModelInfo | None = None
 
-    def anatomy(self, inputs: Tensors) -> heads.Anatomy:
+    def info(self, inputs: Tensors) -> heads.ModelInfo:
         """Give the anatomy, by a trace on inputs like these."""
         if self._anatomy is None:
             with tf.init_scope():
@@ -51,7 +51,7 @@ class Inspection:
     def order(self, inputs: Tensors) -> Order:
         """Give the order of the axes of inputs."""
         said = self.data_format is not None
-        read = None if said else self.anatomy(inputs).channel_axes
+        read = None if said else self.info(inputs).channel_axes
         return axes.order_of(inputs, read=read, data_format=self.data_format)
 
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfxai.rules.backward import Replaced, Rule
-from tfxai.rules.linear import applied, passed_back, summed_like, weights
+from tfxai.rules.linear import applied, summed_like, vjp_input, weights
 from tfxai.rules.rectifier import is_rectifier
-from tfxai.rules.steps import Step, again, is_sum
+from tfxai.rules.steps import Step, is_sum, rerun
 
 AVERAGES = {"AvgPool", "AvgPool3D", "Mean", "Sum", "ResizeBilinear"}
 CHANNELWISE = {"Add", "AddV2", "Sub", "BiasAdd", "Mul", "RealDiv", "Neg", "Minimum"}
@@ -75,7 +75,7 @@ def _shared(
 ) -> tf.Tensor:
     contributed = tf.add_n([applied(step, part, kernel) for part, kernel in pairs])
     share = tf.math.divide_no_nan(tf.cast(probability, contributed.dtype), contributed)
-    return tf.add_n([part * passed_back(step, share, kernel)[0] for part, kernel in pairs])
+    return tf.add_n([part * vjp_input(step, share, kernel)[0] for part, kernel in pairs])
 
 
 def _summands(step: Step, probability: tf.Tensor) -> list[tf.Tensor]:
@@ -95,7 +95,7 @@ def _average(step: Step, probability: tf.Tensor) -> tf.Tensor:
     for direction in (1, -1):
         part = tf.nn.relu(direction * step.inputs[0])
         here = tf.where(sign == direction, probability, tf.zeros_like(probability))
-        averaged = again(step.first, {step.data[0]: part}).outputs[0]
+        averaged = rerun(step.first, {step.data[0]: part}).outputs[0]
         share = tf.math.divide_no_nan(here, averaged)
         shared.append(part * step.gradient([share])[0])
     return tf.add_n(shared)

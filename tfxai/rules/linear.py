@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.rules.affine import REARRANGING, Folded, Form
-from tfxai.rules.steps import Step, again, gradients, is_sum
+from tfxai.rules.steps import Step, gradients, is_sum, rerun
 
 
 def is_linear(step: Step) -> bool:
@@ -60,11 +60,11 @@ def applied(step: Step, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """Give kernel^T x of a kernel step, shaped like its output; no bias."""
     y = _with_kernel(step, x, kernel).outputs[0]
     for folded in _rearrangements(step):
-        y = again(folded.operation, {folded.data: y}).outputs[0]
+        y = rerun(folded.operation, {folded.data: y}).outputs[0]
     return y
 
 
-def passed_back(step: Step, cotangent: tf.Tensor, values: tf.Tensor) -> list[tf.Tensor]:
+def vjp_input(step: Step, cotangent: tf.Tensor, values: tf.Tensor) -> list[tf.Tensor]:
     """Give what the inputs would get if the step had `values` for weights."""
     if is_sum(step):
         cast = tf.cast(values, cotangent.dtype)
@@ -88,7 +88,7 @@ def products(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
         wide = {
             i: tf.cast(t, tf.float32) for i, t in enumerate(operation.inputs) if t.dtype.is_floating
         }
-        operation, cotangent = again(operation, wide), tf.cast(cotangent, tf.float32)
+        operation, cotangent = rerun(operation, wide), tf.cast(cotangent, tf.float32)
     return gradients(operation, [cotangent])[_form(step).kernel]
 
 
@@ -116,7 +116,7 @@ def _kernel(step: Step) -> tf.Tensor:
 
 def _with_kernel(step: Step, x: tf.Tensor, kernel: tf.Tensor) -> tf.Operation:
     values = tf.cast(kernel, _kernel(step).dtype)
-    return again(step.first, {_form(step).data: x, _form(step).kernel: values})
+    return rerun(step.first, {_form(step).data: x, _form(step).kernel: values})
 
 
 def _rearrangements(step: Step) -> list[Folded]:

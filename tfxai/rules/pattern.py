@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.rules.backward import Replaced, Rule
-from tfxai.rules.linear import is_linear, passed_back, summed_like, weights
+from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.steps import Step
 
 
@@ -46,7 +46,7 @@ def _linear(
         )
     w = weights(step)
     a = tf.reshape(tf.cast(patterns[step.name], w.dtype), w.shape)
-    return passed_back(step, cotangent, w * a if attribution else a)
+    return vjp_input(step, cotangent, w * a if attribution else a)
 
 
 def _factor(step: Step, cotangent: tf.Tensor, *, attribution: bool) -> tf.Tensor:

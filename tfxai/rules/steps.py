@@ -162,7 +162,7 @@ def _owner(tensor: tf.Tensor, owners: Owners) -> tuple | None:
     return owners[id(tensor)]
 
 
-def again(operation: tf.Operation, inputs: dict[int, tf.Tensor]) -> tf.Operation:
+def rerun(operation: tf.Operation, inputs: dict[int, tf.Tensor]) -> tf.Operation:
     """Evaluate an operation once more, with some other inputs."""
     given = [inputs.get(i, t) for i, t in enumerate(operation.inputs)]
     attributes = dict(operation.node_def.attr)

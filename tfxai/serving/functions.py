@@ -60,7 +60,7 @@ def _explaining(explainer: Explainer, prepare: Prepare) -> Callable:
             "targets": found.targets,
             **{
                 k: v
-                for name, n in found.measured.numbers.items()
+                for name, n in found.measured.diagnostics.items()
                 for k, v in by_name(name, n).items()
             },
         }

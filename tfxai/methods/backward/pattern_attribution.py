@@ -181,7 +181,7 @@ def pattern_guided_integrated_gradients(
         evaluations=steps,
         report=parts.report,
         if_constant=DEAD,
-        warn=lambda r: unconverged(r.attributions, r.numbers, tolerance=None, complete=False),
+        warn=lambda r: unconverged(r.attributions, r.diagnostics, tolerance=None, complete=False),
         inspection=inspection,
     )
     options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}

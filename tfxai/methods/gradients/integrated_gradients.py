@@ -146,8 +146,8 @@ def integrated_gradients(
 
 
 def _warn(tolerance: float | None, complete: bool, record: Explanation) -> list[str]:
-    maps, numbers = record.attributions, record.numbers
-    return unconverged(maps, numbers, tolerance=tolerance, complete=complete)
+    maps, diagnostics = record.attributions, record.diagnostics
+    return unconverged(maps, diagnostics, tolerance=tolerance, complete=complete)
 
 
 def fixed_integral(
@@ -173,11 +173,11 @@ def fixed_integral(
         found = integral(inputs, targets, seed)
         error = tf.sqrt(found.squared_error)
         unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
-        numbers = {
+        diagnostics = {
             "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(found.mean)),
             "steps": tf.fill(tf.shape(targets), len(nodes)),
         }
-        return Measured(batch.from_rows(found.mean, inputs), numbers)
+        return Measured(batch.from_rows(found.mean, inputs), diagnostics)
 
     return measure
 
@@ -195,7 +195,7 @@ def averaged_over_references(
     def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
         def one(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
             measured = from_one(x0)(inputs, targets, seed)
-            error = measured.numbers["map_error"] * batch.norm(measured.attributions)
+            error = measured.diagnostics["map_error"] * batch.norm(measured.attributions)
             change = tf.zeros_like(error)
             if scored_model is not None:
                 ends = tf.nest.map_structure(
@@ -203,7 +203,7 @@ def averaged_over_references(
                 )
                 here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
                 change = here - start
-            return measured.attributions, error, measured.numbers["steps"], change
+            return measured.attributions, error, measured.diagnostics["steps"], change
 
         references = reference(inputs)
         count = tf.nest.flatten(references)[0].shape[0]
@@ -222,10 +222,10 @@ def averaged_over_references(
             maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
             error = tf.norm(each[1], axis=0) / count
             steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
-        numbers = {"map_error": batch.ratio(error, batch.norm(maps)), "steps": steps}
+        diagnostics = {"map_error": batch.ratio(error, batch.norm(maps)), "steps": steps}
         if scored_model is not None:
             gap = tf.abs(batch.total(maps) - change)
-            numbers["completeness_gap"] = batch.ratio(gap, tf.abs(change))
-        return Measured(maps, numbers)
+            diagnostics["completeness_gap"] = batch.ratio(gap, tf.abs(change))
+        return Measured(maps, diagnostics)
 
     return measure

@@ -173,7 +173,7 @@ def igos(
             lost = deletion.score(state.masks, of)
             price = Regulariser(state.lambda1, settings.lambda2, BETA_TV)(state.masks)
             known = ~tf.math.is_nan(state.step_sizes)
-            numbers = {
+            diagnostics = {
                 "objective": lost + price,
                 "deletion": lost,
                 "iterations": _count(known),
@@ -184,7 +184,7 @@ def igos(
                 "lambda1": state.lambda1,
                 "lambda2": tf.fill(tf.shape(lost), tf.constant(settings.lambda2, lost.dtype)),
             }
-            return of_masks(state.masks, of.images, numbers)
+            return of_masks(state.masks, of.images, diagnostics)
 
         return measure
 

@@ -44,11 +44,11 @@ def channels_last(
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             order = inspection.order(inputs)
             found = build(rows, order)(order.last(inputs), targets, seed)
-            numbers = {
+            diagnostics = {
                 name: order.back(value) if value.shape.rank == 4 else value
-                for name, value in found.numbers.items()
+                for name, value in found.diagnostics.items()
             }
-            return Measured(order.back(found.attributions), numbers)
+            return Measured(order.back(found.attributions), diagnostics)
 
         return measure
 
@@ -151,9 +151,9 @@ def flat(masks: tf.Tensor) -> tf.Tensor:
     return tf.reshape(masks, [-1, masks.shape[1] * masks.shape[2]])
 
 
-def of_masks(found: tf.Tensor, images: tf.Tensor, numbers: dict[str, tf.Tensor]) -> Measured:
+def of_masks(found: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.Tensor]) -> Measured:
     """Give masks ``[B, h, w]`` as heatmaps 1 - up(M), and themselves as a number."""
-    return Measured(1 - masks.large(found, images), {**numbers, "mask": found[..., None]})
+    return Measured(1 - masks.large(found, images), {**diagnostics, "mask": found[..., None]})
 
 
 def one_map(inputs: Tensors) -> tf.Tensor:

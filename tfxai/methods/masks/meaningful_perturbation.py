@@ -125,8 +125,8 @@ def meaningful_perturbation(
             lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
         )
         lost = score(blend(of.images, of.references, state.masks), targets)
-        numbers = {"objective": lost + regulariser(state.masks), "deletion": lost}
-        return of_masks(state.masks, of.images, numbers)
+        diagnostics = {"objective": lost + regulariser(state.masks), "deletion": lost}
+        return of_masks(state.masks, of.images, diagnostics)
 
     options = {
         "resolution": resolution,

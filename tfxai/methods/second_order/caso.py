@@ -236,14 +236,14 @@ def caso(
                 best = evaluated(problem, found.delta, network)
             else:
                 best = refined(curvature, problem, solver, found.delta, network)
-            numbers = {
+            diagnostics = {
                 "top_eigenvalue": curvature.top,
                 "top_eigenvalue_bound": curvature.bound,
                 "residual": proximal.stated(problem, best.delta, best.residual, at.rounding)[:, 0],
                 "iterations": found.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
-            return measured(inputs, order, best.delta, problem, value, numbers)
+            return measured(inputs, order, best.delta, problem, value, diagnostics)
 
         return measure
 

@@ -68,7 +68,7 @@ def measured(
     delta: tf.Tensor,
     problem: Problem,
     value: tf.Tensor,
-    numbers: dict[str, tf.Tensor],
+    diagnostics: dict[str, tf.Tensor],
 ) -> Measured:
     """Give maps of a problem's solution, with its numbers and the method's own."""
     common = {
@@ -77,7 +77,7 @@ def measured(
         "sparsity": sparsity(delta, inputs, order)[:, 0],
         "objective": value[:, 0],
     }
-    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **numbers})
+    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **diagnostics})
 
 
 def explainer_of(
@@ -111,6 +111,6 @@ def explainer_of(
         evaluations=samples * together,
         inspection=inspection,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
-        warn=(lambda record: unsolved(record.numbers)) if solves else None,
+        warn=(lambda record: unsolved(record.diagnostics)) if solves else None,
     )
     return Explainer(inspection.model, method, builder=builder, options=options)
