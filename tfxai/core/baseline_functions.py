@@ -18,43 +18,25 @@ import tensorflow as tf
 from tfxai.core import checks
 from tfxai.core.types import Tensors
 
+ARGUMENTS = ("baseline", "baselines")
+"""What the builders call the options that may be such a function."""
 
-@keras.saving.register_keras_serializable("tfxai")
-class SavedFunction:
-    """A function among an explainer's options, which a file keeps by its registered name."""
 
-    def __init__(self, function: Callable[[Tensors], Tensors]):
-        self.function = function
-        self.__name__ = name_of(function)
+def savable(options: dict[str, Any]) -> dict[str, Any]:
+    """Give a builder's options back, if a file could find their functions again.
 
-    def __call__(self, inputs: Tensors) -> Tensors:
-        """Call the function."""
-        return self.function(inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the function as Keras saves it.
-
-        Raises:
-            ValueError: it is not registered, so no file could find it again.
-        """
-        if not _is_registered(self.function):
+    Raises:
+        ValueError: a baseline is a function that is not registered with Keras.
+    """
+    for argument in ARGUMENTS:
+        function = options.get(argument)
+        if callable(function) and not _is_registered(function):
             raise ValueError(
-                f"baseline={self.__name__} cannot be saved: a file keeps a function by its name. "
-                "Write it with def (or as a class with get_config and from_config), under "
+                f"{argument}={name_of(function)} cannot be saved: a file keeps a function by its "
+                "name. Write it with def (or as a class with get_config and from_config), under "
                 "@keras.saving.register_keras_serializable()"
             )
-        return {"function": keras.saving.serialize_keras_object(self.function)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SavedFunction:
-        """Find the function by its name."""
-        return cls(keras.saving.deserialize_keras_object(config["function"]))
-
-
-def option(value: Any) -> Any:
-    """Give a baseline as an explainer keeps it among its options."""
-    is_new = callable(value) and not isinstance(value, SavedFunction)
-    return SavedFunction(value) if is_new else value
+    return options
 
 
 def name_of(function: Callable) -> str:

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tfxai.core import axes, batch, checks
 from tfxai.core.axes import Order, OrderOf
-from tfxai.core.types import Aggregator, Measured, Measurement, Tensors
+from tfxai.core.types import Aggregator, Attribution, Result, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.aggregators import Estimate
 from tfxai.estimation.estimate import Evaluate, Until, estimate
@@ -72,7 +72,7 @@ def sampled(
     each: int = 1,
     like: Callable[[Tensors], Tensors] | None = None,
     order: OrderOf,
-) -> Measurement:
+) -> Attribution:
     """Aggregate samples, without those that are not finite, and report the error.
 
     Args:
@@ -85,13 +85,13 @@ def sampled(
         order: which axes of the inputs, and so of the maps, are rows, columns and channels.
 
     Returns:
-        A Measurement with the numbers ``standard_error``, like the map; ``map_error`` and
+        An Attribution with the diagnostics ``standard_error``, like the map; ``map_error`` and
         ``pooled_error`` ``[B]``; ``samples`` ``[B]``, that were aggregated; and ``dropped``
         ``[B]``, that were not finite. Errors are NaN for one sample.
     """
     shaped = like or (lambda inputs: inputs)
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         maps = shaped(inputs)
         found, dropped = estimation(inputs, targets, seed)
         diagnostics = {
@@ -101,7 +101,7 @@ def sampled(
             "samples": each * tf.cast(found.samples[:, 0], tf.int32),
             "dropped": each * tf.cast(dropped[:, 0], tf.int32),
         }
-        return Measured(batch.from_rows(found.value, maps), diagnostics)
+        return Result(batch.from_rows(found.value, maps), diagnostics)
 
     def enough(found: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
         error = pooled_error(found[0], shaped(inputs), budget.resolution, order(inputs))
@@ -111,7 +111,7 @@ def sampled(
     until = None if budget.tolerance is None else Until(counts, enough)
     kept = aggregators.finite(aggregator)
     estimation = estimate(evaluate, budget.most // each, kept, rows=rows, like=shaped, until=until)
-    return measure
+    return attribute
 
 
 def _counts(most: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import batch, checks, data
+from tfxai.core.baseline_functions import savable
 from tfxai.core.named_inputs import as_given
 from tfxai.core.provenance import readable
 from tfxai.core.synonyms import answering
-from tfxai.core.types import Measured, Tensors
+from tfxai.core.types import Tensors
 from tfxai.explaining.explanation import Explanation, join
 from tfxai.explaining.method import Method
 from tfxai.explaining.recording import Recorder
@@ -28,9 +29,12 @@ from tfxai.scores import expects_logits
 
 
 class Answer(NamedTuple):
-    """What an explainer says of a batch."""
+    """All that an explainer says of a batch."""
 
-    measured: Measured
+    attributions: Tensors
+    """The maps, of the inputs' structure."""
+    diagnostics: dict[str, Tensors]
+    """What the method knows of the maps' accuracy, by name."""
     scores: tf.Tensor
     """The explained score of each example, ``[B]``."""
     targets: tf.Tensor
@@ -46,41 +50,36 @@ class Explainer(keras.Model):
     record. The explained model is shared, never changed or copied.
 
     Args:
-        of: the Keras model, or the explainer that this one builds upon.
+        base: the Keras model, or the explainer that this one builds upon.
         method: what to run.
         builder: the function that made this explainer, registered with Keras; for saving.
-        options: the builder's keyword arguments.
-        weights: what the method has learnt, if anything; saved with the explainer.
-        class_names: of the classes, in order; the default is the model's `class_names`.
+        options: all other arguments of the builder, by name.
     """
 
     def __init__(
         self,
-        of: keras.Model,
+        base: keras.Model,
         method: Method,
         *,
         builder: Callable[..., Explainer],
         options: dict[str, Any],
-        weights: keras.layers.Layer | None = None,
-        class_names: Sequence[str] | None = None,
     ):
-        root = of.model if isinstance(of, Explainer) else of
-        super().__init__(name=builder.__name__, dtype=keras_graph.float_type(root))
+        super().__init__(name=builder.__name__, dtype=keras_graph.float_type(method.model))
         self.supports_jit = False
-        self.of = of
+        self.base = base
         self.method = method
+        self.learnt = method.learnt  # Keras saves the layers that are attributes
         self._builder = builder
         self._options = dict(options)
-        self.learnt = weights
-        names = class_names or getattr(of, "class_names", None)
+        names = getattr(base, "class_names", None)
         self.class_names = tuple(names) if names else None
-        self._runner = Runner(root, method, self.compute_dtype)
+        self._runner = Runner(method, self.compute_dtype)
         self._has_logits = False
 
     @property
     def model(self) -> keras.Model:
         """The explained model."""
-        return self.of.model if isinstance(self.of, Explainer) else self.of
+        return self.method.model
 
     @property
     def _declared(self) -> Tensors | None:
@@ -91,7 +90,7 @@ class Explainer(keras.Model):
     def settings(self) -> dict[str, Any]:
         """The method and its options as text, and those of the explainer that it builds upon."""
         own = {"method": self._builder.__name__, **readable(self._options)}
-        return {**own, "of": self.of.settings} if isinstance(self.of, Explainer) else own
+        return {**own, "base": self.base.settings} if isinstance(self.base, Explainer) else own
 
     def on(self, model: keras.Model) -> Explainer:
         """Build the same method, with the same options, on another model.
@@ -106,8 +105,8 @@ class Explainer(keras.Model):
             >>> tfxai.smoothgrad(one, samples=7).on(other).settings["samples"]
             7
         """
-        of = self.of.on(model) if isinstance(self.of, Explainer) else model
-        return self._builder(of, **self._options)
+        base = self.base.on(model) if isinstance(self.base, Explainer) else model
+        return self._builder(base, **self._options)
 
     @answering
     def __call__(
@@ -173,10 +172,10 @@ class Explainer(keras.Model):
             targets, _ = self._runner.read(inputs)(inputs, self._runner.predicted(inputs))
         else:
             targets = _rows_of(targets, inputs)
-        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
-        return as_given(measured.attributions, given, self._declared)
+        result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
+        return as_given(result.attributions, given, self._declared)
 
-    def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
+    def answer(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
         """Compute in a graph all that `explain` keeps, as when the explainer is served.
 
         Args:
@@ -193,9 +192,9 @@ class Explainer(keras.Model):
             inside = targets < max(units, 2)
             targets = checks.required(targets, inside, "targets: expected a class below", units)
         targets, scores = self._runner.read(inputs)(inputs, targets)
-        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
-        maps = as_given(measured.attributions, given, self._declared)
-        return Answer(measured._replace(attributions=maps), scores, targets)
+        result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
+        maps = as_given(result.attributions, given, self._declared)
+        return Answer(maps, result.diagnostics, scores, targets)
 
     @answering
     def explain(
@@ -299,8 +298,8 @@ class Explainer(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "builder": serialize(self._builder),
-            "of": serialize(self.of),
-            "options": serialize(self._options),
+            "base": serialize(self.base),
+            "options": serialize(savable(self._options)),
             "class_names": list(self.class_names) if self.class_names else None,
         }
 
@@ -309,7 +308,7 @@ class Explainer(keras.Model):
         """Call the builder again."""
         deserialize = keras.saving.deserialize_keras_object
         builder = deserialize(config["builder"])
-        explainer = builder(deserialize(config["of"]), **deserialize(config["options"]))
+        explainer = builder(deserialize(config["base"]), **deserialize(config["options"]))
         names = config["class_names"]
         explainer.class_names = tuple(names) if names else None
         return explainer
@@ -339,12 +338,6 @@ class Explainer(keras.Model):
         count = np.shape(tf.nest.flatten(inputs)[0])[0]
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
         return checks.targets(targets, count, self._runner.info(one).units, self.class_names)
-
-
-def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:
-    """Give an explainer back, and make one of a model."""
-    checks.model(of)
-    return of if isinstance(of, Explainer) else builder(of)
 
 
 def _at(targets: Any, start: int, stop: int) -> Any:

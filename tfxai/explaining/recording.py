@@ -69,9 +69,10 @@ class Recorder(NamedTuple):
         with checks.plain_assertions(self.name):
             asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = runner.read(inputs)(inputs, asked)
-            measured = runner.measure(inputs, self.strategy)(inputs, chosen, checks.seed(self.seed))
+            attribute = runner.attribute(inputs, self.strategy)
+            result = attribute(inputs, chosen, checks.seed(self.seed))
         count = data.size(examples)
-        for maps in tf.nest.flatten(measured.attributions):
+        for maps in tf.nest.flatten(result.attributions):
             if len(maps) != count:
                 raise ValueError(
                     f"{self.name}: gives maps of shape {list(maps.shape)} for {count} examples: "
@@ -83,10 +84,10 @@ class Recorder(NamedTuple):
         )
         bypassed = expects_logits(runner.method.score)
         return Explanation(
-            attributions=like_given(to_numpy(measured.attributions)),
+            attributions=like_given(to_numpy(result.attributions)),
             diagnostics={
                 name: like_given(value) if tf.nest.is_nested(value) else value
-                for name, value in to_numpy(measured.diagnostics).items()
+                for name, value in to_numpy(result.diagnostics).items()
             },
             targets=chosen.numpy(),
             scores=scores.numpy(),

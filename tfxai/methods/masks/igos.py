@@ -12,10 +12,9 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
 from tfxai.core.tracing import traced
-from tfxai.core.types import Measured, Measurement, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.images import (
     UNMOVED,
@@ -23,8 +22,8 @@ from tfxai.methods.masks.images import (
     cells_of,
     channels_last,
     maps_of,
-    of_masks,
     resolution_of,
+    result_of,
     unmoved,
 )
 from tfxai.methods.masks.mask_descent import BETA_TV, Settings, optimised
@@ -43,7 +42,7 @@ SHORTEST = 1e-5
 """alpha_l."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def igos(
     model: keras.Model,
     *,
@@ -63,7 +62,7 @@ def igos(
     patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the small, smooth part of an image without which its class is lost.
 
     min_M f_c(I up(M) + I' (1 - up(M))) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
@@ -162,10 +161,10 @@ def igos(
     references = baseline_of(baseline, bounds, order=inspection.order)
     score = traced(scored(model, scores.probability))
 
-    def build(rows: int, order: Order) -> Measurement:
+    def build(rows: int, order: Order) -> Attribution:
         deletion = Deletion(order.score(score), steps, noise, rows)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             of = blended(inputs, targets, order.references(references))
             size = cells_of(of.images, cells)
             settings = settings_for(size)
@@ -184,39 +183,20 @@ def igos(
                 "lambda1": state.lambda1,
                 "lambda2": tf.fill(tf.shape(lost), tf.constant(settings.lambda2, lost.dtype)),
             }
-            return of_masks(state.masks, of.images, diagnostics)
+            return result_of(state.masks, of.images, diagnostics)
 
-        return measure
+        return attribute
 
-    options = {
-        "resolution": resolution,
-        "lambda1": lambda1,
-        "lambda2": lambda2,
-        "steps": steps,
-        "iterations": iterations,
-        "noise": noise,
-        "baseline": option(baseline),
-        "line_search": line_search,
-        "descent": descent,
-        "longest_step": longest_step,
-        "decay": decay,
-        "adapt_lambda1": adapt_lambda1,
-        "tolerance": tolerance,
-        "patience": patience,
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
+    return Method(
+        inspection,
         channels_last(build, inspection),
         scores.probability,
         random=noise > 0,
-        copies=8,
+        arrays_per_example=8,
         like=maps_of(inspection),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=igos, options=options)
 
 
 def preset(size: tuple[int, int]) -> tuple[float, float]:

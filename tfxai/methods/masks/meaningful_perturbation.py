@@ -12,9 +12,8 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
-from tfxai.core.types import Measured, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Result, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.images import (
     UNMOVED,
@@ -22,8 +21,8 @@ from tfxai.methods.masks.images import (
     cells_of,
     channels_last,
     maps_of,
-    of_masks,
     resolution_of,
+    result_of,
     unmoved,
 )
 from tfxai.methods.masks.masks import Regulariser, blend, noise_like
@@ -45,7 +44,7 @@ class State(NamedTuple):
     """Running mean of its square."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def meaningful_perturbation(
     model: keras.Model,
     *,
@@ -58,7 +57,7 @@ def meaningful_perturbation(
     baseline: Any = "blur",
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by a mask as in `igos`, found by Adam on the ordinary gradient.
 
     min_M f_c(I up(M) + I' (1 - up(M)) + n) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
@@ -106,7 +105,7 @@ def meaningful_perturbation(
     references = baseline_of(baseline, bounds, order=inspection.order)
     of_model = scored(model, scores.probability)
 
-    def measure(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+    def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         of = blended(inputs, targets, order.references(references))
         score = order.score(of_model)
 
@@ -126,30 +125,18 @@ def meaningful_perturbation(
         )
         lost = score(blend(of.images, of.references, state.masks), targets)
         diagnostics = {"objective": lost + regulariser(state.masks), "deletion": lost}
-        return of_masks(state.masks, of.images, diagnostics)
+        return result_of(state.masks, of.images, diagnostics)
 
-    options = {
-        "resolution": resolution,
-        "lambda1": lambda1,
-        "lambda2": lambda2,
-        "iterations": iterations,
-        "learning_rate": learning_rate,
-        "noise": noise,
-        "baseline": option(baseline),
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
-        channels_last(lambda rows, order: partial(measure, order), inspection),
+    return Method(
+        inspection,
+        channels_last(lambda rows, order: partial(attribute, order), inspection),
         scores.probability,
         random=noise > 0,
-        copies=8,
+        arrays_per_example=8,
         like=maps_of(inspection),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=meaningful_perturbation, options=options)
 
 
 def _adam(state: State, gradient: tf.Tensor, t: tf.Tensor, rate: float) -> State:

@@ -14,13 +14,12 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
 from tfxai.core.interpolation import mirrored
-from tfxai.core.types import Measured, Measurement, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
 from tfxai.estimation.samplers import split
-from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.images import (
     channels_last,
@@ -41,7 +40,7 @@ Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """Images ``[B, H, W, C]``, numbers of masks ``[K]``, seed -> masks ``[K, H, W]``."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def rise(
     model: keras.Model,
     *,
@@ -54,7 +53,7 @@ def rise(
     resolution: int = 28,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by how the score of a randomly masked image depends on what the mask lets through.
 
     S = 1 / (N p) sum_i f_c(x m_i + x' (1 - m_i)) m_i,  E m_i = p
@@ -121,7 +120,7 @@ def rise(
         weights = tf.ones(tf.shape(ks), found.dtype)
         return found[..., None] * flat(drawn)[:, None] / visible, weights
 
-    def build(rows: int, order: Order) -> Measurement:
+    def build(rows: int, order: Order) -> Attribution:
         run = sampled(
             partial(evaluate, order),
             aggregators.mean(),
@@ -131,34 +130,22 @@ def rise(
             order=lambda inputs: Order((-1,)),  # whatever that of the model's inputs is
         )
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
             hidden = one_reference(order.references(references), images)
             return run((images, hidden), targets, seed)
 
-        return measure
+        return attribute
 
-    options = {
-        "masks": masks,
-        "grid": grid,
-        "probability": probability,
-        "baseline": option(baseline),
-        "score": score,
-        "tolerance": tolerance,
-        "resolution": resolution,
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
+    return Method(
+        inspection,
         channels_last(build, inspection),
         score,
         random=given is None,
-        copies=KEPT,
+        arrays_per_example=KEPT,
         like=maps_of(inspection),
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=rise, options=options)
 
 
 def random_masks(cells: tuple[int, int], probability: float) -> Draw:

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfxai.core import checks
 from tfxai.core.tracing import traced
-from tfxai.core.types import Measured, Measurement, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.explaining.builder import builder
+from tfxai.explaining.method import Method
 from tfxai.hessian import products
 from tfxai.methods.second_order import proximal
 from tfxai.methods.second_order.curvature import (
@@ -26,11 +27,11 @@ from tfxai.methods.second_order.curvature import (
     through_network,
 )
 from tfxai.methods.second_order.group_features import (
-    checked,
-    explainer_of,
+    check_options,
     lambda1_of,
     loss_of,
-    measured,
+    method_of,
+    result_of,
 )
 from tfxai.methods.second_order.proximal import Problem, Solution
 from tfxai.methods.second_order.refinement import Solver, evaluated, refined
@@ -48,7 +49,7 @@ _ARRAYS = 10
 """Of an example's size that the solver keeps for each lambda1."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def cafo(
     model: keras.Model,
     *,
@@ -57,7 +58,7 @@ def cafo(
     samples: int = 1,
     noise_level: float = NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the group of features whose change raises the loss most, to first order.
 
     D* = argmax g . D - lambda1 |D|_1 - lambda2 |D|_2^2 = sign(g) max(|g| - lambda1, 0) / 2 lambda2
@@ -95,15 +96,15 @@ def cafo(
         >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = checked(lambda1, lambda2, samples, noise_level)
+    check_options(lambda1, lambda2, samples, noise_level)
     model = preprocessed(checks.model(model), preprocess)
     inspection = Inspection(model)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
             lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
@@ -116,14 +117,14 @@ def cafo(
             none = tf.zeros_like(lambda2)
             problem = Problem(linear[:, None], chosen, lambda2, none, none)
             value = proximal.objective(problem, delta, tf.zeros_like(delta))
-            return measured(inputs, order, delta, problem, value, {})
+            return result_of(inputs, order, delta, problem, value, {})
 
-        return measure
+        return attribute
 
-    return explainer_of(inspection, build, samples, HALVINGS * 4, 1, cafo, options)
+    return method_of(inspection, build, samples, HALVINGS * 4, 1)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def caso(
     model: keras.Model,
     *,
@@ -138,7 +139,7 @@ def caso(
     backtracking: bool = False,
     tolerance: float = 1e-4,
     max_iterations: int = 1000,
-) -> Explainer:
+) -> Method:
     """Explain by the group of features whose change raises the loss most, to second order.
 
     D* = argmax g . D + 1/2 D^T H D - lambda1 |D|_1 - lambda2 |D|_2^2
@@ -189,7 +190,7 @@ def caso(
         >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = checked(lambda1, lambda2, samples, noise_level)
+    check_options(lambda1, lambda2, samples, noise_level)
     checks.real("margin", margin, above=0)
     checks.one_of("hessian", hessian, HESSIANS)
     checks.positive_integer("rank", rank)
@@ -204,10 +205,10 @@ def caso(
     inspection = Inspection(model)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
             at = products.local(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
@@ -243,28 +244,11 @@ def caso(
                 "iterations": found.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
-            return measured(inputs, order, best.delta, problem, value, diagnostics)
+            return result_of(inputs, order, best.delta, problem, value, diagnostics)
 
-        return measure
+        return attribute
 
     vectors = STEPS if hessian == "products" else 2 * max(rank, LEAST_STEPS)
     arrays = _ARRAYS * HALVINGS + vectors
     together = HALVINGS if hessian == "products" else _ALONE
-    return explainer_of(
-        inspection,
-        build,
-        samples,
-        arrays,
-        together,
-        caso,
-        {
-            **options,
-            "margin": margin,
-            "hessian": hessian,
-            "rank": rank,
-            "backtracking": backtracking,
-            "tolerance": tolerance,
-            "max_iterations": max_iterations,
-        },
-        solves=True,
-    )
+    return method_of(inspection, build, samples, arrays, together, solves=True)
