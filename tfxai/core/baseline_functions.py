@@ -58,7 +58,7 @@ def checked(
 
     def references(inputs: Tensors) -> Tensors:
         try:
-            found = function(inputs)
+            result = function(inputs)
         except (NotImplementedError, AttributeError, tf.errors.OperatorNotAllowedInGraphError) as e:
             if tf.executing_eagerly():
                 raise
@@ -68,25 +68,25 @@ def checked(
                 f"x.dtype), x.shape). It failed with: {e}"
             ) from e
         try:
-            tf.nest.assert_same_structure(inputs, found)
+            tf.nest.assert_same_structure(inputs, result)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{called}: expected the structure of its inputs. {error}") from error
-        return tf.nest.map_structure(partial(_fitted, called), inputs, found)
+        return tf.nest.map_structure(partial(_fitted, called), inputs, result)
 
     return references
 
 
-def _fitted(called: str, x: tf.Tensor, found: Any) -> tf.Tensor:
+def _fitted(called: str, x: tf.Tensor, result: Any) -> tf.Tensor:
     """Give references for inputs ``[B, ...]`` as finite ``[R, B | 1, ...]`` of their type."""
-    given = tf.convert_to_tensor(found)
-    if not (given.dtype.is_floating or given.dtype.is_integer or given.dtype.is_bool):
-        raise ValueError(f"{called} gives {given.dtype.name}: expected numbers")
-    own = given.shape.rank == x.shape.rank
-    references = tf.cast(given[None] if own else given, x.dtype)
+    tensor = tf.convert_to_tensor(result)
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
+        raise ValueError(f"{called} gives {tensor.dtype.name}: expected numbers")
+    own = tensor.shape.rank == x.shape.rank
+    references = tf.cast(tensor[None] if own else tensor, x.dtype)
     got = references.shape.as_list() if references.shape.rank == x.shape.rank + 1 else None
     if got is None or not got[0] or not _fits(got[1:], x.shape.as_list(), shared=not own):
         raise ValueError(
-            f"{called} gives {given.shape} for inputs {x.shape}: expected a reference of each "
+            f"{called} gives {tensor.shape} for inputs {x.shape}: expected a reference of each "
             "example, computed from it and of the same shape; or R of each, [R, batch, ...], with "
             "a fixed R. tf.ensure_shape states a shape that TensorFlow does not know"
         )

@@ -182,7 +182,7 @@ def averaged_over_references(
     """
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        def one(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
+        def from_reference(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
             maps, diagnostics = from_one(x0)(inputs, targets, seed)
             error = diagnostics["map_error"] * batch.norm(maps)
             change = tf.zeros_like(error)
@@ -190,20 +190,21 @@ def averaged_over_references(
                 ends = tf.nest.map_structure(
                     lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
                 )
-                here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
-                change = here - start
+                at_input, at_reference = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
+                change = at_input - at_reference
             return maps, error, diagnostics["steps"], change
 
         references = reference(inputs)
         count = tf.nest.flatten(references)[0].shape[0]
         if count == 1:
-            maps, error, steps, change = one(tf.nest.map_structure(lambda r: r[0], references))
+            only = tf.nest.map_structure(lambda r: r[0], references)
+            maps, error, steps, change = from_reference(only)
         else:
             like = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
             number = tf.TensorSpec([None], batch.dtype(inputs))
             steps_like = tf.TensorSpec([None], tf.int32)
             each = tf.map_fn(
-                one,
+                from_reference,
                 references,
                 fn_output_signature=(like, number, steps_like, number),
                 parallel_iterations=1,

@@ -142,8 +142,8 @@ def scores_under(
     """Score each image ``[B, H, W, C]`` under each of the masks ``[K, H, W]``: ``[K, B]``."""
     shown = masks[:, None, :, :, None]
     points = tf.reshape(references + shown * (images - references), [-1, *images.shape[1:]])
-    found = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
-    return tf.reshape(found, [tf.shape(masks)[0], tf.shape(images)[0]])
+    scores = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
+    return tf.reshape(scores, [tf.shape(masks)[0], tf.shape(images)[0]])
 
 
 def flat(masks: tf.Tensor) -> tf.Tensor:

@@ -76,7 +76,7 @@ def meaningful_perturbation(
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its numbers are the ``objective`` and its term ``deletion``, f_c, without noise.
+        is M; its diagnostics are the ``objective`` and its term ``deletion``, f_c, without noise.
 
     Raises:
         TypeError, ValueError: as `igos`.
@@ -106,26 +106,26 @@ def meaningful_perturbation(
     of_model = scored(model, scores.probability)
 
     def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        of = blended(inputs, targets, order.references(references))
+        examples = blended(inputs, targets, order.references(references))
         score = order.score(of_model)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-            points = blend(of.images, of.references, state.masks)
+            points = blend(examples.images, examples.references, state.masks)
             if noise:
-                points += noise_like(of.images, noise, tf.random.fold_in(seed, i))
+                points += noise_like(examples.images, noise, tf.random.fold_in(seed, i))
             objective = score(points, targets) + regulariser(state.masks)
             (gradient,) = tf.gradients(objective, [state.masks])
             return i + 1, _adam(state, gradient, i + 1, learning_rate)
 
-        size = [tf.shape(of.images)[0], *cells_of(of.images, cells)]
-        ones = tf.ones(size, of.images.dtype)
+        size = [tf.shape(examples.images)[0], *cells_of(examples.images, cells)]
+        ones = tf.ones(size, examples.images.dtype)
         start = State(ones, tf.zeros_like(ones), tf.zeros_like(ones))
         _, state = tf.while_loop(
             lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
         )
-        lost = score(blend(of.images, of.references, state.masks), targets)
+        lost = score(blend(examples.images, examples.references, state.masks), targets)
         diagnostics = {"objective": lost + regulariser(state.masks), "deletion": lost}
-        return result_of(state.masks, of.images, diagnostics)
+        return result_of(state.masks, examples.images, diagnostics)
 
     return Method(
         inspection,

@@ -12,9 +12,9 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.types import Attribution, Result, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
-from tfxai.estimation.estimate import estimate
+from tfxai.estimation.estimate import Evaluate, estimate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.images import (
@@ -89,27 +89,14 @@ def occlusion(
             rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
             whole = forward(images, targets)
             hidden = one_reference(order.references(references), images)
-
-            def evaluate(
-                inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
-            ) -> tuple[tf.Tensor, tf.Tensor]:
-                del seed
-                images, hidden, whole = inputs
-                down, across = ks // len(columns_of), ks % len(columns_of)
-                covered = tf.cast(
-                    tf.gather(rows_of, down)[:, :, None] & tf.gather(columns_of, across)[:, None],
-                    images.dtype,
-                )
-                fall = whole - scores_under(forward, images, hidden, targets, 1 - covered)
-                return fall[..., None] * flat(covered)[:, None], tf.ones_like(fall[:, 0])
-
-            falls = estimate(
-                evaluate,
+            mean_fall = estimate(
+                _falls(forward, rows_of, columns_of),
                 len(rows_of) * len(columns_of),
                 aggregators.mean(),
                 rows=rows,
                 like=lambda inputs: one_map(inputs[0]),
-            )((images, hidden, whole), targets, seed).value
+            )
+            falls = mean_fall((images, hidden, whole), targets, seed).value
             share = np.outer(rows_of.mean(0), columns_of.mean(0)).reshape(-1)
             return Result(tf.reshape(falls / share, tf.shape(images[..., :1])), {})
 
@@ -122,6 +109,25 @@ def occlusion(
         arrays_per_example=8,
         like=maps_of(inspection),
     )
+
+
+def _falls(forward: ScoredModel, rows_of: np.ndarray, columns_of: np.ndarray) -> Evaluate:
+    """Give what evaluates the fall of the score on each pixel of the k-th patch, 0 elsewhere."""
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        del seed
+        images, hidden, whole = inputs
+        down, across = ks // len(columns_of), ks % len(columns_of)
+        covered = tf.cast(
+            tf.gather(rows_of, down)[:, :, None] & tf.gather(columns_of, across)[:, None],
+            images.dtype,
+        )
+        fall = whole - scores_under(forward, images, hidden, targets, 1 - covered)
+        return fall[..., None] * flat(covered)[:, None], tf.ones_like(fall[:, 0])
+
+    return evaluate
 
 
 def patches(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import keras
@@ -15,9 +14,10 @@ from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.interpolation import mirrored
-from tfxai.core.types import Attribution, Result, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.estimate import Evaluate
 from tfxai.estimation.samplers import split
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
@@ -96,33 +96,25 @@ def rise(
     """
     checks.model(model)
     cells = resolution_of(grid, "grid")
-    given = None if isinstance(masks, int | np.integer) else _checked(masks)
-    count = checks.positive_integer("masks", masks) if given is None else len(given)
+    own = None if isinstance(masks, int | np.integer) else _checked(masks)
+    count = checks.positive_integer("masks", masks) if own is None else len(own)
     effort = budget(count, tolerance, count, resolution)
     inspection = Inspection(model, data_format)
     references = baseline_of(baseline, bounds, order=inspection.order)
     forward = scored(model, score)
-    if given is None:
+    if own is None:
         visible = PROBABILITY if probability is None else probability
         checks.real("probability", visible, above=0, below=1)
         draw = random_masks(cells, visible)
     else:
-        visible = float(given.mean()) if probability is None else probability
+        visible = float(own.mean()) if probability is None else probability
         checks.real("probability", visible, above=0)
-        draw = given_masks(given)
-
-    def evaluate(
-        order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, hidden = inputs
-        drawn = draw(images, ks, seed)
-        found = scores_under(order.score(forward), images, hidden, targets, drawn)
-        weights = tf.ones(tf.shape(ks), found.dtype)
-        return found[..., None] * flat(drawn)[:, None] / visible, weights
+        draw = given_masks(own)
 
     def build(rows: int, order: Order) -> Attribution:
-        run = sampled(
-            partial(evaluate, order),
+        evaluate = _weighted_masks(draw, order.score(forward), visible)
+        mean = sampled(
+            evaluate,
             aggregators.mean(),
             effort,
             rows=rows,
@@ -133,7 +125,7 @@ def rise(
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
             hidden = one_reference(order.references(references), images)
-            return run((images, hidden), targets, seed)
+            return mean((images, hidden), targets, seed)
 
         return attribute
 
@@ -141,11 +133,26 @@ def rise(
         inspection,
         channels_last(build, inspection),
         score,
-        random=given is None,
+        random=own is None,
         arrays_per_example=KEPT,
         like=maps_of(inspection),
         warn=missed_tolerance(effort.tolerance),
     )
+
+
+def _weighted_masks(draw: Draw, forward: ScoredModel, visible: float) -> Evaluate:
+    """Give what evaluates f_c(x m + x' (1 - m)) m / p for masks m, at inputs (x, x')."""
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        images, hidden = inputs
+        drawn = draw(images, ks, seed)
+        scores_of_masks = scores_under(forward, images, hidden, targets, drawn)
+        weights = tf.ones(tf.shape(ks), scores_of_masks.dtype)
+        return scores_of_masks[..., None] * flat(drawn)[:, None] / visible, weights
+
+    return evaluate
 
 
 def random_masks(cells: tuple[int, int], probability: float) -> Draw:
@@ -159,7 +166,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
             for n, step in zip(cells, steps, strict=True)
         )
 
-        def one(k: tf.Tensor) -> tf.Tensor:
+        def one_mask(k: tf.Tensor) -> tf.Tensor:
             coarse, *shifts = split(tf.random.fold_in(seed, k), 3)
             shown = tf.random.stateless_uniform(cells, coarse) < probability
             top, left = (
@@ -170,7 +177,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
             across = columns[left : left + size[1]]
             return up @ tf.cast(shown, images.dtype) @ tf.transpose(across)
 
-        return tf.map_fn(one, ks, fn_output_signature=tf.TensorSpec(size, images.dtype))
+        return tf.map_fn(one_mask, ks, fn_output_signature=tf.TensorSpec(size, images.dtype))
 
     return draw
 

@@ -33,8 +33,8 @@ from tfxai.methods.second_order.group_features import (
     method_of,
     result_of,
 )
-from tfxai.methods.second_order.proximal import Problem, Solution
-from tfxai.methods.second_order.refinement import Solver, evaluated, refined
+from tfxai.methods.second_order.proximal import Problem
+from tfxai.methods.second_order.refinement import Problems, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS
 from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
 from tfxai.models.inspection import Inspection
@@ -107,15 +107,15 @@ def cafo(
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
-            lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
+            weight = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
-            def solve(lambda1: tf.Tensor) -> tf.Tensor:
-                return proximal.first_order(linear[:, None], lambda1, lambda2)
+            def solve(values: tf.Tensor) -> tf.Tensor:
+                return proximal.first_order(linear[:, None], values, weight)
 
             chosen = lambda1_of(lambda1, solve, linear, inputs, order)
             delta = solve(chosen)
-            none = tf.zeros_like(lambda2)
-            problem = Problem(linear[:, None], chosen, lambda2, none, none)
+            none = tf.zeros_like(weight)
+            problem = Problem(linear[:, None], chosen, weight, none, none)
             value = proximal.objective(problem, delta, tf.zeros_like(delta))
             return result_of(inputs, order, delta, problem, value, {})
 
@@ -218,30 +218,17 @@ def caso(
                 curvature = through_network(*given, seed)
             else:
                 curvature = factored(*given, kind=hessian, rank=rank, margin=margin)
-            bound, lowest = curvature.bound[:, None], curvature.lowest[:, None]
-            weight = lambda2_of(bound, lambda2, margin)
-
-            def solve(lambda1: tf.Tensor) -> tuple[Problem, Solution]:
-                problem = Problem(linear[:, None], lambda1, weight, bound, lowest)
-                count = tf.concat([tf.shape(lambda1), tf.shape(linear)[1:]], 0)
-                start = tf.ensure_shape(
-                    tf.zeros(count, linear.dtype), [None, None, linear.shape[1]]
-                )
-                return problem, solver(curvature, problem, start)
-
-            chosen = lambda1_of(
-                lambda1, lambda values: solve(values)[1].delta, linear, inputs, order
-            )
-            problem, found = solve(chosen)
-            if curvature.factor is None:
-                best = evaluated(problem, found.delta, network)
-            else:
-                best = refined(curvature, problem, solver, found.delta, network)
+            weight = lambda2_of(curvature.bound[:, None], lambda2, margin)
+            problems = Problems(linear, weight, curvature, solver)
+            chosen = lambda1_of(lambda1, problems.deltas, linear, inputs, order)
+            problem, solution = problems.problem(chosen), problems.solution(chosen)
+            best = problems.judged(problem, solution, network)
+            residual = proximal.stated(problem, best.delta, best.residual, at.rounding)
             diagnostics = {
                 "top_eigenvalue": curvature.top,
                 "top_eigenvalue_bound": curvature.bound,
-                "residual": proximal.stated(problem, best.delta, best.residual, at.rounding)[:, 0],
-                "iterations": found.iterations[:, 0],
+                "residual": residual[:, 0],
+                "iterations": solution.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
             return result_of(inputs, order, best.delta, problem, value, diagnostics)
