@@ -90,11 +90,11 @@ class Deletion(NamedTuple):
             tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
             for x in (copies * share[:, None, None, None], *tiled)
         ]
-        small, one, other = (
+        flat_masks, flat_images, flat_references = (
             tf.ensure_shape(x, [None, *like.shape[1:]])
             for x, like in zip(flat, inputs, strict=True)
         )
-        points = blend(one, other, small)
+        points = blend(flat_images, flat_references, flat_masks)
         if self.noise:
             drawn = tf.map_fn(
                 lambda k: noise_like(images, self.noise, tf.random.fold_in(seed, k)),

@@ -121,7 +121,7 @@ def cafo(
 
         return attribute
 
-    return method_of(inspection, build, samples, HALVINGS * 4, 1)
+    return method_of(inspection, build, samples, arrays_per_example=HALVINGS * 4, rows_per_sample=1)
 
 
 @builder
@@ -236,6 +236,11 @@ def caso(
         return attribute
 
     vectors = STEPS if hessian == "products" else 2 * max(rank, LEAST_STEPS)
-    arrays = _ARRAYS * HALVINGS + vectors
-    together = HALVINGS if hessian == "products" else _ALONE
-    return method_of(inspection, build, samples, arrays, together, solves=True)
+    return method_of(
+        inspection,
+        build,
+        samples,
+        arrays_per_example=_ARRAYS * HALVINGS + vectors,
+        rows_per_sample=HALVINGS if hessian == "products" else _ALONE,
+        solves=True,
+    )

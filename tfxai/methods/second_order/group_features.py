@@ -80,9 +80,9 @@ def method_of(
     inspection: Inspection,
     build: Callable[[int], Attribution],
     samples: int,
-    arrays: int,
-    together: int,
     *,
+    arrays_per_example: int,
+    rows_per_sample: int,
     solves: bool = False,
 ) -> Method:
     """Give the method of an attribution.
@@ -91,8 +91,8 @@ def method_of(
         inspection: of the model with its preprocessing.
         build: rows that may be differentiated at once -> the attribution.
         samples: of the noise.
-        arrays: how many arrays of an example's size it keeps for each.
-        together: how many rows it makes of each noisy example at a time.
+        arrays_per_example: as in `Method`.
+        rows_per_sample: how many rows the method makes of each noisy example at a time.
         solves: whether it reports how far its solution is from the optimum, as ``residual``.
     """
     return Method(
@@ -100,8 +100,8 @@ def method_of(
         build,
         scores.cross_entropy,
         random=samples > 1,
-        arrays_per_example=arrays,
-        rows_per_example=samples * together,
+        arrays_per_example=arrays_per_example,
+        rows_per_example=samples * rows_per_sample,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
         warn=(lambda record: unsolved(record.diagnostics)) if solves else None,
     )
