@@ -144,7 +144,7 @@ def test_registered_functions_are_saved_and_loaded(baseline, cnn, images, tmp_pa
     np.testing.assert_allclose(loaded(images), maps, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(loaded(images[3:]), maps[3:], rtol=1e-4, atol=1e-6)
     name = getattr(baseline, "__name__", "Scaled")
-    assert explainer.settings["of"]["baseline"] == name
+    assert explainer.settings["base"]["baseline"] == name
     assert loaded.settings == explainer.settings
     assert explainer.on(cnn).settings == explainer.settings
 

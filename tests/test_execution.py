@@ -284,13 +284,13 @@ def test_a_dataset_is_gone_through_once_and_never_held_whole():
         examples, output_signature=tf.TensorSpec([None, 8, 8, 3])
     )
     explainer = tfxai.gradient(small_cnn())
-    measure = explainer._runner.measure
+    attribute = explainer._runner.attribute
 
     def watched(*arguments):
         live.append(len(pulled))
-        return measure(*arguments)
+        return attribute(*arguments)
 
-    explainer._runner.measure = watched
+    explainer._runner.attribute = watched
     record = explainer.explain(dataset, 0, verbose=0)
     assert pulled == list(range(6))
     assert record.attributions.shape == (12, 8, 8, 3)
@@ -488,10 +488,10 @@ def test_a_subclassed_model_takes_images_of_any_size(name, images):
 def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
     explainer = tfxai.integrated_gradients(cnn, steps=9)
     expected = explainer.explain(images, verbose=0).attributions
-    measure, sizes = explainer._runner.measure, []
+    attribute, sizes = explainer._runner.attribute, []
 
     def scarce(*arguments):
-        run = measure(*arguments)
+        run = attribute(*arguments)
 
         def limited(inputs, targets, seed):
             sizes.append(len(inputs))
@@ -501,7 +501,7 @@ def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
 
         return limited
 
-    monkeypatch.setattr(explainer._runner, "measure", scarce)
+    monkeypatch.setattr(explainer._runner, "attribute", scarce)
     before = explainer._runner.memory
     np.testing.assert_allclose(explainer.explain(images, verbose=0).attributions, expected, **ULP)
     assert sizes == [5, 2, 2, 1]

@@ -22,7 +22,7 @@ def record(**changes):
         "targets": np.array([1, 0], np.int32),
         "scores": np.array([2.5, -0.125], np.float32),
         "seed": 7,
-        "settings": {"method": "smoothgrad", "samples": 5, "of": {"method": "gradient"}},
+        "settings": {"method": "smoothgrad", "samples": 5, "base": {"method": "gradient"}},
         "head": "softmax",
         "versions": {"tfxai": "0.1.0"},
         "diagnostics": {"map_error": np.array([0.5, 0.25]), "steps": np.array([9, 64], np.int32)},

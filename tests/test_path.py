@@ -10,6 +10,7 @@ from tests import reference
 from tests.conftest import as_model, small_cnn
 from tfxai import quadrature
 from tfxai.core.tracing import traced
+from tfxai.core.types import Result
 from tfxai.estimation import adaptive_path
 
 
@@ -19,10 +20,10 @@ def integral(function, **options):
 
     def attribution(inputs, targets, seed):
         del targets, seed
-        return function(inputs[:, :1]) * tf.ones_like(inputs)
+        return Result(function(inputs[:, :1]) * tf.ones_like(inputs), {})
 
-    measure = traced(adaptive_path.adaptive_integral(attribution, 0.0, **options))
-    return measure(tf.ones([1, 3], tf.float64), tf.constant([0]), tf.constant([0, 0]))
+    integrate = traced(adaptive_path.adaptive_integral(attribution, 0.0, **options))
+    return integrate(tf.ones([1, 3], tf.float64), tf.constant([0]), tf.constant([0, 0]))
 
 
 def test_a_smooth_function_gets_a_rule_of_high_order():

@@ -188,6 +188,6 @@ def chosen_targets(predictor: Predictor, inputs: np.ndarray, given: Sequence[int
 
 def has_slopes(settings: dict[str, Any]) -> bool:
     """Whether maps are per change of the input, of an explainer's settings."""
-    while "of" in settings:
-        settings = settings["of"]
+    while "base" in settings:
+        settings = settings["base"]
     return settings["method"] in SLOPES

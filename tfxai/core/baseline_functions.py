@@ -18,43 +18,25 @@ import tensorflow as tf
 from tfxai.core import checks
 from tfxai.core.types import Tensors
 
+ARGUMENTS = ("baseline", "baselines")
+"""What the builders call the options that may be such a function."""
 
-@keras.saving.register_keras_serializable("tfxai")
-class SavedFunction:
-    """A function among an explainer's options, which a file keeps by its registered name."""
 
-    def __init__(self, function: Callable[[Tensors], Tensors]):
-        self.function = function
-        self.__name__ = name_of(function)
+def savable(options: dict[str, Any]) -> dict[str, Any]:
+    """Give a builder's options back, if a file could find their functions again.
 
-    def __call__(self, inputs: Tensors) -> Tensors:
-        """Call the function."""
-        return self.function(inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the function as Keras saves it.
-
-        Raises:
-            ValueError: it is not registered, so no file could find it again.
-        """
-        if not _is_registered(self.function):
+    Raises:
+        ValueError: a baseline is a function that is not registered with Keras.
+    """
+    for argument in ARGUMENTS:
+        function = options.get(argument)
+        if callable(function) and not _is_registered(function):
             raise ValueError(
-                f"baseline={self.__name__} cannot be saved: a file keeps a function by its name. "
-                "Write it with def (or as a class with get_config and from_config), under "
+                f"{argument}={name_of(function)} cannot be saved: a file keeps a function by its "
+                "name. Write it with def (or as a class with get_config and from_config), under "
                 "@keras.saving.register_keras_serializable()"
             )
-        return {"function": keras.saving.serialize_keras_object(self.function)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> SavedFunction:
-        """Find the function by its name."""
-        return cls(keras.saving.deserialize_keras_object(config["function"]))
-
-
-def option(value: Any) -> Any:
-    """Give a baseline as an explainer keeps it among its options."""
-    is_new = callable(value) and not isinstance(value, SavedFunction)
-    return SavedFunction(value) if is_new else value
+    return options
 
 
 def name_of(function: Callable) -> str:
@@ -76,7 +58,7 @@ def checked(
 
     def references(inputs: Tensors) -> Tensors:
         try:
-            found = function(inputs)
+            result = function(inputs)
         except (NotImplementedError, AttributeError, tf.errors.OperatorNotAllowedInGraphError) as e:
             if tf.executing_eagerly():
                 raise
@@ -86,25 +68,25 @@ def checked(
                 f"x.dtype), x.shape). It failed with: {e}"
             ) from e
         try:
-            tf.nest.assert_same_structure(inputs, found)
+            tf.nest.assert_same_structure(inputs, result)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{called}: expected the structure of its inputs. {error}") from error
-        return tf.nest.map_structure(partial(_fitted, called), inputs, found)
+        return tf.nest.map_structure(partial(_fitted, called), inputs, result)
 
     return references
 
 
-def _fitted(called: str, x: tf.Tensor, found: Any) -> tf.Tensor:
+def _fitted(called: str, x: tf.Tensor, result: Any) -> tf.Tensor:
     """Give references for inputs ``[B, ...]`` as finite ``[R, B | 1, ...]`` of their type."""
-    given = tf.convert_to_tensor(found)
-    if not (given.dtype.is_floating or given.dtype.is_integer or given.dtype.is_bool):
-        raise ValueError(f"{called} gives {given.dtype.name}: expected numbers")
-    own = given.shape.rank == x.shape.rank
-    references = tf.cast(given[None] if own else given, x.dtype)
+    tensor = tf.convert_to_tensor(result)
+    if not (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool):
+        raise ValueError(f"{called} gives {tensor.dtype.name}: expected numbers")
+    own = tensor.shape.rank == x.shape.rank
+    references = tf.cast(tensor[None] if own else tensor, x.dtype)
     got = references.shape.as_list() if references.shape.rank == x.shape.rank + 1 else None
     if got is None or not got[0] or not _fits(got[1:], x.shape.as_list(), shared=not own):
         raise ValueError(
-            f"{called} gives {given.shape} for inputs {x.shape}: expected a reference of each "
+            f"{called} gives {tensor.shape} for inputs {x.shape}: expected a reference of each "
             "example, computed from it and of the same shape; or R of each, [R, batch, ...], with "
             "a fixed R. tf.ensure_shape states a shape that TensorFlow does not know"
         )

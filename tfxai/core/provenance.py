@@ -32,4 +32,5 @@ def _text(value: Any) -> Any:
         return [_text(v) for v in value]
     if isinstance(value, np.ndarray) or tf.is_tensor(value):
         return f"array of shape {list(value.shape)}"
-    return getattr(value, "__name__", None) or repr(value).splitlines()[0]
+    text = getattr(value, "__name__", None) or repr(value).splitlines()[0]
+    return type(value).__name__ if " at 0x" in text else text  # an address tells nothing later

@@ -18,9 +18,8 @@ def traced(function: Callable) -> Any:
 def in_batches(function: Callable, size: int) -> Callable:
     """Evaluate a function of (inputs, targets, ...) on at most `size` examples at a time.
 
-    Works on attributions and measurements alike: every tensor that the function returns is
-    joined again along the batch axis. What comes after the targets, such as a seed, is the same
-    for all examples.
+    Every tensor that the function returns is joined again along the batch axis. What comes after
+    the targets, such as a seed, is the same for all examples.
     """
 
     def batched(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:

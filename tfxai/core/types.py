@@ -32,11 +32,20 @@ class Classifier(Protocol):
         """Map inputs ``[B, ...]`` and targets ``[B]`` to logits ``[B, C]`` and targets ``[B]``."""
 
 
-class Attribution(Protocol):
-    """A method: pure, traceable, without Python state."""
+class Result(NamedTuple):
+    """What an attribution gives for a batch of examples."""
 
-    def __call__(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, /) -> Tensors:
-        """Map inputs ``[B, ...]``, targets ``[B]`` and a seed ``[2]`` to attributions."""
+    attributions: Tensors
+    """The maps, of the inputs' structure."""
+    diagnostics: dict[str, Tensors]
+    """What is known of the maps' accuracy: name -> an array whose first axis is the batch."""
+
+
+class Attribution(Protocol):
+    """A method that is ready to run: pure, traceable, without Python state."""
+
+    def __call__(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, /) -> Result:
+        """Map inputs ``[B, ...]``, targets ``[B]`` and a seed ``[2]`` to a `Result`."""
 
 
 class Sample(NamedTuple):
@@ -66,18 +75,3 @@ class Aggregator(NamedTuple):
     """State, value ``[B, ...]``, weight -> state."""
     result: Callable[[tuple[tf.Tensor, ...]], Any]
     """State -> the statistic."""
-
-
-class Measured(NamedTuple):
-    """Attributions, and what the method knows of their accuracy."""
-
-    attributions: Tensors
-    diagnostics: dict[str, Tensors]
-    """Name -> an array whose first axis is the batch."""
-
-
-class Measurement(Protocol):
-    """An attribution that reports on itself."""
-
-    def __call__(self, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, /) -> Measured:
-        """Like an `Attribution`, with numbers beside the maps."""

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tfxai.core import axes, batch, checks
 from tfxai.core.axes import Order, OrderOf
-from tfxai.core.types import Aggregator, Measured, Measurement, Tensors
+from tfxai.core.types import Aggregator, Attribution, Result, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.aggregators import Estimate
 from tfxai.estimation.estimate import Evaluate, Until, estimate
@@ -72,7 +72,7 @@ def sampled(
     each: int = 1,
     like: Callable[[Tensors], Tensors] | None = None,
     order: OrderOf,
-) -> Measurement:
+) -> Attribution:
     """Aggregate samples, without those that are not finite, and report the error.
 
     Args:
@@ -85,33 +85,33 @@ def sampled(
         order: which axes of the inputs, and so of the maps, are rows, columns and channels.
 
     Returns:
-        A Measurement with the numbers ``standard_error``, like the map; ``map_error`` and
+        An Attribution with the diagnostics ``standard_error``, like the map; ``map_error`` and
         ``pooled_error`` ``[B]``; ``samples`` ``[B]``, that were aggregated; and ``dropped``
         ``[B]``, that were not finite. Errors are NaN for one sample.
     """
     shaped = like or (lambda inputs: inputs)
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         maps = shaped(inputs)
-        found, dropped = estimation(inputs, targets, seed)
+        estimated, dropped = estimation(inputs, targets, seed)
         diagnostics = {
-            "standard_error": batch.from_rows(found.standard_error, maps),
-            "map_error": map_error(found),
-            "pooled_error": pooled_error(found, maps, budget.resolution, order(inputs)),
-            "samples": each * tf.cast(found.samples[:, 0], tf.int32),
+            "standard_error": batch.from_rows(estimated.standard_error, maps),
+            "map_error": map_error(estimated),
+            "pooled_error": pooled_error(estimated, maps, budget.resolution, order(inputs)),
+            "samples": each * tf.cast(estimated.samples[:, 0], tf.int32),
             "dropped": each * tf.cast(dropped[:, 0], tf.int32),
         }
-        return Measured(batch.from_rows(found.value, maps), diagnostics)
+        return Result(batch.from_rows(estimated.value, maps), diagnostics)
 
-    def enough(found: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
-        error = pooled_error(found[0], shaped(inputs), budget.resolution, order(inputs))
+    def enough(so_far: tuple[Estimate, tf.Tensor], inputs: Tensors) -> tf.Tensor:
+        error = pooled_error(so_far[0], shaped(inputs), budget.resolution, order(inputs))
         return error <= budget.tolerance
 
     counts = [count // each for count in _counts(budget.most)]
     until = None if budget.tolerance is None else Until(counts, enough)
     kept = aggregators.finite(aggregator)
     estimation = estimate(evaluate, budget.most // each, kept, rows=rows, like=shaped, until=until)
-    return measure
+    return attribute
 
 
 def _counts(most: int) -> list[int]:
@@ -121,33 +121,33 @@ def _counts(most: int) -> list[int]:
     return counts
 
 
-def map_error(found: Estimate) -> tf.Tensor:
+def map_error(estimated: Estimate) -> tf.Tensor:
     """Give the estimated relative L2 error of the map, ``[B]``; infinite for nothing but noise."""
-    error = batch.norm(found.standard_error)
-    size = tf.sqrt(tf.maximum(batch.norm(found.value) ** 2 - error**2, 0))
+    error = batch.norm(estimated.standard_error)
+    size = tf.sqrt(tf.maximum(batch.norm(estimated.value) ** 2 - error**2, 0))
     return batch.ratio(error, size)
 
 
 def pooled_error(
-    found: Estimate, like: Tensors, resolution: int, order: Order | None = None
+    estimated: Estimate, like: Tensors, resolution: int, order: Order | None = None
 ) -> tf.Tensor:
     """Give the estimated relative L2 error of the picture, up to a factor, ``[B]``.
 
     Args:
-        found: of `batch.rows`.
+        estimated: of `batch.rows`.
         like: maps of that many features; images among them are pooled.
         resolution: of the picture, cells for its height and for its width.
         order: of the maps' axes; images whose order nothing tells are not pooled.
     """
     order = order or axes.order_of(like)
-    half = found.half_difference / 2
-    sizes = [tf.abs(v) for v in (found.value, found.value + half, found.value - half)]
-    squares = [found.value**2, found.standard_error**2]
+    half = estimated.half_difference / 2
+    sizes = [tf.abs(v) for v in (estimated.value, estimated.value + half, estimated.value - half)]
+    squares = [estimated.value**2, estimated.standard_error**2]
     picture, first, second, square, noise = (
         _pooled(x, like, resolution, order) for x in (*sizes, *squares)
     )
     limit = picture * tf.sqrt(tf.maximum(1 - tf.math.divide_no_nan(noise, square), 0))
-    signed = tf.reduce_any(found.value < 0, 1)
+    signed = tf.reduce_any(estimated.value < 0, 1)
     bias = tf.where(signed, _sine(picture, limit), tf.zeros_like(limit[:, 0]))
     return tf.sqrt((_sine(first, second) / 2) ** 2 + bias**2)
 
@@ -155,12 +155,12 @@ def pooled_error(
 def _pooled(values: tf.Tensor, like: Tensors, resolution: int, order: Order) -> tf.Tensor:
     """Sum the channels and average over the cells of each image; keep what is no image."""
 
-    def one(x: tf.Tensor, channel: int | None) -> tf.Tensor:
+    def pooled(x: tf.Tensor, channel: int | None) -> tf.Tensor:
         known = x.shape.rank == 4 and channel is not None
         return _cells(Order((channel,)).last(x), resolution) if known else x
 
     parts = tf.nest.flatten(batch.from_rows(values, like))
-    return batch.rows([one(*pair) for pair in zip(parts, order.channels, strict=True)])
+    return batch.rows([pooled(*pair) for pair in zip(parts, order.channels, strict=True)])
 
 
 def _cells(image: tf.Tensor, resolution: int) -> tf.Tensor:

@@ -31,7 +31,7 @@ import tensorflow as tf
 from tfxai import quadrature
 from tfxai.core import batch
 from tfxai.core.tracing import in_batches
-from tfxai.core.types import Attribution, Measured, Measurement, Tensors
+from tfxai.core.types import Attribution, Result, Tensors
 from tfxai.estimation import bridges
 
 FIRST_NODES = 9
@@ -68,7 +68,7 @@ class Finished(NamedTuple):
 
 def adaptive_integral(
     attribution: Attribution, baseline: Tensors, *, tolerance: float, max_steps: int, rows: int
-) -> Measurement:
+) -> Attribution:
     """Integrate (x - x') * attribution(x' + alpha (x - x')) over alpha in [0, 1], per example.
 
     Args:
@@ -80,11 +80,11 @@ def adaptive_integral(
         rows: points differentiated at once, of whatever examples.
 
     Returns:
-        A Measurement with the numbers ``map_error`` ``[B]`` and ``steps`` ``[B]``.
+        An Attribution with the diagnostics ``map_error`` ``[B]`` and ``steps`` ``[B]``.
     """
-    attribution = in_batches(attribution, rows)
+    maps_at = in_batches(lambda *arguments: attribution(*arguments).attributions, rows)
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         step = tf.nest.map_structure(tf.subtract, inputs, baseline)
         start = tf.nest.map_structure(lambda x, b: tf.zeros_like(x) + b, inputs, baseline)
 
@@ -96,15 +96,15 @@ def adaptive_integral(
             points = tf.nest.map_structure(
                 lambda s, d: tf.gather(s, row) + _column(at, d) * d, start, here
             )
-            gradients = attribution(points, tf.gather(targets, row), seed)
+            gradients = maps_at(points, tf.gather(targets, row), seed)
             values = batch.rows(tf.nest.map_structure(tf.multiply, gradients, here))
             return tf.reshape(values, [-1, count, values.shape[-1] or tf.shape(values)[-1]])
 
         integral, error, steps = _integrate(evaluate, batch.rows(inputs), tolerance, max_steps)
         maps = batch.from_rows(integral, inputs)
-        return Measured(maps, {"map_error": error, "steps": steps})
+        return Result(maps, {"map_error": error, "steps": steps})
 
-    return measure
+    return attribute
 
 
 def _integrate(evaluate: Evaluate, like: tf.Tensor, tolerance: float, max_steps: int) -> Finished:

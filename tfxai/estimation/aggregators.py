@@ -147,8 +147,8 @@ def finite(aggregator: Aggregator) -> Aggregator:
         dropped, *inner = state
         kept = tf.reduce_all(tf.math.is_finite(value), 1, keepdims=True)
         value = tf.where(kept, value, tf.zeros_like(value))
-        one = tf.cast(kept, value.dtype)
-        return (dropped + 1 - one, *aggregator.update(tuple(inner), value, weight * one))
+        counted = tf.cast(kept, value.dtype)
+        return (dropped + 1 - counted, *aggregator.update(tuple(inner), value, weight * counted))
 
     return Aggregator(init, update, lambda s: (aggregator.result(tuple(s[1:])), s[0]))
 

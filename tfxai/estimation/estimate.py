@@ -10,7 +10,15 @@ import tensorflow as tf
 
 from tfxai.core import batch
 from tfxai.core.tracing import traced
-from tfxai.core.types import Aggregator, Attribution, Sample, Sampler, ScoredModel, Tensors
+from tfxai.core.types import (
+    Aggregator,
+    Attribution,
+    Result,
+    Sample,
+    Sampler,
+    ScoredModel,
+    Tensors,
+)
 from tfxai.estimation.samplers import split
 from tfxai.models import keras_graph
 
@@ -27,13 +35,13 @@ def gradient_of(scored: ScoredModel) -> Attribution:
         ValueError: the score does not depend differentiably on one of the inputs.
     """
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
         # Not a GradientTape: it knows tensors by their Python objects, and that of the logits
         # behind a softmax layer may be gone. Nor would it see an overridden gradient.
         gradients = connected(tf.gradients(scored(inputs, targets), flat), flat)
-        return tf.nest.pack_sequence_as(inputs, gradients)
+        return Result(tf.nest.pack_sequence_as(inputs, gradients), {})
 
     return traced(attribute)
 
@@ -162,7 +170,7 @@ def over_inputs(
         count = tf.shape(tf.nest.flatten(points)[0])[0]
         inner = split(tf.random.fold_in(seed, ks[0]))[1]
         folded = tf.nest.map_structure(_fold, points)
-        values = attribution(folded, tf.tile(targets, [count]), inner)
+        values = attribution(folded, tf.tile(targets, [count]), inner).attributions
         values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
         if antithetic:
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
@@ -187,8 +195,8 @@ def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
         here = tf.nest.map_structure(tf.identity, inputs)
         # Functions traced elsewhere have read the variables: they are traced anew, as part of this.
         with keras_graph.inlined(), keras.StatelessScope(state_mapping=perturb(drawn)):
-            maps = attribution(here, targets, inner)
-        values = batch.rows(maps)
+            result = attribution(here, targets, inner)
+        values = batch.rows(result.attributions)
         return values[None], tf.ones([1], values.dtype)
 
     return evaluate

@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfxai.core import batch, checks, data
+from tfxai.core import batch, checks
+from tfxai.core.baseline_functions import savable
 from tfxai.core.named_inputs import as_given
 from tfxai.core.provenance import readable
 from tfxai.core.synonyms import answering
-from tfxai.core.types import Measured, Tensors
-from tfxai.explaining.explanation import Explanation, join
+from tfxai.core.types import Tensors
+from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
+from tfxai.explaining.preparation import Preparation, is_concrete
 from tfxai.explaining.recording import Recorder
 from tfxai.explaining.replicas import mirrored
 from tfxai.explaining.runner import Runner
-from tfxai.explaining.waiting import somebody_waits, told
-from tfxai.models import heads, keras_graph
+from tfxai.explaining.waiting import somebody_waits
+from tfxai.models import keras_graph
 from tfxai.rules.backward import Report
-from tfxai.scores import expects_logits
 
 
 class Answer(NamedTuple):
-    """What an explainer says of a batch."""
+    """All that an explainer says of a batch."""
 
-    measured: Measured
+    attributions: Tensors
+    """The maps, of the inputs' structure."""
+    diagnostics: dict[str, Tensors]
+    """What the method knows of the maps' accuracy, by name."""
     scores: tf.Tensor
     """The explained score of each example, ``[B]``."""
     targets: tf.Tensor
@@ -46,41 +48,36 @@ class Explainer(keras.Model):
     record. The explained model is shared, never changed or copied.
 
     Args:
-        of: the Keras model, or the explainer that this one builds upon.
+        base: the Keras model, or the explainer that this one builds upon.
         method: what to run.
         builder: the function that made this explainer, registered with Keras; for saving.
-        options: the builder's keyword arguments.
-        weights: what the method has learnt, if anything; saved with the explainer.
-        class_names: of the classes, in order; the default is the model's `class_names`.
+        options: all other arguments of the builder, by name.
     """
 
     def __init__(
         self,
-        of: keras.Model,
+        base: keras.Model,
         method: Method,
         *,
         builder: Callable[..., Explainer],
         options: dict[str, Any],
-        weights: keras.layers.Layer | None = None,
-        class_names: Sequence[str] | None = None,
     ):
-        root = of.model if isinstance(of, Explainer) else of
-        super().__init__(name=builder.__name__, dtype=keras_graph.float_type(root))
+        super().__init__(name=builder.__name__, dtype=keras_graph.float_type(method.model))
         self.supports_jit = False
-        self.of = of
+        self.base = base
         self.method = method
+        self.learnt = method.learnt  # Keras saves the layers that are attributes
         self._builder = builder
         self._options = dict(options)
-        self.learnt = weights
-        names = class_names or getattr(of, "class_names", None)
+        names = getattr(base, "class_names", None)
         self.class_names = tuple(names) if names else None
-        self._runner = Runner(root, method, self.compute_dtype)
-        self._has_logits = False
+        self._runner = Runner(method, self.compute_dtype)
+        self._preparation = Preparation(self.name, self._runner)
 
     @property
     def model(self) -> keras.Model:
         """The explained model."""
-        return self.of.model if isinstance(self.of, Explainer) else self.of
+        return self.method.model
 
     @property
     def _declared(self) -> Tensors | None:
@@ -91,7 +88,7 @@ class Explainer(keras.Model):
     def settings(self) -> dict[str, Any]:
         """The method and its options as text, and those of the explainer that it builds upon."""
         own = {"method": self._builder.__name__, **readable(self._options)}
-        return {**own, "of": self.of.settings} if isinstance(self.of, Explainer) else own
+        return {**own, "base": self.base.settings} if isinstance(self.base, Explainer) else own
 
     def on(self, model: keras.Model) -> Explainer:
         """Build the same method, with the same options, on another model.
@@ -106,8 +103,8 @@ class Explainer(keras.Model):
             >>> tfxai.smoothgrad(one, samples=7).on(other).settings["samples"]
             7
         """
-        of = self.of.on(model) if isinstance(self.of, Explainer) else model
-        return self._builder(of, **self._options)
+        base = self.base.on(model) if isinstance(self.base, Explainer) else model
+        return self._builder(base, **self._options)
 
     @answering
     def __call__(
@@ -135,14 +132,11 @@ class Explainer(keras.Model):
                 range, or a model that gives no logits.
         """
         del training
-        if _is_concrete(inputs):
-            with self._tracing(quiet=not somebody_waits()):
-                self._check(inputs)
-                if targets is not None:
-                    targets = self._checked_targets(inputs, targets)
-                checks.seed(seed)
-                # Keras would wrap what this raises.
-                self._runner.prepare(self._runner.cast(inputs))
+        if is_concrete(inputs):
+            checks.seed(seed)
+            # Keras would wrap what this raises.
+            quiet = not somebody_waits()
+            targets = self._preparation.prepare(inputs, targets, self.class_names, quiet=quiet)
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
         with checks.plain_assertions(self.name):
@@ -173,10 +167,10 @@ class Explainer(keras.Model):
             targets, _ = self._runner.read(inputs)(inputs, self._runner.predicted(inputs))
         else:
             targets = _rows_of(targets, inputs)
-        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
-        return as_given(measured.attributions, given, self._declared)
+        result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
+        return as_given(result.attributions, given, self._declared)
 
-    def measure(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
+    def answer(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
         """Compute in a graph all that `explain` keeps, as when the explainer is served.
 
         Args:
@@ -193,9 +187,9 @@ class Explainer(keras.Model):
             inside = targets < max(units, 2)
             targets = checks.required(targets, inside, "targets: expected a class below", units)
         targets, scores = self._runner.read(inputs)(inputs, targets)
-        measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
-        maps = as_given(measured.attributions, given, self._declared)
-        return Answer(measured._replace(attributions=maps), scores, targets)
+        result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
+        maps = as_given(result.attributions, given, self._declared)
+        return Answer(maps, result.diagnostics, scores, targets)
 
     @answering
     def explain(
@@ -236,37 +230,8 @@ class Explainer(keras.Model):
         if batch_size != "auto":
             checks.positive_integer("batch_size", batch_size)
         strategy = mirrored(self.distribute_strategy, self.model)
-        recorder = Recorder(
-            self.name, self._runner, self.settings, self.class_names, seed, strategy
-        )
-        total = data.count(inputs)
-        size: int | None = None
-        progress: keras.utils.Progbar | None = None
-        parts: list[Explanation] = []
-        done = 0
-        for examples in data.batches(inputs, name="inputs"):
-            with self._tracing(quiet=not verbose):
-                self._check(examples)
-                count = data.size(examples)
-                chosen = None
-                if targets is not None:
-                    of_batch = targets if total is not None else _at(targets, done, done + count)
-                    chosen = self._checked_targets(examples, of_batch)
-                one = self._runner.cast(data.part(examples, 0, 1))
-                self._runner.prepare(one, strategy)
-            size = size or self._examples_at_once(one, batch_size, strategy)
-            if verbose and progress is None and (total is None or total > size):
-                progress = keras.utils.Progbar(total)
-            waiting = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
-            with told(waiting, quiet=not verbose or progress is not None):
-                found, size = recorder.records(examples, chosen, size, progress)
-            parts += found
-            done += count
-        if total is None and np.ndim(targets) and len(targets) != done:
-            raise ValueError(f"targets: {len(targets)} for the {done} examples of the dataset")
-        if progress is not None:
-            progress.update(done, finalize=True)
-        record = join(parts)
+        recorder = Recorder(self._preparation, self.settings, self.class_names, seed, strategy)
+        record = recorder.explain(inputs, targets, batch_size, verbose)
         for message in recorder.doubts(record):
             # Shown at the line that called `explain`, past what `answering` puts around it.
             warnings.warn(f"{self.name}: {message}", stacklevel=3)
@@ -287,7 +252,7 @@ class Explainer(keras.Model):
         if self.method.report is None:
             raise ValueError(f"{self.name} has no rule: it replaces no gradient")
         if inputs is not None:
-            self._check(inputs)
+            self._preparation.check(inputs)
             return self.method.report(self._runner.specs(self._runner.cast(inputs)))
         declared = self._declared
         if declared is None:
@@ -299,8 +264,8 @@ class Explainer(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "builder": serialize(self._builder),
-            "of": serialize(self.of),
-            "options": serialize(self._options),
+            "base": serialize(self.base),
+            "options": serialize(savable(self._options)),
             "class_names": list(self.class_names) if self.class_names else None,
         }
 
@@ -309,59 +274,10 @@ class Explainer(keras.Model):
         """Call the builder again."""
         deserialize = keras.saving.deserialize_keras_object
         builder = deserialize(config["builder"])
-        explainer = builder(deserialize(config["of"]), **deserialize(config["options"]))
+        explainer = builder(deserialize(config["base"]), **deserialize(config["options"]))
         names = config["class_names"]
         explainer.class_names = tuple(names) if names else None
         return explainer
-
-    def _examples_at_once(
-        self, one: Tensors, batch_size: int | str, strategy: tf.distribute.Strategy | None
-    ) -> int:
-        if batch_size != "auto":
-            return int(batch_size)
-        replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-        return replicas * self._runner.examples_at_once(one)
-
-    def _check(self, inputs: Tensors) -> None:
-        checks.inputs(inputs, self._declared)
-        if self.method.check is not None:
-            self.method.check(self._runner.cast(inputs))
-        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
-        info = self._runner.info(one)
-        if not self._has_logits and expects_logits(self.method.score):
-            heads.check_logits(self.model, info, one)
-            self._has_logits = True
-
-    def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:
-        return told(f"{self.name}: tracing {self.model.name} ...", quiet=quiet)
-
-    def _checked_targets(self, inputs: Tensors, targets: Any) -> np.ndarray:
-        count = np.shape(tf.nest.flatten(inputs)[0])[0]
-        one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
-        return checks.targets(targets, count, self._runner.info(one).units, self.class_names)
-
-
-def as_explainer(of: Any, builder: Callable[[keras.Model], Explainer]) -> Explainer:
-    """Give an explainer back, and make one of a model."""
-    checks.model(of)
-    return of if isinstance(of, Explainer) else builder(of)
-
-
-def _at(targets: Any, start: int, stop: int) -> Any:
-    """Give the targets of some of a dataset's examples; one for all is that of each of them."""
-    if np.ndim(targets) == 0:
-        return targets
-    if len(targets) < stop:
-        raise ValueError(f"targets: {len(targets)} for a dataset of {stop} examples or more")
-    return targets[start:stop]
-
-
-def _is_concrete(inputs: Tensors) -> bool:
-    leaves = tf.nest.flatten(inputs)
-    return not any(
-        isinstance(x, keras.KerasTensor) or (tf.is_tensor(x) and not hasattr(x, "numpy"))
-        for x in leaves
-    )
 
 
 def _rows_of(targets: Any, inputs: Tensors) -> tf.Tensor:

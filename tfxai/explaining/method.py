@@ -1,12 +1,14 @@
-"""What a builder hands to the Explainer: how maps are computed, and what is known of them."""
+"""What a builder makes of a model: how its maps are computed, and what is known of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+import keras
+
 from tfxai.core.map_checks import missed
-from tfxai.core.types import Measurement, Score, Tensors
+from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.models.inspection import Inspection
 from tfxai.rules.backward import Report
@@ -15,31 +17,38 @@ from tfxai.rules.backward import Report
 class Method(NamedTuple):
     """What an explainer runs."""
 
-    build: Callable[[int], Measurement]
-    """Rows that may be differentiated at once -> the measurement."""
+    inspection: Inspection
+    """The explained model, and what is known of it."""
+    build: Callable[[int], Attribution]
+    """How many rows may be differentiated at once -> the attribution."""
     score: Score
     """What is explained."""
     random: bool = False
     """Whether the seed matters."""
-    copies: int = 4
-    """How many arrays of an example's size it keeps for each example."""
-    evaluations: int = 1
-    """How many rows it makes of each example at a time."""
+    arrays_per_example: int = 4
+    """How many arrays of an example's size the method keeps for each example."""
+    rows_per_example: int = 1
+    """How many rows the method makes of each example at a time."""
+    learnt: keras.layers.Layer | None = None
+    """What the method has learnt, such as patterns; saved with the explainer."""
     report: Callable[[Tensors], Report] | None = None
-    """Inputs' TensorSpecs -> what its rule replaces; None for a method without a rule."""
+    """The inputs' TensorSpecs -> what the rule replaces; None for a method without a rule."""
     like: Callable[[Tensors], Tensors] | None = None
-    """Inputs -> arrays of its maps' shapes; None if these are the inputs'."""
+    """Inputs -> arrays of the maps' shapes; None if these are the inputs' shapes."""
     check: Callable[[Tensors], None] | None = None
     """Raises a ValueError for (concrete) inputs that the method cannot explain."""
     if_constant: str = (
         "the score does not change with the input there, or alike everywhere; another target, or "
         "a method that looks further away (integrated_gradients, occlusion), may tell more"
     )
-    """What its reader may try where a map is the same everywhere."""
+    """What a reader may try where a map is the same everywhere."""
     warn: Callable[[Explanation], list[str]] | None = None
     """A record -> what its reader is to be warned of, besides constant maps."""
-    inspection: Inspection | None = None
-    """Of the model, for a method that has looked at it itself."""
+
+    @property
+    def model(self) -> keras.Model:
+        """The explained model."""
+        return self.inspection.model
 
 
 def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[str]] | None:

@@ -13,22 +13,69 @@ from tfxai.core import checks, data, map_checks
 from tfxai.core.named_inputs import as_given
 from tfxai.core.provenance import versions
 from tfxai.core.types import Tensors
-from tfxai.explaining.explanation import Explanation
+from tfxai.explaining.explanation import Explanation, join
+from tfxai.explaining.preparation import Preparation
 from tfxai.explaining.runner import Runner
+from tfxai.explaining.waiting import announced
 from tfxai.models import keras_graph
 from tfxai.scores import expects_logits
 
 
 class Recorder(NamedTuple):
-    """An explainer's runner, and what its records say of it."""
+    """What explains examples for an explainer, and what the records say of it."""
 
-    name: str
-    runner: Runner
+    preparation: Preparation
     settings: dict[str, Any]
     class_names: tuple[str, ...] | None
     seed: int
     strategy: tf.distribute.Strategy | None
     """Of which all replicas are to have a part in it."""
+
+    @property
+    def name(self) -> str:
+        """The explainer's name, for messages."""
+        return self.preparation.name
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the method."""
+        return self.preparation.runner
+
+    def explain(
+        self, inputs: Any, targets: Any, batch_size: int | str, verbose: int
+    ) -> Explanation:
+        """Explain all examples, as `Explainer.explain` does, and join their records."""
+        total = data.count(inputs)
+        size: int | None = None
+        progress: keras.utils.Progbar | None = None
+        records: list[Explanation] = []
+        done = 0
+        for examples in data.batches(inputs, name="inputs"):
+            count = data.size(examples)
+            asked = targets if total is not None else _of_batch(targets, done, done + count)
+            chosen = self.preparation.prepare(
+                examples, asked, self.class_names, quiet=not verbose, strategy=self.strategy
+            )
+            size = size or self._examples_at_once(examples, batch_size)
+            if verbose and progress is None and (total is None or total > size):
+                progress = keras.utils.Progbar(total)
+            waiting = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
+            with announced(waiting, quiet=not verbose or progress is not None):
+                new, size = self.records(examples, chosen, size, progress)
+            records += new
+            done += count
+        if total is None and np.ndim(targets) and len(targets) != done:
+            raise ValueError(f"targets: {len(targets)} for the {done} examples of the dataset")
+        if progress is not None:
+            progress.update(done, finalize=True)
+        return join(records)
+
+    def _examples_at_once(self, examples: Tensors, batch_size: int | str) -> int:
+        if batch_size != "auto":
+            return int(batch_size)
+        replicas = 1 if self.strategy is None else self.strategy.num_replicas_in_sync
+        first = self.runner.cast(data.part(examples, 0, 1))
+        return replicas * self.runner.examples_at_once(first)
 
     def records(
         self,
@@ -45,13 +92,13 @@ class Recorder(NamedTuple):
             size: examples at once; it is halved when memory runs out.
             progress: told of what is done.
         """
-        parts: list[Explanation] = []
+        records: list[Explanation] = []
         start, count = 0, data.size(examples)
         while start < count:
             stop = min(start + size, count)
             chosen = None if targets is None else targets[start:stop]
             try:
-                parts.append(self.record(data.part(examples, start, stop), chosen))
+                records.append(self.record(data.part(examples, start, stop), chosen))
             except tf.errors.ResourceExhaustedError:
                 if not self.runner.shrink(self.runner.cast(data.part(examples, 0, 1))):
                     raise
@@ -60,7 +107,7 @@ class Recorder(NamedTuple):
             if progress is not None:
                 progress.add(stop - start)
             start = stop
-        return parts, size
+        return records, size
 
     def record(self, examples: Tensors, targets: np.ndarray | None) -> Explanation:
         """Explain examples together."""
@@ -69,9 +116,10 @@ class Recorder(NamedTuple):
         with checks.plain_assertions(self.name):
             asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = runner.read(inputs)(inputs, asked)
-            measured = runner.measure(inputs, self.strategy)(inputs, chosen, checks.seed(self.seed))
+            attribute = runner.attribute(inputs, self.strategy)
+            result = attribute(inputs, chosen, checks.seed(self.seed))
         count = data.size(examples)
-        for maps in tf.nest.flatten(measured.attributions):
+        for maps in tf.nest.flatten(result.attributions):
             if len(maps) != count:
                 raise ValueError(
                     f"{self.name}: gives maps of shape {list(maps.shape)} for {count} examples: "
@@ -83,10 +131,10 @@ class Recorder(NamedTuple):
         )
         bypassed = expects_logits(runner.method.score)
         return Explanation(
-            attributions=like_given(to_numpy(measured.attributions)),
+            attributions=like_given(to_numpy(result.attributions)),
             diagnostics={
                 name: like_given(value) if tf.nest.is_nested(value) else value
-                for name, value in to_numpy(measured.diagnostics).items()
+                for name, value in to_numpy(result.diagnostics).items()
             },
             targets=chosen.numpy(),
             scores=scores.numpy(),
@@ -115,3 +163,12 @@ class Recorder(NamedTuple):
         if method.warn is not None:
             messages += method.warn(record)
         return messages
+
+
+def _of_batch(targets: Any, start: int, stop: int) -> Any:
+    """Give the targets of some of a dataset's examples; one for all is that of each of them."""
+    if np.ndim(targets) == 0:
+        return targets
+    if len(targets) < stop:
+        raise ValueError(f"targets: {len(targets)} for a dataset of {stop} examples or more")
+    return targets[start:stop]

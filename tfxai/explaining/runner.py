@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
 from tfxai.core import batch
 from tfxai.core.named_inputs import arranged
 from tfxai.core.tracing import in_batches, traced
-from tfxai.core.types import Measured, Tensors
+from tfxai.core.types import Result, Tensors
 from tfxai.explaining.method import Method
 from tfxai.explaining.replicas import on_replicas
 from tfxai.models import heads, keras_graph
-from tfxai.models.inspection import Inspection
 
 MEMORY_BUDGET = 2**30
 """Bytes that the intermediate results of one chunk may take, about."""
@@ -25,17 +23,16 @@ class Runner:
     """A method on a model, for concrete or symbolic inputs of any batch size.
 
     Args:
-        model: the explained model; its variables are shared.
-        method: what to run.
+        method: what to run; the variables of its model are shared.
         dtype: the inputs' type, "float32" or "float64".
     """
 
-    def __init__(self, model: keras.Model, method: Method, dtype: str):
-        self.model = model
+    def __init__(self, method: Method, dtype: str):
         self.method = method
+        self.model = method.model
+        self.inspection = method.inspection
         self.dtype = tf.as_dtype(dtype)
         self.memory = MEMORY_BUDGET
-        self.inspection = method.inspection or Inspection(model)
         self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
@@ -67,7 +64,7 @@ class Runner:
 
     def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
         """Trace all that explaining takes, so that no later call of any kind has to."""
-        self.measure(inputs, strategy)
+        self.attribute(inputs, strategy)
         self.read(inputs)
 
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
@@ -79,22 +76,22 @@ class Runner:
         forward = heads.read(self.model, self.method.score, predicts=predicts)
         return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
 
-    def measure(
+    def attribute(
         self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None
-    ) -> Callable[..., Measured]:
-        """Give the measurement, traced for inputs like these.
+    ) -> Callable[..., Result]:
+        """Give the method's attribution, traced for inputs like these.
 
         Args:
             inputs: examples, concrete or symbolic.
             strategy: of which all replicas are to have a part in it.
         """
 
-        def measured(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribution(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             return self.method.build(self.rows(inputs))(inputs, targets, seed)
 
-        batched = in_batches(measured, self.examples_at_once(inputs))
+        batched = in_batches(attribution, self.examples_at_once(inputs))
         if strategy is None:
-            return self._graph("measure", batched, 3, inputs)
+            return self._graph("attribute", batched, 3, inputs)
         return self._graph("replicas", on_replicas(batched, strategy), 3, inputs)
 
     def rows(self, inputs: Tensors) -> int:
@@ -108,9 +105,9 @@ class Runner:
         features = batch.features(inputs)
         if features is None:
             return ROWS_OF_UNKNOWN_SIZE
-        kept = self.method.copies * features * self.dtype.size
+        kept = self.method.arrays_per_example * features * self.dtype.size
         rows = self.rows(inputs)
-        return max(1, min(rows, 2 * rows // self.method.evaluations, self.memory // kept))
+        return max(1, min(rows, 2 * rows // self.method.rows_per_example, self.memory // kept))
 
     def shrink(self, inputs: Tensors) -> bool:
         """Halve the memory budget; False if a single row was too much already."""

@@ -13,7 +13,7 @@ PATIENCE = 2.0
 
 
 @contextmanager
-def told(message: str, *, quiet: bool) -> Iterator[None]:
+def announced(message: str, *, quiet: bool) -> Iterator[None]:
     """Print a message if what is done meanwhile takes longer than some seconds."""
     if quiet:
         yield

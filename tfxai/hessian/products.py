@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tfxai.core import batch, checks
 from tfxai.core.tracing import traced
-from tfxai.core.types import Attribution, Classifier, Sampler, Tensors
+from tfxai.core.types import Attribution, Classifier, Result, Sampler, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import connected, estimate, over_inputs
 from tfxai.models import keras_graph
@@ -144,17 +144,18 @@ def averaged(
         mean = estimate(evaluate, samples, aggregators.mean(), rows=rows)
         return lambda inputs, targets, seed: mean(inputs, targets, seed).value
 
-    def gradients(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def gradients(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
-        return batch.from_rows(gradient(local(classifier, points, targets)), points)
+        rows = gradient(local(classifier, points, targets))
+        return Result(batch.from_rows(rows, points), {})
 
     def hessian(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Product:
         def product(vectors: tf.Tensor) -> tf.Tensor:
-            def products(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+            def products(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
                 del seed
                 copies = tf.shape(targets)[0] // tf.shape(vectors)[0]
-                there = exact(local(classifier, points, targets))
-                return batch.from_rows(there(tf.tile(vectors, [copies, 1])), points)
+                rows = exact(local(classifier, points, targets))(tf.tile(vectors, [copies, 1]))
+                return Result(batch.from_rows(rows, points), {})
 
             return mean_of(products)(inputs, targets, seed)
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfxai.core.tracing import traced
-from tfxai.core.types import Attribution, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.heads import explained
 from tfxai.rules.affine import KERNELS
@@ -127,7 +127,7 @@ def gradient_under(
     """
     forward = explained(model, score)
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
         with keras_graph.inlined():
@@ -140,7 +140,7 @@ def gradient_under(
             cotangent *= tf.cast(factor, cotangent.dtype)
         steps = steps_between(flat, [outputs], keras_graph.owners(model))
         maps = backpropagate(steps, rule(), outputs, cotangent, flat, passthrough=passthrough)
-        return tf.nest.pack_sequence_as(inputs, maps)
+        return Result(tf.nest.pack_sequence_as(inputs, maps), {})
 
     return traced(attribute)
 

@@ -53,15 +53,15 @@ def _explaining(explainer: Explainer, prepare: Prepare) -> Callable:
     ) -> dict[str, tf.Tensor]:
         ready = prepare(of_argument(inputs))
         rows = tf.shape(tf.nest.flatten(ready)[0])[0]
-        found = explainer.measure(ready, _one_for_each(targets, rows), seed)
+        answer = explainer.answer(ready, _one_for_each(targets, rows), seed)
         return {
-            **by_name("attributions", found.measured.attributions),
-            "scores": found.scores,
-            "targets": found.targets,
+            **by_name("attributions", answer.attributions),
+            "scores": answer.scores,
+            "targets": answer.targets,
             **{
-                k: v
-                for name, n in found.measured.diagnostics.items()
-                for k, v in by_name(name, n).items()
+                key: values
+                for name, diagnostic in answer.diagnostics.items()
+                for key, values in by_name(name, diagnostic).items()
             },
         }
 

@@ -40,7 +40,7 @@ def export(
     Its signatures are ``serving_default`` (inputs -> outputs) and, for each explainer,
     ``explain_<name>``: inputs, ``targets`` int32 ``[B]`` (-1 for the predicted class, none at all,
     ``[0]``, for all predicted ones) and ``seed`` int32 ``[]`` -> ``attributions``, ``scores``,
-    ``targets`` and the method's own numbers, such as ``completeness_gap`` or ``standard_error``.
+    ``targets`` and the method's diagnostics, such as ``completeness_gap`` or ``standard_error``.
     Batches may be of any size. The signatures carry defaults for ``targets`` and ``seed``, which
     TensorFlow Serving fills in where a request leaves them out. TensorFlow's Python does so for
     functions, not for signatures: the loaded model has one for each explainer, of the same name.

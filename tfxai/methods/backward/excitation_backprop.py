@@ -11,11 +11,10 @@ from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
-from tfxai.core.types import Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Result, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.upsampling import UPSAMPLINGS, upsampled
-from tfxai.methods.gradients.gradient import shaped_by, without_numbers
+from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.heads import explained
 from tfxai.models.inspection import Inspection
@@ -24,7 +23,7 @@ from tfxai.rules.excitation import excitation
 from tfxai.rules.steps import steps_between
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def excitation_backprop(
     model: keras.Model,
     *,
@@ -33,7 +32,7 @@ def excitation_backprop(
     upsample: str | None = "bilinear",
     passthrough: Sequence[str] = (),
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the probability that a walk from the class down to an input, or unit, ends there.
 
     P_j = sum_i [x_j w_ij]+ P_i / sum_k [x_k w_ik]+
@@ -76,7 +75,7 @@ def excitation_backprop(
     inspection = Inspection(model, data_format)
     forward = explained(model, scores.logit)
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
         with keras_graph.inlined(), keras_graph.recording(model, layers) as output_of:
@@ -94,32 +93,24 @@ def excitation_backprop(
             return backpropagate(steps, rule, source, start, ends, passthrough=names)
 
         if contrast_layer is None:
-            found = walk(logits, one_hot, ends)
+            probabilities = walk(logits, one_hot, ends)
         else:
             middle = output_of(contrast_layer)
             (excited,) = walk(logits, one_hot, [middle])
             (inhibited,) = walk(logits, one_hot, [middle], negate=True)
-            found = walk(middle, excited - inhibited, ends)
+            probabilities = walk(middle, excited - inhibited, ends)
         if layer is None:
-            return tf.nest.pack_sequence_as(inputs, found)
-        (probabilities,) = graph_axes.channels_last(found, ends[0])
-        maps = tf.reduce_sum(probabilities, -1, keepdims=True)
+            return Result(tf.nest.pack_sequence_as(inputs, probabilities), {})
+        (of_layer,) = graph_axes.channels_last(probabilities, ends[0])
+        maps = tf.reduce_sum(of_layer, -1, keepdims=True)
         first = Order(inspection.order(inputs).channels[:1])
-        return upsampled(maps, flat[0], upsample, first, density=True)
+        return Result(upsampled(maps, flat[0], upsample, first, density=True), {})
 
     attribution = traced(attribute)
-    method = Method(
-        lambda rows: without_numbers(attribution),
+    return Method(
+        inspection,
+        lambda rows: attribution,
         scores.logit,
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),
-        like=None if layer is None else shaped_by(attribution),
-        inspection=inspection,
+        like=None if layer is None else maps_like(attribution),
     )
-    options = {
-        "layer": layer,
-        "contrast_layer": contrast_layer,
-        "upsample": upsample,
-        "passthrough": names,
-        "data_format": data_format,
-    }
-    return Explainer(model, method, builder=excitation_backprop, options=options)

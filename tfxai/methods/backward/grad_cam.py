@@ -10,11 +10,10 @@ import tensorflow as tf
 from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.tracing import traced
-from tfxai.core.types import Attribution, Score, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Result, Score, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.upsampling import UPSAMPLINGS, upsampled
-from tfxai.methods.gradients.gradient import shaped_by, without_numbers
+from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.heads import explained
 from tfxai.models.inspection import Inspection
@@ -39,7 +38,7 @@ SIZES = {"Shape", "ShapeN", "Size", "Rank"}
 """What tells of a tensor's shape, not of its values."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def grad_cam(
     model: keras.Model,
     *,
@@ -47,7 +46,7 @@ def grad_cam(
     upsample: str | None = "bilinear",
     score: Score = scores.logit,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the activations A of a layer, weighted by the mean gradient of each channel k.
 
     L = ReLU(sum_k alpha_k A^k),  alpha_k = 1/Z sum_ij d f_t / d A^k_ij
@@ -78,18 +77,16 @@ def grad_cam(
     """
     inspection = Inspection(checks.model(model), data_format)
     attribution = _cam(model, layer, upsample, score, inspection)
-    method = Method(
-        lambda rows: without_numbers(attribution),
+    return Method(
+        inspection,
+        lambda rows: attribution,
         score,
-        like=shaped_by(attribution),
-        inspection=inspection,
+        like=maps_like(attribution),
         if_constant=NO_EVIDENCE,
     )
-    options = {"layer": layer, "upsample": upsample, "score": score, "data_format": data_format}
-    return Explainer(model, method, builder=grad_cam, options=options)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def guided_grad_cam(
     model: keras.Model,
     *,
@@ -98,7 +95,7 @@ def guided_grad_cam(
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by guided backprop times the upsampled Grad-CAM.
 
     Args:
@@ -131,24 +128,17 @@ def guided_grad_cam(
     cam = _cam(model, layer, upsample, score, inspection)
     guided = gradient_under(rectifier.guided, model, score, passthrough=names)
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-        return guided(inputs, targets, seed) * cam(inputs, targets, seed)
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        fine = guided(inputs, targets, seed).attributions
+        return Result(fine * cam(inputs, targets, seed).attributions, {})
 
-    method = Method(
-        lambda rows: without_numbers(attribute),
+    return Method(
+        inspection,
+        lambda rows: attribute,
         score,
         report=lambda specs: report(rectifier.guided(), model, score, specs, names),
         if_constant=NO_EVIDENCE,
-        inspection=inspection,
     )
-    options = {
-        "layer": layer,
-        "upsample": upsample,
-        "score": score,
-        "passthrough": names,
-        "data_format": data_format,
-    }
-    return Explainer(model, method, builder=guided_grad_cam, options=options)
 
 
 def _cam(
@@ -158,12 +148,13 @@ def _cam(
     score: Score,
     inspection: Inspection,
 ) -> Attribution:
+    """Give Grad-CAM as an attribution."""
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     layers = [] if layer is None else [layer]
     keras_graph.check_layers(model, layers)
     forward = explained(model, score)
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         if len(tf.nest.flatten(inputs)) > 1:
             raise ValueError("Grad-CAM maps one input, but the model has several")
@@ -184,7 +175,8 @@ def _cam(
         positions = range(1, activated.shape.rank - 1)
         alpha = tf.reduce_mean(gradient, positions, keepdims=True)
         maps = tf.nn.relu(tf.reduce_sum(alpha * activated, -1, keepdims=True))
-        return upsampled(tf.cast(maps, image.dtype), image, upsample, order)
+        maps = upsampled(tf.cast(maps, image.dtype), image, upsample, order)
+        return Result(maps, {})
 
     return traced(attribute)
 

@@ -9,17 +9,17 @@ import keras
 from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.types import Score
-from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.gradients.gradient import without_numbers
+from tfxai.models.inspection import Inspection
 from tfxai.rules import rectifier
 from tfxai.rules.backward import Rule, gradient_under, report
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def guided_backprop(
     model: keras.Model, *, score: Score = scores.logit, passthrough: Sequence[str] = ()
-) -> Explainer:
+) -> Method:
     """Explain by the gradient that passes ReLUs only where it is positive and they are active.
 
     R_in = 1[y > 0] 1[R_out > 0] R_out  at every y = ReLU(x)
@@ -46,13 +46,13 @@ def guided_backprop(
         >>> guided_backprop(model)(keras.ops.ones((1, 2)), 1).numpy().round(4) + 0.0
         array([[0., 2.]], dtype=float32)
     """
-    return _explainer(guided_backprop, rectifier.guided, model, score, passthrough)
+    return _gradient_under(rectifier.guided, model, score, passthrough)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def deconvnet(
     model: keras.Model, *, score: Score = scores.logit, passthrough: Sequence[str] = ()
-) -> Explainer:
+) -> Method:
     """Explain by the gradient that passes ReLUs only where it is positive, active or not.
 
     R_in = 1[R_out > 0] R_out  at every y = ReLU(x)
@@ -77,23 +77,19 @@ def deconvnet(
         >>> deconvnet(model)(keras.ops.ones((1, 2)), 0).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
-    return _explainer(deconvnet, rectifier.deconvnet, model, score, passthrough)
+    return _gradient_under(rectifier.deconvnet, model, score, passthrough)
 
 
-def _explainer(
-    builder: Callable[..., Explainer],
-    rule: Callable[[], Rule],
-    model: keras.Model,
-    score: Score,
-    passthrough: Sequence[str],
-) -> Explainer:
-    checks.model(model)
+def _gradient_under(
+    rule: Callable[[], Rule], model: keras.Model, score: Score, passthrough: Sequence[str]
+) -> Method:
+    """Give the method that takes the gradient under a rule."""
+    inspection = Inspection(checks.model(model))
     names = checks.names("passthrough", passthrough)
     attribution = gradient_under(rule, model, score, passthrough=names)
-    method = Method(
-        lambda rows: without_numbers(attribution),
+    return Method(
+        inspection,
+        lambda rows: attribution,
         score,
         report=lambda specs: report(rule(), model, score, specs, names),
     )
-    options = {"score": score, "passthrough": names}
-    return Explainer(model, method, builder=builder, options=options)

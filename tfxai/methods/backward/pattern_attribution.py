@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
 from tfxai import scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import checks
-from tfxai.core.baseline_functions import option
 from tfxai.core.map_checks import unconverged
-from tfxai.core.types import Attribution, Measurement, Score, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Score, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.gradients.gradient import without_numbers
 from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.models.inspection import Inspection
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern as rules
-from tfxai.rules.backward import Report, Rule, gradient_under, report
+from tfxai.rules.backward import Rule, gradient_under, report
 from tfxai.rules.neurons import check_patterns
 from tfxai.rules.patterns import Patterns, PatternWeights
 
@@ -31,7 +29,7 @@ DEAD = (
 """What to try where a map is zero."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def pattern_net(
     model: keras.Model,
     patterns: Patterns,
@@ -39,7 +37,7 @@ def pattern_net(
     start: str = "output",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
-) -> Explainer:
+) -> Method:
     """Explain by the estimated signal: the score passed back through patterns.
 
     Every kernel W passes back a in its place; all else has its ordinary gradient.
@@ -68,11 +66,10 @@ def pattern_net(
         >>> pattern_net(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[2., 0.]], dtype=float32)
     """
-    parts = _prepare(rules.pattern_net, model, patterns, start, score, passthrough)
-    return _explainer(pattern_net, model, parts)
+    return _gradient_under(rules.pattern_net, model, patterns, start, score, passthrough)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def pattern_attribution(
     model: keras.Model,
     patterns: Patterns,
@@ -80,7 +77,7 @@ def pattern_attribution(
     start: str = "output",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
-) -> Explainer:
+) -> Method:
     """Explain by how much each input's signal contributes: passed back through W ⊙ a.
 
     Every kernel W passes back W ⊙ a, with w . a = 1, in its place; all else has its ordinary
@@ -111,11 +108,10 @@ def pattern_attribution(
         >>> pattern_attribution(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[4., 0.]], dtype=float32)
     """
-    parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
-    return _explainer(pattern_attribution, model, parts)
+    return _gradient_under(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def pattern_guided_integrated_gradients(
     model: keras.Model,
     patterns: Patterns,
@@ -126,7 +122,7 @@ def pattern_guided_integrated_gradients(
     bounds: tuple[Any, Any] | None = None,
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
-) -> Explainer:
+) -> Method:
     r"""Explain by integrated gradients whose gradient is that of PatternAttribution.
 
     phi_i = (x_i - x'_i) / m sum_{k=1}^m  d^(p) f(x' + k/m (x - x')) / d x_i
@@ -163,56 +159,34 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    inspection = Inspection(checks.model(model))
-    named = inspection.arranged("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inspection.order)
-    parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    guided = _gradient_under(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    named = guided.inspection.arranged("baseline", baseline)
+    reference = as_baseline(named, bounds, order=guided.inspection.order)
 
-    def build(rows: int) -> Measurement:
-        def from_one(x0: Tensors) -> Measurement:
-            return fixed_integral(parts.attribution, x0, *right_riemann(steps), rows=rows)
+    def build(rows: int) -> Attribution:
+        def from_one(x0: Tensors) -> Attribution:
+            return fixed_integral(guided.build(rows), x0, *right_riemann(steps), rows=rows)
 
         return averaged_over_references(from_one, reference)
 
-    method = Method(
-        build,
-        score,
-        copies=10,
-        evaluations=steps,
-        report=parts.report,
-        if_constant=DEAD,
+    return guided._replace(
+        build=build,
+        arrays_per_example=10,
+        rows_per_example=steps,
         warn=lambda r: unconverged(r.attributions, r.diagnostics, tolerance=None, complete=False),
-        inspection=inspection,
     )
-    options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}
-    builder = pattern_guided_integrated_gradients
-    return Explainer(model, method, builder=builder, options=options, weights=parts.weights)
 
 
-class _Parts(NamedTuple):
-    attribution: Attribution
-    weights: PatternWeights
-    report: Callable[[Tensors], Report]
-    options: dict[str, Any]
-
-
-def _explainer(builder: Callable[..., Explainer], model: keras.Model, parts: _Parts) -> Explainer:
-    def build(rows: int) -> Measurement:
-        return without_numbers(parts.attribution)
-
-    method = Method(build, parts.options["score"], report=parts.report, if_constant=DEAD)
-    return Explainer(model, method, builder=builder, options=parts.options, weights=parts.weights)
-
-
-def _prepare(
+def _gradient_under(
     make_rule: Callable[[Mapping[str, Any]], Rule],
     model: keras.Model,
     patterns: Patterns,
     start: str,
     score: Score,
     passthrough: Sequence[str],
-) -> _Parts:
-    checks.model(model)
+) -> Method:
+    """Give the method that takes the gradient under a rule of patterns."""
+    inspection = Inspection(checks.model(model))
     checks.one_of("start", start, ("one", "output"))
     names = checks.names("passthrough", passthrough)
     weights = PatternWeights(check_patterns(patterns, model, names))
@@ -221,9 +195,11 @@ def _prepare(
         return make_rule(weights.tensors())
 
     attribution = gradient_under(rule, model, score, start=start, passthrough=names)
-    options = {"patterns": patterns, "start": start, "score": score, "passthrough": names}
-
-    def rule_report(specs: Tensors) -> Report:
-        return report(rule(), model, score, specs, names)
-
-    return _Parts(attribution, weights, rule_report, options)
+    return Method(
+        inspection,
+        lambda rows: attribution,
+        score,
+        learnt=weights,
+        report=lambda specs: report(rule(), model, score, specs, names),
+        if_constant=DEAD,
+    )

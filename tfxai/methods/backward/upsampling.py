@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfxai.core.axes import Order
+from tfxai.core.tracing import any_batch
+from tfxai.core.types import Attribution, Tensors
 
 UPSAMPLINGS = ("bilinear", "nearest", None)
 
@@ -40,3 +44,18 @@ def upsampled(
         large *= tf.cast(tf.reduce_prod(before) / tf.reduce_prod(after), maps.dtype)
     large = large[:, :, 0] if maps.shape.rank == 3 else large
     return order.back(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))
+
+
+def maps_like(attribution: Attribution) -> Callable[[Tensors], Tensors]:
+    """Give inputs -> arrays of the maps' shapes, which a trace of the attribution tells."""
+
+    def like(inputs: Tensors) -> Tensors:
+        integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+        traced = tf.function(lambda *arguments: attribution(*arguments), autograph=False)
+        result = traced.get_concrete_function(any_batch(inputs), *integers).structured_outputs
+        count = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        return tf.nest.map_structure(
+            lambda maps: tf.zeros([count, *maps.shape[1:]], maps.dtype), result.attributions
+        )
+
+    return like

@@ -11,18 +11,17 @@ import tensorflow as tf
 from tfxai import scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import checks
-from tfxai.core.baseline_functions import option
-from tfxai.core.types import Measurement, Score
+from tfxai.core.types import Attribution, Score
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import budget, sampled
 from tfxai.estimation.estimate import gradient_of, over_inputs
-from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.models.heads import scored
 from tfxai.models.inspection import Inspection
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def expected_gradients(
     model: keras.Model,
     baselines: Any,
@@ -32,7 +31,7 @@ def expected_gradients(
     max_samples: int = 1000,
     resolution: int = 28,
     score: Score = scores.logit,
-) -> Explainer:
+) -> Method:
     r"""Explain by integrated gradients in expectation over baselines and positions.
 
     phi_i = E[ (x_i - x'_i) d f(x' + alpha (x - x')) / d x_i ],  x' ~ baselines, alpha ~ U(0, 1)
@@ -67,26 +66,24 @@ def expected_gradients(
     """
     effort = budget(samples, tolerance, max_samples, resolution)
     inspection = Inspection(checks.model(model))
-    given = option(baselines) if callable(baselines) else _examples(baselines)
+    given = baselines if callable(baselines) else _examples(baselines)
     named = inspection.arranged("baselines", given)
     references = as_baseline(named, argument="baselines")
-    attribution = gradient_of(scored(model, score))
+    slope = gradient_of(scored(model, score))
 
-    def build(rows: int) -> Measurement:
-        evaluate = over_inputs(attribution, samplers.random_line(references))
+    def build(rows: int) -> Attribution:
+        evaluate = over_inputs(slope, samplers.random_line(references))
         return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
 
-    method = Method(
+    return Method(
+        inspection,
         build,
         score,
         random=True,
-        copies=12,
-        evaluations=samples,
+        arrays_per_example=12,
+        rows_per_example=samples,
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
     )
-    options = {**effort._asdict(), "baselines": given, "score": score}
-    return Explainer(model, method, builder=expected_gradients, options=options)
 
 
 def _examples(baselines: Any) -> Any:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import keras
 import tensorflow as tf
 
 from tfxai import scores
 from tfxai.core import checks
-from tfxai.core.tracing import any_batch
-from tfxai.core.types import Attribution, Measured, Measurement, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.estimation.estimate import gradient_of
 from tfxai.estimation.samplers import split
-from tfxai.explaining.explainer import Explainer, as_explainer
+from tfxai.explaining.builder import builder
+from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
 from tfxai.models.heads import scored
+from tfxai.models.inspection import Inspection
 
 
-@keras.saving.register_keras_serializable("tfxai")
-def gradient(model: keras.Model, *, score: Score = scores.logit) -> Explainer:
+@builder
+def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
     """Explain by the gradient of the score, d f_t(x) / d x.
 
     Args:
@@ -42,17 +41,17 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Explainer:
         >>> gradient(model)(tf.constant([[1.0, 1.0]])).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
-    attribution = gradient_of(scored(checks.model(model), score))
-    method = Method(lambda rows: without_numbers(attribution), score)
-    return Explainer(model, method, builder=gradient, options={"score": score})
+    inspection = Inspection(checks.model(model))
+    attribution = gradient_of(scored(model, score))
+    return Method(inspection, lambda rows: attribution, score)
 
 
-@keras.saving.register_keras_serializable("tfxai")
-def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> Explainer:
+@builder
+def gradient_times_input(base: keras.Model, *, score: Score = scores.logit) -> Method:
     """Explain by x * d f_t(x) / d x: complete for networks without biases.
 
     Args:
-        model: a Keras model with one output, or an explainer to stand in the gradient's place.
+        base: a Keras model with one output, or an explainer to stand in the gradient's place.
         score: what is explained, (outputs, targets) -> ``[B]``; of a model, not of an explainer.
 
     Returns:
@@ -71,17 +70,12 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
         >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
-    base = in_place_of_gradient(model, score)
-
-    def build(rows: int) -> Measurement:
-        return without_numbers(times_input(maps_only(base.method.build(rows))))
-
-    method = base.method._replace(build=build, like=None, warn=None)
-    return Explainer(model, method, builder=gradient_times_input, options={"score": score})
+    inner = inner_method(base, score)
+    return inner._replace(build=lambda rows: times_input(inner.build(rows)), like=None, warn=None)
 
 
-@keras.saving.register_keras_serializable("tfxai")
-def random_attribution(model: keras.Model) -> Explainer:
+@builder
+def random_attribution(model: keras.Model) -> Method:
     """Explain by N(0, 1) noise: the floor that every other method has to beat.
 
     Args:
@@ -97,7 +91,7 @@ def random_attribution(model: keras.Model) -> Explainer:
         TensorShape([1, 2])
     """
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del targets
         flat = tf.nest.flatten(inputs)
         seeds = split(seed, len(flat))
@@ -106,58 +100,28 @@ def random_attribution(model: keras.Model) -> Explainer:
             for x, s in zip(flat, seeds, strict=True)
         ]
         wide = [tf.zeros_like(x) + n for x, n in zip(flat, noise, strict=True)]
-        return tf.nest.pack_sequence_as(inputs, wide)
+        return Result(tf.nest.pack_sequence_as(inputs, wide), {})
 
-    method = Method(lambda rows: without_numbers(attribute), scores.logit, random=True)
-    return Explainer(checks.model(model), method, builder=random_attribution, options={})
+    inspection = Inspection(checks.model(model))
+    return Method(inspection, lambda rows: attribute, scores.logit, random=True)
 
 
-def in_place_of_gradient(of: keras.Model, score: Score) -> Explainer:
-    """Give an explainer as it is, and of a model its gradient; an explainer has its own score."""
-    base = as_explainer(of, lambda model: gradient(model, score=score))
-    if base is of and score is not scores.logit:
-        raise ValueError(f"score={score!r}: give it to {of.name}, which takes the gradient's place")
-    return base
+def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:
+    """Give the method to build upon: that of an explainer, or the gradient of a model."""
+    if not isinstance(base, Explainer):
+        return gradient(base, score=score).method
+    if score is not scores.logit:
+        raise ValueError(
+            f"score={score!r}: give it to {base.name}, which takes the gradient's place"
+        )
+    return base.method
 
 
 def times_input(attribution: Attribution) -> Attribution:
-    """Multiply an attribution by the inputs."""
+    """Multiply an attribution's maps by the inputs."""
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-        return tf.nest.map_structure(tf.multiply, inputs, attribution(inputs, targets, seed))
-
-    return attribute
-
-
-def without_numbers(attribution: Attribution) -> Measurement:
-    """Give an attribution that knows nothing of its accuracy as a measurement."""
-
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        return Measured(attribution(inputs, targets, seed), {})
-
-    return measure
-
-
-def maps_only(measure: Measurement) -> Attribution:
-    """Forget a measurement's numbers."""
-
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
-        return measure(inputs, targets, seed).attributions
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        maps = attribution(inputs, targets, seed).attributions
+        return Result(tf.nest.map_structure(tf.multiply, inputs, maps), {})
 
     return attribute
-
-
-def shaped_by(attribution: Attribution) -> Callable[[Tensors], Tensors]:
-    """Give inputs -> arrays of the maps' shapes, found by tracing the attribution."""
-
-    def like(inputs: Tensors) -> Tensors:
-        integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
-        maps = tf.function(lambda *a: attribution(*a), autograph=False).get_concrete_function(
-            any_batch(inputs), *integers
-        )
-        count = tf.shape(tf.nest.flatten(inputs)[0])[0]
-        return tf.nest.map_structure(
-            lambda m: tf.zeros([count, *m.shape[1:]], m.dtype), maps.structured_outputs
-        )
-
-    return like

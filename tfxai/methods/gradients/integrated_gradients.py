@@ -14,17 +14,17 @@ from tfxai import scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import batch, checks
-from tfxai.core.baseline_functions import option
 from tfxai.core.map_checks import unconverged
-from tfxai.core.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
+from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.adaptive_path import adaptive_integral
 from tfxai.estimation.estimate import estimate, over_inputs
+from tfxai.explaining.builder import builder
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.explanation import Explanation
-from tfxai.methods.gradients.gradient import in_place_of_gradient, maps_only
+from tfxai.explaining.method import Method
+from tfxai.methods.gradients.gradient import inner_method
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
 from tfxai.quadrature import Rule, trapezoid
 
 WAVE = 8
@@ -33,9 +33,9 @@ USUAL_STEPS = 128
 """What few examples go beyond: memory is planned for so many, and grows for those that do."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def integrated_gradients(
-    model: keras.Model,
+    base: keras.Model,
     *,
     baseline: Any = 0.0,
     steps: int = 64,
@@ -44,13 +44,13 @@ def integrated_gradients(
     max_steps: int = 512,
     bounds: tuple[Any, Any] | None = None,
     score: Score = scores.logit,
-) -> Explainer:
+) -> Method:
     r"""Explain by (x - x') times the mean gradient on the path from the baseline x' to x.
 
     phi_i = (x_i - x'_i) \int_0^1 d f(x' + alpha (x - x')) / d x_i  d alpha
 
     Args:
-        model: a Keras model with one output; or an explainer, which takes the gradient's place.
+        base: a Keras model with one output; or an explainer, which takes the gradient's place.
         baseline: x': a number, an array of one example's shape, "black", "white" or "blur"; a
             batch of references ``[R, ...]``, which all examples share and over which the
             attributions are averaged; or a function inputs -> references, one ``[B, ...]`` or
@@ -91,7 +91,7 @@ def integrated_gradients(
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[2., 6.]], dtype=float32)
     """
-    base = in_place_of_gradient(model, score)
+    inner = inner_method(base, score)
     checks.positive_integer("steps", steps)
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
@@ -105,16 +105,15 @@ def integrated_gradients(
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    inspection = base.method.inspection or Inspection(base.model)
-    named = inspection.arranged("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inspection.order)
-    scored_model = scored(base.model, base.method.score)
+    named = inner.inspection.arranged("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inner.inspection.order)
+    scored_model = scored(inner.model, inner.score)
 
-    def build(rows: int) -> Measurement:
-        attribution = maps_only(base.method.build(rows))
-        rows = 1 if base.method.random else max(1, rows // base.method.evaluations)
+    def build(rows: int) -> Attribution:
+        attribution = inner.build(rows)
+        rows = 1 if inner.random else max(1, rows // inner.rows_per_example)
 
-        def from_one(x0: Tensors) -> Measurement:
+        def from_one(x0: Tensors) -> Attribution:
             if rule is not None:
                 return fixed_integral(attribution, x0, *rule(most), rows=rows)
             return adaptive_integral(
@@ -123,26 +122,16 @@ def integrated_gradients(
 
         return averaged_over_references(from_one, reference, scored_model)
 
-    copies, at_once = (10, most) if rule else (2 * min(most, USUAL_STEPS) + 4, WAVE)
-    method = base.method._replace(
+    kept, at_once = (6, most) if rule else (2 * min(most, USUAL_STEPS), WAVE)
+    complete = not isinstance(base, Explainer)
+    return inner._replace(
         build=build,
-        copies=base.method.copies + copies - 4,
-        evaluations=base.method.evaluations * at_once,
+        arrays_per_example=inner.arrays_per_example + kept,
+        rows_per_example=inner.rows_per_example * at_once,
         like=None,
         if_constant="is the input its own baseline, or the score the same all the way from it?",
-        warn=None if base.method.random else partial(_warn, tolerance, base is not model),
-        inspection=inspection,
+        warn=None if inner.random else partial(_warn, tolerance, complete),
     )
-    options = {
-        "baseline": option(baseline),
-        "steps": steps,
-        "quadrature": quadrature,
-        "tolerance": tolerance,
-        "max_steps": max_steps,
-        "bounds": bounds,
-        "score": score,
-    }
-    return Explainer(model, method, builder=integrated_gradients, options=options)
 
 
 def _warn(tolerance: float | None, complete: bool, record: Explanation) -> list[str]:
@@ -157,64 +146,65 @@ def fixed_integral(
     weights: np.ndarray,
     *,
     rows: int,
-) -> Measurement:
+) -> Attribution:
     """Integrate (x - x') * attribution along the path by a fixed rule.
 
-    The number ``map_error`` is the estimate of `tfxai.estimation.bridges` for these nodes, NaN for
-    one node. It knows nothing of a peak in front of the first node, as normalisation layers make at
-    zero.
+    The diagnostic ``map_error`` is the estimate of `tfxai.estimation.bridges` for these nodes, NaN
+    for one node. It knows nothing of a peak in front of the first node, as normalisation layers
+    make at zero.
     """
     order = np.argsort(nodes)
     sampler = samplers.line(baseline, nodes[order], weights[order])
     evaluate = over_inputs(attribution, sampler)
     integral = estimate(evaluate, len(nodes), aggregators.path_mean(nodes[order]), rows=rows)
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        found = integral(inputs, targets, seed)
-        error = tf.sqrt(found.squared_error)
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        path = integral(inputs, targets, seed)
+        error = tf.sqrt(path.squared_error)
         unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
         diagnostics = {
-            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(found.mean)),
+            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(path.mean)),
             "steps": tf.fill(tf.shape(targets), len(nodes)),
         }
-        return Measured(batch.from_rows(found.mean, inputs), diagnostics)
+        return Result(batch.from_rows(path.mean, inputs), diagnostics)
 
-    return measure
+    return attribute
 
 
 def averaged_over_references(
-    from_one: Callable[[Tensors], Measurement],
+    from_one: Callable[[Tensors], Attribution],
     reference: Baseline,
     scored_model: ScoredModel | None = None,
-) -> Measurement:
+) -> Attribution:
     """Average the attributions from each reference.
 
     With `scored_model`, for methods that sum to f(x) - f(x'), report the completeness gap too.
     """
 
-    def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        def one(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
-            measured = from_one(x0)(inputs, targets, seed)
-            error = measured.diagnostics["map_error"] * batch.norm(measured.attributions)
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        def from_reference(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
+            maps, diagnostics = from_one(x0)(inputs, targets, seed)
+            error = diagnostics["map_error"] * batch.norm(maps)
             change = tf.zeros_like(error)
             if scored_model is not None:
                 ends = tf.nest.map_structure(
                     lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
                 )
-                here, start = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
-                change = here - start
-            return measured.attributions, error, measured.diagnostics["steps"], change
+                at_input, at_reference = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
+                change = at_input - at_reference
+            return maps, error, diagnostics["steps"], change
 
         references = reference(inputs)
         count = tf.nest.flatten(references)[0].shape[0]
         if count == 1:
-            maps, error, steps, change = one(tf.nest.map_structure(lambda r: r[0], references))
+            only = tf.nest.map_structure(lambda r: r[0], references)
+            maps, error, steps, change = from_reference(only)
         else:
             like = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
             number = tf.TensorSpec([None], batch.dtype(inputs))
             steps_like = tf.TensorSpec([None], tf.int32)
             each = tf.map_fn(
-                one,
+                from_reference,
                 references,
                 fn_output_signature=(like, number, steps_like, number),
                 parallel_iterations=1,
@@ -226,6 +216,6 @@ def averaged_over_references(
         if scored_model is not None:
             gap = tf.abs(batch.total(maps) - change)
             diagnostics["completeness_gap"] = batch.ratio(gap, tf.abs(change))
-        return Measured(maps, diagnostics)
+        return Result(maps, diagnostics)
 
-    return measure
+    return attribute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import scores
+from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
 from tfxai.core.tracing import traced
-from tfxai.core.types import Measured, Measurement, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.images import (
     UNMOVED,
@@ -23,13 +24,13 @@ from tfxai.methods.masks.images import (
     cells_of,
     channels_last,
     maps_of,
-    of_masks,
     resolution_of,
+    result_of,
     unmoved,
 )
-from tfxai.methods.masks.mask_descent import BETA_TV, Settings, optimised
+from tfxai.methods.masks.mask_descent import BETA_TV, Settings, State, optimised
 from tfxai.methods.masks.masks import Regulariser
-from tfxai.methods.masks.total_gradient import Deletion
+from tfxai.methods.masks.total_gradient import Blended, Deletion
 from tfxai.models.heads import scored
 from tfxai.models.inspection import Inspection
 
@@ -43,7 +44,7 @@ SHORTEST = 1e-5
 """alpha_l."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def igos(
     model: keras.Model,
     *,
@@ -63,7 +64,7 @@ def igos(
     patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the small, smooth part of an image without which its class is lost.
 
     min_M f_c(I up(M) + I' (1 - up(M))) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
@@ -101,7 +102,7 @@ def igos(
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its numbers have the ``objective`` and its term ``deletion``, f_c; ``lambda1`` and
+        is M; its diagnostics have the ``objective`` and its term ``deletion``, f_c; ``lambda1`` and
         ``lambda2``; ``iterations``, their ``step_sizes`` (0 where a mask stays as it is) and
         ``objectives`` before and after each, ``fallbacks`` (iterations whose line search finds no
         step) and ``trials`` (forward passes of the line search).
@@ -142,13 +143,17 @@ def igos(
             checks.real(name, value, least=0)
     checks.positive_integer("patience", patience)
 
+    inspection = Inspection(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspection.order)
+    score = traced(scored(model, scores.probability))
+
     def settings_for(size: tuple[int, int]) -> Settings:
-        price = preset(size)
-        scaled = LONGEST[descent] * size[0] * size[1] / 28**2
-        longest = scaled if longest_step is None else longest_step
+        usual_lambda1, usual_lambda2 = preset(size)
+        usual_step = LONGEST[descent] * size[0] * size[1] / 28**2
+        longest = usual_step if longest_step is None else longest_step
         return Settings(
-            lambda1=price[0] if lambda1 is None else lambda1,
-            lambda2=price[1] if lambda2 is None else lambda2,
+            lambda1=usual_lambda1 if lambda1 is None else lambda1,
+            lambda2=usual_lambda2 if lambda2 is None else lambda2,
             steps=_steps(longest, decay, fallback=tolerance is None),
             iterations=iterations,
             averaged=line_search == "averaged",
@@ -158,65 +163,59 @@ def igos(
             patience=patience,
         )
 
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
-    score = traced(scored(model, scores.probability))
-
-    def build(rows: int, order: Order) -> Measurement:
+    def build(rows: int, order: Order) -> Attribution:
         deletion = Deletion(order.score(score), steps, noise, rows)
+        return _optimising(deletion, order.references(references), cells, settings_for)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            of = blended(inputs, targets, order.references(references))
-            size = cells_of(of.images, cells)
-            settings = settings_for(size)
-            state = optimised(deletion, settings, of, size, seed)
-            lost = deletion.score(state.masks, of)
-            price = Regulariser(state.lambda1, settings.lambda2, BETA_TV)(state.masks)
-            known = ~tf.math.is_nan(state.step_sizes)
-            diagnostics = {
-                "objective": lost + price,
-                "deletion": lost,
-                "iterations": _count(known),
-                "fallbacks": _count(known & (state.step_sizes <= SHORTEST)),
-                "trials": state.trials,
-                "step_sizes": state.step_sizes,
-                "objectives": state.objectives,
-                "lambda1": state.lambda1,
-                "lambda2": tf.fill(tf.shape(lost), tf.constant(settings.lambda2, lost.dtype)),
-            }
-            return of_masks(state.masks, of.images, diagnostics)
-
-        return measure
-
-    options = {
-        "resolution": resolution,
-        "lambda1": lambda1,
-        "lambda2": lambda2,
-        "steps": steps,
-        "iterations": iterations,
-        "noise": noise,
-        "baseline": option(baseline),
-        "line_search": line_search,
-        "descent": descent,
-        "longest_step": longest_step,
-        "decay": decay,
-        "adapt_lambda1": adapt_lambda1,
-        "tolerance": tolerance,
-        "patience": patience,
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
+    return Method(
+        inspection,
         channels_last(build, inspection),
         scores.probability,
         random=noise > 0,
-        copies=8,
+        arrays_per_example=8,
         like=maps_of(inspection),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=igos, options=options)
+
+
+def _optimising(
+    deletion: Deletion,
+    references: Baseline,
+    resolution: tuple[int, int] | None,
+    settings_for: Callable[[tuple[int, int]], Settings],
+) -> Attribution:
+    """Give the attribution of images ``[B, H, W, C]`` that optimises a mask for each."""
+
+    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        examples = blended(inputs, targets, references)
+        size = cells_of(examples.images, resolution)
+        settings = settings_for(size)
+        state = optimised(deletion, settings, examples, size, seed)
+        diagnostics = _diagnostics(deletion, settings, examples, state)
+        return result_of(state.masks, examples.images, diagnostics)
+
+    return attribute
+
+
+def _diagnostics(
+    deletion: Deletion, settings: Settings, examples: Blended, state: State
+) -> dict[str, tf.Tensor]:
+    """Give what the record of an optimisation has beside the maps and the mask."""
+    lost = deletion.score(state.masks, examples)
+    price = Regulariser(state.lambda1, settings.lambda2, BETA_TV)(state.masks)
+    taken = ~tf.math.is_nan(state.step_sizes)
+    return {
+        "objective": lost + price,
+        "deletion": lost,
+        "iterations": _count(taken),
+        "fallbacks": _count(taken & (state.step_sizes <= SHORTEST)),
+        "trials": state.trials,
+        "step_sizes": state.step_sizes,
+        "objectives": state.objectives,
+        "lambda1": state.lambda1,
+        "lambda2": tf.fill(tf.shape(lost), tf.constant(settings.lambda2, lost.dtype)),
+    }
 
 
 def preset(size: tuple[int, int]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai.baselines import Baseline
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.types import Measured, Measurement, ScoredModel, Tensors
+from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.methods.masks import masks
 from tfxai.methods.masks.total_gradient import Blended
@@ -28,29 +28,29 @@ UNMOVED = (
 
 
 def channels_last(
-    build: Callable[[int, Order], Measurement], inspection: Inspection
-) -> Callable[[int], Measurement]:
+    build: Callable[[int, Order], Attribution], inspection: Inspection
+) -> Callable[[int], Attribution]:
     """Give a method of images ``[B, H, W, C]`` for those of a model, in whatever order.
 
     Args:
-        build: rows, and the order of the model's inputs -> the measurement.
+        build: rows, and the order of the model's inputs -> the attribution.
         inspection: of the model.
 
     Returns:
-        Rows -> the measurement, whose maps and masks are in the order of the model's inputs.
+        Rows -> the attribution, whose maps and masks are in the order of the model's inputs.
     """
 
-    def built(rows: int) -> Measurement:
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+    def built(rows: int) -> Attribution:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
-            found = build(rows, order)(order.last(inputs), targets, seed)
+            result = build(rows, order)(order.last(inputs), targets, seed)
             diagnostics = {
                 name: order.back(value) if value.shape.rank == 4 else value
-                for name, value in found.diagnostics.items()
+                for name, value in result.diagnostics.items()
             }
-            return Measured(order.back(found.attributions), diagnostics)
+            return Result(order.back(result.attributions), diagnostics)
 
-        return measure
+        return attribute
 
     return built
 
@@ -142,8 +142,8 @@ def scores_under(
     """Score each image ``[B, H, W, C]`` under each of the masks ``[K, H, W]``: ``[K, B]``."""
     shown = masks[:, None, :, :, None]
     points = tf.reshape(references + shown * (images - references), [-1, *images.shape[1:]])
-    found = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
-    return tf.reshape(found, [tf.shape(masks)[0], tf.shape(images)[0]])
+    scores = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
+    return tf.reshape(scores, [tf.shape(masks)[0], tf.shape(images)[0]])
 
 
 def flat(masks: tf.Tensor) -> tf.Tensor:
@@ -151,9 +151,9 @@ def flat(masks: tf.Tensor) -> tf.Tensor:
     return tf.reshape(masks, [-1, masks.shape[1] * masks.shape[2]])
 
 
-def of_masks(found: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.Tensor]) -> Measured:
-    """Give masks ``[B, h, w]`` as heatmaps 1 - up(M), and themselves as a number."""
-    return Measured(1 - masks.large(found, images), {**diagnostics, "mask": found[..., None]})
+def result_of(mask: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.Tensor]) -> Result:
+    """Give masks ``[B, h, w]`` as heatmaps 1 - up(M), and themselves among the diagnostics."""
+    return Result(1 - masks.large(mask, images), {**diagnostics, "mask": mask[..., None]})
 
 
 def one_map(inputs: Tensors) -> tf.Tensor:

@@ -58,14 +58,14 @@ class State(NamedTuple):
 def optimised(
     deletion: Deletion,
     settings: Settings,
-    of: Blended,
+    examples: Blended,
     resolution: tuple[int, int],
     seed: tf.Tensor,
 ) -> State:
     """Optimise a mask for each image, from M = 1 on."""
-    count, dtype = tf.shape(of.targets)[0], of.images.dtype
+    count, dtype = tf.shape(examples.targets)[0], examples.images.dtype
     ones = tf.ones([count, *resolution], dtype)
-    whole = deletion.score(ones, of)
+    whole = deletion.score(ones, examples)
     unknown = tf.fill([count, settings.iterations], tf.constant(float("nan"), dtype))
     start = State(
         masks=ones,
@@ -79,7 +79,7 @@ def optimised(
     )
 
     def advance(i: tf.Tensor, active: tf.Tensor, state: State) -> tuple:
-        part, images, first = batch.take((state, of, whole), active)
+        part, images, first = batch.take((state, examples, whole), active)
         if settings.adapt_lambda1:
             part = part._replace(lambda1=_adapted(part, first, i, settings.iterations))
         after = _iterated(deletion, settings, part, images, i, tf.random.fold_in(seed, i))
@@ -102,76 +102,103 @@ def optimised(
     return state
 
 
+class _Point(NamedTuple):
+    """Where a line search begins, one row for each image."""
+
+    masks: tf.Tensor
+    """M, ``[N, h, w]``."""
+    lambda1: tf.Tensor
+    """``[N]``."""
+    gradient: tf.Tensor
+    """That of f_c, ``[N, h, w]``."""
+    total: tf.Tensor
+    """The total gradient TG, with that of the regulariser, ``[N, h, w]``."""
+    objective: tf.Tensor
+    """F(M), ``[N]``."""
+
+
 def _iterated(
-    deletion: Deletion, settings: Settings, part: State, of: Blended, i: tf.Tensor, seed: tf.Tensor
+    deletion: Deletion,
+    settings: Settings,
+    state: State,
+    examples: Blended,
+    i: tf.Tensor,
+    seed: tf.Tensor,
 ) -> State:
     """Take one step along the total gradient, or along the mean of all at a mask that stays."""
-    gradient, mean_score = deletion.gradient(part.masks, of, seed)
-    gradient = part.gradient + (gradient - part.gradient) / (part.failures + 1)[:, None, None]
-    regulariser = Regulariser(part.lambda1, settings.lambda2, BETA_TV)
-    score = mean_score if settings.averaged else part.score
-    paid = regulariser(part.masks)
-    objective = score + paid
-    total = gradient + tf.gradients(paid, part.masks)[0]
-    squared = tf.reduce_sum(total**2, (1, 2))
+    gradient, mean_score = deletion.gradient(state.masks, examples, seed)
+    gradient = state.gradient + (gradient - state.gradient) / (state.failures + 1)[:, None, None]
+    regulariser = Regulariser(state.lambda1, settings.lambda2, BETA_TV)
+    score = mean_score if settings.averaged else state.score
+    price = regulariser(state.masks)
+    total = gradient + tf.gradients(price, state.masks)[0]
+    start = _Point(state.masks, state.lambda1, gradient, total, score + price)
+    zero = tf.zeros_like(score)
+    found = backtrack(
+        _search(deletion, settings, start, examples, seed),
+        Found(state.masks, score, zero, state.trials),
+        settings.steps,
+    )
+    objective = found.score + regulariser(found.masks)
+    failures = tf.where(tf.equal(found.step, 0), state.failures + 1, zero)
+    here = tf.equal(tf.range(settings.iterations), i)
+    both = tf.stack([start.objective, objective], 1)[:, None]
+    return state._replace(
+        masks=found.masks,
+        score=found.score,
+        gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
+        failures=failures,
+        objectives=tf.where(here[:, None], both, state.objectives),
+        step_sizes=tf.where(here, found.step[:, None], state.step_sizes),
+        trials=found.trials,
+    )
+
+
+def _search(
+    deletion: Deletion, settings: Settings, start: _Point, examples: Blended, seed: tf.Tensor
+) -> Search:
+    """Give what the line search of one iteration looks at."""
+    squared = tf.reduce_sum(start.total**2, (1, 2))
 
     def path(alpha: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        masks, lambda1, along, full = batch.take((part.masks, part.lambda1, gradient, total), which)
+        point = batch.take(start, which)
         step = alpha[:, None, None]
         if settings.proximal:
-            there = proximal(masks - step * along, alpha, lambda1, settings.lambda2)
+            ahead = point.masks - step * point.gradient
+            there = proximal(ahead, alpha, point.lambda1, settings.lambda2)
         else:
-            there = masks - step * full
+            there = point.masks - step * point.total
         return tf.clip_by_value(there, 0, 1)
 
-    def score_of(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        images = batch.take(of, which)
+    def score(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
+        images = batch.take(examples, which)
         if settings.averaged:
             return deletion.mean_score(masks, images, seed)
         return deletion.score(masks, images)
 
     def price(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        lambda1 = tf.gather(part.lambda1, which)
-        return regulariser._replace(lambda1=lambda1)(masks)
+        return Regulariser(tf.gather(start.lambda1, which), settings.lambda2, BETA_TV)(masks)
 
     def bound(masks: tf.Tensor, alpha: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
         """F(M) - alpha beta |TG|^2; the proximal step has |(M - M') / alpha|^2 in its place."""
-        move = masks - tf.gather(part.masks, which)
+        move = masks - tf.gather(start.masks, which)
         if settings.proximal:
             decrease = ARMIJO * tf.reduce_sum(move**2, (1, 2)) / alpha
         else:
             decrease = alpha * ARMIJO * tf.gather(squared, which)
-        most = tf.gather(objective, which) - decrease
+        most = tf.gather(start.objective, which) - decrease
         if settings.tolerance is None:
             return tf.where(alpha <= settings.steps[-1], most.dtype.max, most)
         too_short = tf.reduce_max(tf.abs(move), (1, 2)) < settings.tolerance
         return tf.where(too_short, most.dtype.min, most)
 
-    zero = tf.zeros_like(score)
-    found = backtrack(
-        Search(path, score_of, price, bound),
-        Found(part.masks, score, zero, part.trials),
-        settings.steps,
-    )
-    after = found.score + regulariser(found.masks)
-    failures = tf.where(tf.equal(found.step, 0), part.failures + 1, zero)
-    here = tf.equal(tf.range(settings.iterations), i)
-    both = tf.stack([objective, after], 1)[:, None]
-    return part._replace(
-        masks=found.masks,
-        score=found.score,
-        gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
-        failures=failures,
-        objectives=tf.where(here[:, None], both, part.objectives),
-        step_sizes=tf.where(here, found.step[:, None], part.step_sizes),
-        trials=found.trials,
-    )
+    return Search(path, score, price, bound)
 
 
-def _adapted(part: State, whole: tf.Tensor, i: tf.Tensor, iterations: int) -> tf.Tensor:
+def _adapted(state: State, whole: tf.Tensor, i: tf.Tensor, iterations: int) -> tf.Tensor:
     """Lower lambda1 where f_c has hardly moved (METHODS 5.3)."""
-    lambda1 = part.lambda1
+    lambda1 = state.lambda1
     for share, change, divisor in ADAPTIONS:
-        lower = tf.equal(i, int(iterations / share)) & (tf.abs(whole - part.score) <= change)
+        lower = tf.equal(i, int(iterations / share)) & (tf.abs(whole - state.score) <= change)
         lambda1 = tf.where(lower, lambda1 / divisor, lambda1)
     return lambda1

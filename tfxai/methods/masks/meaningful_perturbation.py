@@ -12,9 +12,8 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
-from tfxai.core.types import Measured, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Result, Tensors
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.images import (
     UNMOVED,
@@ -22,8 +21,8 @@ from tfxai.methods.masks.images import (
     cells_of,
     channels_last,
     maps_of,
-    of_masks,
     resolution_of,
+    result_of,
     unmoved,
 )
 from tfxai.methods.masks.masks import Regulariser, blend, noise_like
@@ -45,7 +44,7 @@ class State(NamedTuple):
     """Running mean of its square."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def meaningful_perturbation(
     model: keras.Model,
     *,
@@ -58,7 +57,7 @@ def meaningful_perturbation(
     baseline: Any = "blur",
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by a mask as in `igos`, found by Adam on the ordinary gradient.
 
     min_M f_c(I up(M) + I' (1 - up(M)) + n) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
@@ -77,7 +76,7 @@ def meaningful_perturbation(
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its numbers are the ``objective`` and its term ``deletion``, f_c, without noise.
+        is M; its diagnostics are the ``objective`` and its term ``deletion``, f_c, without noise.
 
     Raises:
         TypeError, ValueError: as `igos`.
@@ -106,50 +105,38 @@ def meaningful_perturbation(
     references = baseline_of(baseline, bounds, order=inspection.order)
     of_model = scored(model, scores.probability)
 
-    def measure(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        of = blended(inputs, targets, order.references(references))
+    def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+        examples = blended(inputs, targets, order.references(references))
         score = order.score(of_model)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-            points = blend(of.images, of.references, state.masks)
+            points = blend(examples.images, examples.references, state.masks)
             if noise:
-                points += noise_like(of.images, noise, tf.random.fold_in(seed, i))
+                points += noise_like(examples.images, noise, tf.random.fold_in(seed, i))
             objective = score(points, targets) + regulariser(state.masks)
             (gradient,) = tf.gradients(objective, [state.masks])
             return i + 1, _adam(state, gradient, i + 1, learning_rate)
 
-        size = [tf.shape(of.images)[0], *cells_of(of.images, cells)]
-        ones = tf.ones(size, of.images.dtype)
+        size = [tf.shape(examples.images)[0], *cells_of(examples.images, cells)]
+        ones = tf.ones(size, examples.images.dtype)
         start = State(ones, tf.zeros_like(ones), tf.zeros_like(ones))
         _, state = tf.while_loop(
             lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
         )
-        lost = score(blend(of.images, of.references, state.masks), targets)
+        lost = score(blend(examples.images, examples.references, state.masks), targets)
         diagnostics = {"objective": lost + regulariser(state.masks), "deletion": lost}
-        return of_masks(state.masks, of.images, diagnostics)
+        return result_of(state.masks, examples.images, diagnostics)
 
-    options = {
-        "resolution": resolution,
-        "lambda1": lambda1,
-        "lambda2": lambda2,
-        "iterations": iterations,
-        "learning_rate": learning_rate,
-        "noise": noise,
-        "baseline": option(baseline),
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
-        channels_last(lambda rows, order: partial(measure, order), inspection),
+    return Method(
+        inspection,
+        channels_last(lambda rows, order: partial(attribute, order), inspection),
         scores.probability,
         random=noise > 0,
-        copies=8,
+        arrays_per_example=8,
         like=maps_of(inspection),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=meaningful_perturbation, options=options)
 
 
 def _adam(state: State, gradient: tf.Tensor, t: tf.Tensor, rate: float) -> State:

@@ -12,13 +12,11 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
-from tfxai.core.types import Measurement, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
-from tfxai.estimation.estimate import estimate
-from tfxai.explaining.explainer import Explainer
+from tfxai.estimation.estimate import Evaluate, estimate
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.gradients.gradient import without_numbers
 from tfxai.methods.masks.images import (
     channels_last,
     flat,
@@ -33,7 +31,7 @@ from tfxai.models.heads import scored
 from tfxai.models.inspection import Inspection
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def occlusion(
     model: keras.Model,
     *,
@@ -43,7 +41,7 @@ def occlusion(
     score: Score = scores.logit,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by how much the score falls, on average, when a patch with the pixel is covered.
 
     Args:
@@ -83,56 +81,53 @@ def occlusion(
     references = baseline_of(baseline, bounds, order=inspection.order)
     of_model = scored(model, score)
 
-    def build(rows: int, order: Order) -> Measurement:
+    def build(rows: int, order: Order) -> Attribution:
         forward = order.score(of_model)
 
-        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
             rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
             whole = forward(images, targets)
             hidden = one_reference(order.references(references), images)
-
-            def evaluate(
-                inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
-            ) -> tuple[tf.Tensor, tf.Tensor]:
-                del seed
-                images, hidden, whole = inputs
-                down, across = ks // len(columns_of), ks % len(columns_of)
-                covered = tf.cast(
-                    tf.gather(rows_of, down)[:, :, None] & tf.gather(columns_of, across)[:, None],
-                    images.dtype,
-                )
-                fall = whole - scores_under(forward, images, hidden, targets, 1 - covered)
-                return fall[..., None] * flat(covered)[:, None], tf.ones_like(fall[:, 0])
-
-            falls = estimate(
-                evaluate,
+            mean_fall = estimate(
+                _falls(forward, rows_of, columns_of),
                 len(rows_of) * len(columns_of),
                 aggregators.mean(),
                 rows=rows,
                 like=lambda inputs: one_map(inputs[0]),
-            )((images, hidden, whole), targets, seed).value
+            )
+            falls = mean_fall((images, hidden, whole), targets, seed).value
             share = np.outer(rows_of.mean(0), columns_of.mean(0)).reshape(-1)
-            return tf.reshape(falls / share, tf.shape(images[..., :1]))
+            return Result(tf.reshape(falls / share, tf.shape(images[..., :1])), {})
 
-        return without_numbers(attribute)
+        return attribute
 
-    options = {
-        "patch": patch,
-        "stride": stride,
-        "baseline": option(baseline),
-        "score": score,
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
+    return Method(
+        inspection,
         channels_last(build, inspection),
         score,
-        copies=8,
+        arrays_per_example=8,
         like=maps_of(inspection),
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=occlusion, options=options)
+
+
+def _falls(forward: ScoredModel, rows_of: np.ndarray, columns_of: np.ndarray) -> Evaluate:
+    """Give what evaluates the fall of the score on each pixel of the k-th patch, 0 elsewhere."""
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        del seed
+        images, hidden, whole = inputs
+        down, across = ks // len(columns_of), ks % len(columns_of)
+        covered = tf.cast(
+            tf.gather(rows_of, down)[:, :, None] & tf.gather(columns_of, across)[:, None],
+            images.dtype,
+        )
+        fall = whole - scores_under(forward, images, hidden, targets, 1 - covered)
+        return fall[..., None] * flat(covered)[:, None], tf.ones_like(fall[:, 0])
+
+    return evaluate
 
 
 def patches(

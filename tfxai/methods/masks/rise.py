@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import keras
@@ -14,13 +13,13 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.baseline_functions import option
 from tfxai.core.interpolation import mirrored
-from tfxai.core.types import Measured, Measurement, Score, Tensors
+from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.estimate import Evaluate
 from tfxai.estimation.samplers import split
-from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.images import (
     channels_last,
@@ -41,7 +40,7 @@ Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 """Images ``[B, H, W, C]``, numbers of masks ``[K]``, seed -> masks ``[K, H, W]``."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def rise(
     model: keras.Model,
     *,
@@ -54,7 +53,7 @@ def rise(
     resolution: int = 28,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by how the score of a randomly masked image depends on what the mask lets through.
 
     S = 1 / (N p) sum_i f_c(x m_i + x' (1 - m_i)) m_i,  E m_i = p
@@ -97,33 +96,25 @@ def rise(
     """
     checks.model(model)
     cells = resolution_of(grid, "grid")
-    given = None if isinstance(masks, int | np.integer) else _checked(masks)
-    count = checks.positive_integer("masks", masks) if given is None else len(given)
+    own = None if isinstance(masks, int | np.integer) else _checked(masks)
+    count = checks.positive_integer("masks", masks) if own is None else len(own)
     effort = budget(count, tolerance, count, resolution)
     inspection = Inspection(model, data_format)
     references = baseline_of(baseline, bounds, order=inspection.order)
     forward = scored(model, score)
-    if given is None:
+    if own is None:
         visible = PROBABILITY if probability is None else probability
         checks.real("probability", visible, above=0, below=1)
         draw = random_masks(cells, visible)
     else:
-        visible = float(given.mean()) if probability is None else probability
+        visible = float(own.mean()) if probability is None else probability
         checks.real("probability", visible, above=0)
-        draw = given_masks(given)
+        draw = given_masks(own)
 
-    def evaluate(
-        order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, hidden = inputs
-        drawn = draw(images, ks, seed)
-        found = scores_under(order.score(forward), images, hidden, targets, drawn)
-        weights = tf.ones(tf.shape(ks), found.dtype)
-        return found[..., None] * flat(drawn)[:, None] / visible, weights
-
-    def build(rows: int, order: Order) -> Measurement:
-        run = sampled(
-            partial(evaluate, order),
+    def build(rows: int, order: Order) -> Attribution:
+        evaluate = _weighted_masks(draw, order.score(forward), visible)
+        mean = sampled(
+            evaluate,
             aggregators.mean(),
             effort,
             rows=rows,
@@ -131,34 +122,37 @@ def rise(
             order=lambda inputs: Order((-1,)),  # whatever that of the model's inputs is
         )
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
             hidden = one_reference(order.references(references), images)
-            return run((images, hidden), targets, seed)
+            return mean((images, hidden), targets, seed)
 
-        return measure
+        return attribute
 
-    options = {
-        "masks": masks,
-        "grid": grid,
-        "probability": probability,
-        "baseline": option(baseline),
-        "score": score,
-        "tolerance": tolerance,
-        "resolution": resolution,
-        "bounds": bounds,
-        "data_format": data_format,
-    }
-    method = Method(
+    return Method(
+        inspection,
         channels_last(build, inspection),
         score,
-        random=given is None,
-        copies=KEPT,
+        random=own is None,
+        arrays_per_example=KEPT,
         like=maps_of(inspection),
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
     )
-    return Explainer(model, method, builder=rise, options=options)
+
+
+def _weighted_masks(draw: Draw, forward: ScoredModel, visible: float) -> Evaluate:
+    """Give what evaluates f_c(x m + x' (1 - m)) m / p for masks m, at inputs (x, x')."""
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        images, hidden = inputs
+        drawn = draw(images, ks, seed)
+        scores_of_masks = scores_under(forward, images, hidden, targets, drawn)
+        weights = tf.ones(tf.shape(ks), scores_of_masks.dtype)
+        return scores_of_masks[..., None] * flat(drawn)[:, None] / visible, weights
+
+    return evaluate
 
 
 def random_masks(cells: tuple[int, int], probability: float) -> Draw:
@@ -172,7 +166,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
             for n, step in zip(cells, steps, strict=True)
         )
 
-        def one(k: tf.Tensor) -> tf.Tensor:
+        def one_mask(k: tf.Tensor) -> tf.Tensor:
             coarse, *shifts = split(tf.random.fold_in(seed, k), 3)
             shown = tf.random.stateless_uniform(cells, coarse) < probability
             top, left = (
@@ -183,7 +177,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
             across = columns[left : left + size[1]]
             return up @ tf.cast(shown, images.dtype) @ tf.transpose(across)
 
-        return tf.map_fn(one, ks, fn_output_signature=tf.TensorSpec(size, images.dtype))
+        return tf.map_fn(one_mask, ks, fn_output_signature=tf.TensorSpec(size, images.dtype))
 
     return draw
 

@@ -35,7 +35,7 @@ class Deletion(NamedTuple):
     rows: int
     """How many rows may be differentiated at once."""
 
-    def score(self, masks: tf.Tensor, of: Blended) -> tf.Tensor:
+    def score(self, masks: tf.Tensor, examples: Blended) -> tf.Tensor:
         """Give f_c(Phi(I, up(M))), ``[N]``."""
 
         def evaluate(inputs: tuple, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -43,10 +43,10 @@ class Deletion(NamedTuple):
             masks, images, references = inputs
             return self.scored(blend(images, references, masks), targets)
 
-        inputs = (masks, of.images, of.references)
-        return in_batches(evaluate, self.rows)(inputs, of.targets, tf.zeros([2], tf.int32))
+        inputs = (masks, examples.images, examples.references)
+        return in_batches(evaluate, self.rows)(inputs, examples.targets, tf.zeros([2], tf.int32))
 
-    def mean_score(self, masks: tf.Tensor, of: Blended, seed: tf.Tensor) -> tf.Tensor:
+    def mean_score(self, masks: tf.Tensor, examples: Blended, seed: tf.Tensor) -> tf.Tensor:
         """Give 1/S sum_s f_c(Phi(I, s/S up(M)) + n_s), ``[N]``."""
 
         def evaluate(
@@ -55,10 +55,10 @@ class Deletion(NamedTuple):
             values = self._along(_copies(inputs[0], ks), inputs, targets, seed, ks)
             return values[..., None], tf.ones(tf.shape(ks), values.dtype)
 
-        return self._mean(evaluate, masks, of, seed, 1)[:, 0]
+        return self._mean(evaluate, masks, examples, seed, 1)[:, 0]
 
     def gradient(
-        self, masks: tf.Tensor, of: Blended, seed: tf.Tensor
+        self, masks: tf.Tensor, examples: Blended, seed: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Give the gradient of `mean_score`, ``[N, h, w]``, and `mean_score` itself, ``[N]``.
 
@@ -70,13 +70,13 @@ class Deletion(NamedTuple):
         ) -> tuple[tf.Tensor, tf.Tensor]:
             copies = _copies(inputs[0], ks)
             values = self._along(copies, inputs, targets, seed, ks)
-            (found,) = connected(tf.gradients(values, [copies]), [copies])
-            flat = tf.reshape(found, tf.concat([tf.shape(values), [-1]], 0))
+            (gradient,) = connected(tf.gradients(values, [copies]), [copies])
+            flat = tf.reshape(gradient, tf.concat([tf.shape(values), [-1]], 0))
             joined = tf.concat([values[..., None], flat], -1)
             return joined, tf.ones(tf.shape(ks), values.dtype)
 
-        found = self._mean(evaluate, masks, of, seed, 1 + masks.shape[1] * masks.shape[2])
-        return tf.reshape(found[:, 1:], tf.shape(masks)), found[:, 0]
+        both = self._mean(evaluate, masks, examples, seed, 1 + masks.shape[1] * masks.shape[2])
+        return tf.reshape(both[:, 1:], tf.shape(masks)), both[:, 0]
 
     def _along(
         self, copies: tf.Tensor, inputs: tuple, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
@@ -90,11 +90,11 @@ class Deletion(NamedTuple):
             tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
             for x in (copies * share[:, None, None, None], *tiled)
         ]
-        small, one, other = (
+        flat_masks, flat_images, flat_references = (
             tf.ensure_shape(x, [None, *like.shape[1:]])
             for x, like in zip(flat, inputs, strict=True)
         )
-        points = blend(one, other, small)
+        points = blend(flat_images, flat_references, flat_masks)
         if self.noise:
             drawn = tf.map_fn(
                 lambda k: noise_like(images, self.noise, tf.random.fold_in(seed, k)),
@@ -105,16 +105,16 @@ class Deletion(NamedTuple):
         return tf.reshape(self.scored(points, tf.tile(targets, tf.shape(ks))), shape[:2])
 
     def _mean(
-        self, evaluate: Evaluate, masks: tf.Tensor, of: Blended, seed: tf.Tensor, features: int
+        self, evaluate: Evaluate, masks: tf.Tensor, examples: Blended, seed: tf.Tensor, width: int
     ) -> tf.Tensor:
         mean = estimate(
             evaluate,
             self.steps,
             aggregators.mean(),
             rows=self.rows,
-            like=lambda inputs: tf.zeros([tf.shape(inputs[0])[0], features], inputs[0].dtype),
+            like=lambda inputs: tf.zeros([tf.shape(inputs[0])[0], width], inputs[0].dtype),
         )
-        return mean((masks, of.images, of.references), of.targets, seed).value
+        return mean((masks, examples.images, examples.references), examples.targets, seed).value
 
 
 def _copies(masks: tf.Tensor, ks: tf.Tensor) -> tf.Tensor:

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from tfxai.core import checks
 from tfxai.core.tracing import traced
-from tfxai.core.types import Measured, Measurement, Tensors
-from tfxai.explaining.explainer import Explainer
+from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.explaining.builder import builder
+from tfxai.explaining.method import Method
 from tfxai.hessian import products
 from tfxai.methods.second_order import proximal
 from tfxai.methods.second_order.curvature import (
@@ -26,14 +27,14 @@ from tfxai.methods.second_order.curvature import (
     through_network,
 )
 from tfxai.methods.second_order.group_features import (
-    checked,
-    explainer_of,
+    check_options,
     lambda1_of,
     loss_of,
-    measured,
+    method_of,
+    result_of,
 )
-from tfxai.methods.second_order.proximal import Problem, Solution
-from tfxai.methods.second_order.refinement import Solver, evaluated, refined
+from tfxai.methods.second_order.proximal import Problem
+from tfxai.methods.second_order.refinement import Problems, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS
 from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
 from tfxai.models.inspection import Inspection
@@ -48,7 +49,7 @@ _ARRAYS = 10
 """Of an example's size that the solver keeps for each lambda1."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def cafo(
     model: keras.Model,
     *,
@@ -57,7 +58,7 @@ def cafo(
     samples: int = 1,
     noise_level: float = NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
-) -> Explainer:
+) -> Method:
     """Explain by the group of features whose change raises the loss most, to first order.
 
     D* = argmax g . D - lambda1 |D|_1 - lambda2 |D|_2^2 = sign(g) max(|g| - lambda1, 0) / 2 lambda2
@@ -95,35 +96,35 @@ def cafo(
         >>> cafo(model, lambda1=0.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = checked(lambda1, lambda2, samples, noise_level)
+    check_options(lambda1, lambda2, samples, noise_level)
     model = preprocessed(checks.model(model), preprocess)
     inspection = Inspection(model)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
-            lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
+            weight = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
-            def solve(lambda1: tf.Tensor) -> tf.Tensor:
-                return proximal.first_order(linear[:, None], lambda1, lambda2)
+            def solve(values: tf.Tensor) -> tf.Tensor:
+                return proximal.first_order(linear[:, None], values, weight)
 
             chosen = lambda1_of(lambda1, solve, linear, inputs, order)
             delta = solve(chosen)
-            none = tf.zeros_like(lambda2)
-            problem = Problem(linear[:, None], chosen, lambda2, none, none)
+            none = tf.zeros_like(weight)
+            problem = Problem(linear[:, None], chosen, weight, none, none)
             value = proximal.objective(problem, delta, tf.zeros_like(delta))
-            return measured(inputs, order, delta, problem, value, {})
+            return result_of(inputs, order, delta, problem, value, {})
 
-        return measure
+        return attribute
 
-    return explainer_of(inspection, build, samples, HALVINGS * 4, 1, cafo, options)
+    return method_of(inspection, build, samples, arrays_per_example=HALVINGS * 4, rows_per_sample=1)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def caso(
     model: keras.Model,
     *,
@@ -138,7 +139,7 @@ def caso(
     backtracking: bool = False,
     tolerance: float = 1e-4,
     max_iterations: int = 1000,
-) -> Explainer:
+) -> Method:
     """Explain by the group of features whose change raises the loss most, to second order.
 
     D* = argmax g . D + 1/2 D^T H D - lambda1 |D|_1 - lambda2 |D|_2^2
@@ -189,7 +190,7 @@ def caso(
         >>> caso(model, lambda1=0.5, lambda2=10.5)(tf.zeros([1, 2]), 0).numpy().round(4) + 0.0
         array([[-0.025,  0.   ]], dtype=float32)
     """
-    options = checked(lambda1, lambda2, samples, noise_level)
+    check_options(lambda1, lambda2, samples, noise_level)
     checks.real("margin", margin, above=0)
     checks.one_of("hessian", hessian, HESSIANS)
     checks.positive_integer("rank", rank)
@@ -204,10 +205,10 @@ def caso(
     inspection = Inspection(model)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
-    def build(rows: int) -> Measurement:
+    def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
-        def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspection.order(inputs)
             at = products.local(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
@@ -217,54 +218,29 @@ def caso(
                 curvature = through_network(*given, seed)
             else:
                 curvature = factored(*given, kind=hessian, rank=rank, margin=margin)
-            bound, lowest = curvature.bound[:, None], curvature.lowest[:, None]
-            weight = lambda2_of(bound, lambda2, margin)
-
-            def solve(lambda1: tf.Tensor) -> tuple[Problem, Solution]:
-                problem = Problem(linear[:, None], lambda1, weight, bound, lowest)
-                count = tf.concat([tf.shape(lambda1), tf.shape(linear)[1:]], 0)
-                start = tf.ensure_shape(
-                    tf.zeros(count, linear.dtype), [None, None, linear.shape[1]]
-                )
-                return problem, solver(curvature, problem, start)
-
-            chosen = lambda1_of(
-                lambda1, lambda values: solve(values)[1].delta, linear, inputs, order
-            )
-            problem, found = solve(chosen)
-            if curvature.factor is None:
-                best = evaluated(problem, found.delta, network)
-            else:
-                best = refined(curvature, problem, solver, found.delta, network)
+            weight = lambda2_of(curvature.bound[:, None], lambda2, margin)
+            problems = Problems(linear, weight, curvature, solver)
+            chosen = lambda1_of(lambda1, problems.deltas, linear, inputs, order)
+            problem, solution = problems.problem(chosen), problems.solution(chosen)
+            best = problems.judged(problem, solution, network)
+            residual = proximal.stated(problem, best.delta, best.residual, at.rounding)
             diagnostics = {
                 "top_eigenvalue": curvature.top,
                 "top_eigenvalue_bound": curvature.bound,
-                "residual": proximal.stated(problem, best.delta, best.residual, at.rounding)[:, 0],
-                "iterations": found.iterations[:, 0],
+                "residual": residual[:, 0],
+                "iterations": solution.iterations[:, 0],
             }
             value = proximal.objective(problem, best.delta, best.along)
-            return measured(inputs, order, best.delta, problem, value, diagnostics)
+            return result_of(inputs, order, best.delta, problem, value, diagnostics)
 
-        return measure
+        return attribute
 
     vectors = STEPS if hessian == "products" else 2 * max(rank, LEAST_STEPS)
-    arrays = _ARRAYS * HALVINGS + vectors
-    together = HALVINGS if hessian == "products" else _ALONE
-    return explainer_of(
+    return method_of(
         inspection,
         build,
         samples,
-        arrays,
-        together,
-        caso,
-        {
-            **options,
-            "margin": margin,
-            "hessian": hessian,
-            "rank": rank,
-            "backtracking": backtracking,
-            "tolerance": tolerance,
-            "max_iterations": max_iterations,
-        },
+        arrays_per_example=_ARRAYS * HALVINGS + vectors,
+        rows_per_sample=HALVINGS if hessian == "products" else _ALONE,
         solves=True,
     )

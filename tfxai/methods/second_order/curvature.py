@@ -47,18 +47,18 @@ class Loss(NamedTuple):
             InvalidArgumentError: when it runs, where g is zero or not finite.
         """
         if self.noise is None:
-            found = products.gradient(at)
+            gradient = products.gradient(at)
         else:
-            found = self._means(self.noise)[0](at.inputs, at.targets, seed)
-        size = batch.lengths(found)
-        found = checks.required(
-            found,
-            tf.math.is_finite(size),
+            gradient = self._means(self.noise)[0](at.inputs, at.targets, seed)
+        length = batch.lengths(gradient)
+        gradient = checks.required(
+            gradient,
+            tf.math.is_finite(length),
             "the gradient of the cross-entropy is not finite: are the model's logits?",
         )
         return checks.required(
-            found,
-            tf.not_equal(size, 0),
+            gradient,
+            tf.not_equal(length, 0),
             "the gradient of the cross-entropy is zero, so there is no change to look for: no unit "
             "of the model is active there, or the prediction is beyond doubt in its precision "
             "(float64 may help)",
@@ -102,16 +102,16 @@ def factored(
     if kind == "auto":
         kind = factors.cheaper(at) if loss.noise is None else "krylov"
     if kind == "classes":
-        found, left = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
-        rounding = at.rounding * tf.reduce_sum(found.eigenvalues, 1)
+        factor, left = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
+        rounding = at.rounding * tf.reduce_sum(factor.eigenvalues, 1)
         return Curvature(
-            found.product, found.top, found.top + left + rounding, tf.zeros_like(left), found
+            factor.product, factor.top, factor.top + left + rounding, tf.zeros_like(left), factor
         )
     steps = max(rank, LEAST_STEPS)
     goal = _ends(at, steps)._replace(rank=rank, absolute=COUPLING * 2 * margin)
     krylov = lanczos(network, linear, goal, tf.constant(bounds.SEED))
-    found = krylov.factor(rank)
-    return _curvature(at, krylov.ends, found.product, found)
+    factor = krylov.factor(rank)
+    return _curvature(at, krylov.ends, factor.product, factor)
 
 
 def through_network(
@@ -129,8 +129,8 @@ def through_network(
         )
         return tf.reshape(loss.hessian(there, seed)(flat), tf.shape(vectors))
 
-    found = lanczos(network, linear, _ends(at, STEPS), tf.constant(bounds.SEED))
-    return _curvature(at, found.ends, several, None)
+    krylov = lanczos(network, linear, _ends(at, STEPS), tf.constant(bounds.SEED))
+    return _curvature(at, krylov.ends, several, None)
 
 
 def _ends(at: Local, steps: int) -> Goal:
@@ -140,12 +140,13 @@ def _ends(at: Local, steps: int) -> Goal:
 
 
 def _curvature(
-    at: Local, ends: bounds.Ends, products: Products, factor: Factor | None
+    at: Local, ends: bounds.Ends, multiply: Products, factor: Factor | None
 ) -> Curvature:
+    """See H through its products and the bounds of its ends."""
     nothing = tf.zeros_like(ends.top)
     lowest = nothing if at.curved is None else tf.minimum(ends.lowest_bound, 0)
     top, bound = tf.maximum(ends.top, 0), tf.maximum(ends.top_bound, 0)
-    return Curvature(products, top, bound, lowest, factor)
+    return Curvature(multiply, top, bound, lowest, factor)
 
 
 def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
@@ -155,7 +156,7 @@ def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Ten
     what is maximised would have no maximum, or none that can be told from rounding.
     """
     if lambda2 is None:
-        found = bound / 2 + margin
+        chosen = bound / 2 + margin
         refusal = (
             f"margin={margin}: too small beside the largest eigenvalue of the Hessian, L, for the "
             "type's digits; take a larger margin or a model in float64. For these examples L is "
@@ -163,11 +164,11 @@ def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Ten
         )
         shown = bound[:, 0]
     else:
-        found = tf.fill(tf.shape(bound), tf.constant(lambda2, bound.dtype))
+        chosen = tf.fill(tf.shape(bound), tf.constant(lambda2, bound.dtype))
         refusal = (
             f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
             "L / 2, or no change raises the loss most; for these examples the bound of L / 2 is"
         )
         shown = bound[:, 0] / 2
-    least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * found
-    return checks.required(found, 2 * found - bound > least, refusal, shown)
+    least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * chosen
+    return checks.required(chosen, 2 * chosen - bound > least, refusal, shown)

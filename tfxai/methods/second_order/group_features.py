@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,9 +12,8 @@ from tfxai import kernels, scores
 from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.map_checks import unsolved
-from tfxai.core.types import Measured, Measurement, Tensors
+from tfxai.core.types import Attribution, Result, Tensors
 from tfxai.estimation import samplers
-from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
 from tfxai.methods.second_order.curvature import Loss
 from tfxai.methods.second_order.proximal import Problem
@@ -26,10 +24,10 @@ from tfxai.models.inspection import Inspection
 SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
 
 
-def checked(
+def check_options(
     lambda1: float | str, lambda2: float | None, samples: int, noise_level: float
-) -> dict[str, Any]:
-    """Check the options that both have, and name them for saving."""
+) -> None:
+    """Check the options that both have."""
     if not isinstance(lambda1, str):
         checks.real("lambda1", lambda1, least=0)
     elif lambda1 not in SEARCHES:
@@ -38,8 +36,6 @@ def checked(
         checks.real("lambda2", lambda2, above=0)
     checks.positive_integer("samples", samples)
     checks.real("noise_level", noise_level, least=0)
-    names = ("lambda1", "lambda2", "samples", "noise_level")
-    return dict(zip(names, (lambda1, lambda2, samples, noise_level), strict=True))
 
 
 def loss_of(model: keras.Model, samples: int, noise_level: float, rows: int) -> Loss:
@@ -62,55 +58,50 @@ def lambda1_of(
     return tf.fill([tf.shape(linear)[0], 1], tf.constant(lambda1, linear.dtype))
 
 
-def measured(
+def result_of(
     inputs: Tensors,
     order: Order,
     delta: tf.Tensor,
     problem: Problem,
     value: tf.Tensor,
     diagnostics: dict[str, tf.Tensor],
-) -> Measured:
-    """Give maps of a problem's solution, with its numbers and the method's own."""
+) -> Result:
+    """Give the maps of a problem's solution, with its diagnostics and the method's own."""
     common = {
         "lambda1": problem.lambda1[:, 0],
         "lambda2": problem.lambda2[:, 0],
         "sparsity": sparsity(delta, inputs, order)[:, 0],
         "objective": value[:, 0],
     }
-    return Measured(batch.from_rows(delta[:, 0], inputs), {**common, **diagnostics})
+    return Result(batch.from_rows(delta[:, 0], inputs), {**common, **diagnostics})
 
 
-def explainer_of(
+def method_of(
     inspection: Inspection,
-    build: Callable[[int], Measurement],
+    build: Callable[[int], Attribution],
     samples: int,
-    arrays: int,
-    together: int,
-    builder: Callable[..., Explainer],
-    options: dict[str, Any],
     *,
+    arrays_per_example: int,
+    rows_per_sample: int,
     solves: bool = False,
-) -> Explainer:
-    """Give the explainer of a measurement.
+) -> Method:
+    """Give the method of an attribution.
 
     Args:
         inspection: of the model with its preprocessing.
-        build: rows that may be differentiated at once -> the measurement.
+        build: rows that may be differentiated at once -> the attribution.
         samples: of the noise.
-        arrays: how many arrays of an example's size it keeps for each.
-        together: how many rows it makes of each noisy example at a time.
-        builder: makes it again.
-        options: of the builder.
+        arrays_per_example: as in `Method`.
+        rows_per_sample: how many rows the method makes of each noisy example at a time.
         solves: whether it reports how far its solution is from the optimum, as ``residual``.
     """
-    method = Method(
+    return Method(
+        inspection,
         build,
         scores.cross_entropy,
         random=samples > 1,
-        copies=arrays,
-        evaluations=samples * together,
-        inspection=inspection,
+        arrays_per_example=arrays_per_example,
+        rows_per_example=samples * rows_per_sample,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
         warn=(lambda record: unsolved(record.diagnostics)) if solves else None,
     )
-    return Explainer(inspection.model, method, builder=builder, options=options)

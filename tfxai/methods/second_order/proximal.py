@@ -144,15 +144,14 @@ def fista(
     root = tf.sqrt(problem.mu / problem.m)
     momentum = ((1 - root) / (1 + root))[..., None]
 
-    def advance(k: tf.Tensor, going: tf.Tensor, before: tf.Tensor, found: Solution) -> tuple:
-        ahead = found.delta + momentum * (found.delta - before)
+    def advance(
+        k: tf.Tensor, going: tf.Tensor, before: tf.Tensor, delta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        ahead = delta + momentum * (delta - before)
         after = step(problem, ahead, products(ahead), length)
-        now = Solution(after, error(problem, ahead, after), tf.fill(tf.shape(going), k + 1))
-        before = tf.where(going[..., None], found.delta, before)
-        found = batch.where(going, now, found)
-        return k + 1, going & (found.residual > tolerance), before, found
+        return after, error(problem, ahead, after)
 
-    return _iterated(problem, start, advance, max_iterations)
+    return _iterated(start, advance, tolerance, max_iterations)
 
 
 def backtracking(
@@ -171,9 +170,11 @@ def backtracking(
     ends.
     """
 
-    def advance(k: tf.Tensor, going: tf.Tensor, before: tf.Tensor, found: Solution) -> tuple:
+    def advance(
+        k: tf.Tensor, going: tf.Tensor, before: tf.Tensor, delta: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         number = tf.cast(k + 1, start.dtype)
-        ahead = found.delta + (number - 2) / (number + 1) * (found.delta - before)
+        ahead = delta + (number - 2) / (number + 1) * (delta - before)
         along = products(ahead)
 
         def accepted(length: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
@@ -196,25 +197,41 @@ def backtracking(
             (0, length, after, going & ~accepted(length, after)),
             parallel_iterations=1,
         )
-        safe = error(problem, ahead, step(problem, ahead, along, 1 / problem.m))
-        now = Solution(after, safe, tf.fill(tf.shape(going), k + 1))
-        before = tf.where(going[..., None], found.delta, before)
-        found = batch.where(going, now, found)
-        return k + 1, going & (found.residual > tolerance), before, found
+        return after, error(problem, ahead, step(problem, ahead, along, 1 / problem.m))
 
-    return _iterated(problem, start, advance, max_iterations)
+    return _iterated(start, advance, tolerance, max_iterations)
 
 
 def _iterated(
-    problem: Problem, start: tf.Tensor, advance: Callable[..., tuple], max_iterations: int
+    start: tf.Tensor,
+    advance: Callable[..., tuple[tf.Tensor, tf.Tensor]],
+    tolerance: float,
+    max_iterations: int,
 ) -> Solution:
+    """Iterate until each problem is solved within the tolerance.
+
+    Args:
+        start: the first D, ``[B, K, F]``.
+        advance: number of iterations so far, which problems go on ``[B, K]``, the D before the
+            last, the last D -> the next D, and a bound of its error.
+        tolerance: of the bound.
+        max_iterations: where an unsolved problem ends.
+    """
+
+    def iterate(k: tf.Tensor, going: tf.Tensor, before: tf.Tensor, solution: Solution) -> tuple:
+        after, bound = advance(k, going, before, solution.delta)
+        now = Solution(after, bound, tf.fill(tf.shape(going), k + 1))
+        before = tf.where(going[..., None], solution.delta, before)
+        solution = batch.where(going, now, solution)
+        return k + 1, going & (solution.residual > tolerance), before, solution
+
     shape = tf.shape(start)[:2]
     infinite = tf.fill(shape, tf.constant(float("inf"), start.dtype))
-    none = Solution(start, infinite, tf.zeros(shape, tf.int32))
-    *_, found = tf.while_loop(
-        lambda k, going, before, found: (k < max_iterations) & tf.reduce_any(going),
-        advance,
-        (0, tf.ones(shape, tf.bool), start, none),
+    unsolved = Solution(start, infinite, tf.zeros(shape, tf.int32))
+    *_, solution = tf.while_loop(
+        lambda k, going, before, solution: (k < max_iterations) & tf.reduce_any(going),
+        iterate,
+        (0, tf.ones(shape, tf.bool), start, unsolved),
         parallel_iterations=1,
     )
-    return found
+    return solution

@@ -101,3 +101,36 @@ def refined(
         parallel_iterations=1,
     )
     return best
+
+
+class Problems(NamedTuple):
+    """The problems of a batch of examples, for whatever lambda1."""
+
+    linear: tf.Tensor
+    """c: the gradient, ``[B, F]``."""
+    lambda2: tf.Tensor
+    """``[B, 1]``."""
+    curvature: Curvature
+    solver: Solver
+
+    def problem(self, lambda1: tf.Tensor) -> Problem:
+        """Give the problems of each example for lambda1 ``[B, K]``."""
+        bound, lowest = self.curvature.bound[:, None], self.curvature.lowest[:, None]
+        return Problem(self.linear[:, None], lambda1, self.lambda2, bound, lowest)
+
+    def solution(self, lambda1: tf.Tensor) -> Solution:
+        """Solve the problems of each example for lambda1 ``[B, K]``, from D = 0 on."""
+        shape = tf.concat([tf.shape(lambda1), tf.shape(self.linear)[1:]], 0)
+        zeros = tf.zeros(shape, self.linear.dtype)
+        start = tf.ensure_shape(zeros, [None, None, self.linear.shape[1]])
+        return self.solver(self.curvature, self.problem(lambda1), start)
+
+    def deltas(self, lambda1: tf.Tensor) -> tf.Tensor:
+        """Give D alone, ``[B, K, F]``."""
+        return self.solution(lambda1).delta
+
+    def judged(self, problem: Problem, solution: Solution, network: Product) -> Refined:
+        """Judge solutions, one for each example, by the network; correct those by a factor."""
+        if self.curvature.factor is None:
+            return evaluated(problem, solution.delta, network)
+        return refined(self.curvature, problem, self.solver, solution.delta, network)

@@ -63,7 +63,7 @@ def sparse_enough(
     tried = tf.maximum(tf.reduce_max(count), 1)
     values = tf.zeros_like(largest)[:, None] + decades[:tried]
     enough = (share(solve(values)) >= SPARSE) & below[:, :tried]
-    found = tf.gather(decades, tf.argmax(enough, 1))
+    decade = tf.gather(decades, tf.argmax(enough, 1))
     sparse = tf.reduce_any(enough, 1)
 
     def halved() -> tf.Tensor:
@@ -74,9 +74,9 @@ def sparse_enough(
         enough = share(solve(values)) >= SPARSE
         last = HALVINGS - 1 - tf.argmax(enough[:, ::-1], 1, tf.int32)
         last = tf.where(tf.reduce_any(enough, 1), last, tf.zeros_like(last))
-        return tf.where(sparse, found, tf.gather(values, last, axis=1, batch_dims=1))
+        return tf.where(sparse, decade, tf.gather(values, last, axis=1, batch_dims=1))
 
-    return tf.cond(tf.reduce_all(sparse), lambda: found, halved)
+    return tf.cond(tf.reduce_all(sparse), lambda: decade, halved)
 
 
 def just_sparse_enough(

@@ -16,11 +16,12 @@ from tfxai.core.types import Tensors
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import budget
 from tfxai.estimation.samplers import Scale
-from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.builder import builder
+from tfxai.explaining.method import Method
 from tfxai.kernels import Density, Kernel
+from tfxai.methods.gradients.gradient import inner_method
 from tfxai.methods.smoothing.bounds import check_inside, ends
 from tfxai.methods.smoothing.noisy_inputs import over_noisy_inputs
-from tfxai.models.inspection import Inspection
 
 
 class InherentNoise(NamedTuple):
@@ -32,9 +33,9 @@ class InherentNoise(NamedTuple):
     """The share of the samples."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def adaptgrad(
-    of: keras.Model,
+    base: keras.Model,
     *,
     bounds: tuple[Any, Any],
     confidence: float = 0.95,
@@ -45,14 +46,14 @@ def adaptgrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by the mean of another explanation over noise that fits between the bounds.
 
     M(x) = 1/N sum_k G(x + sigma * t_k),  sigma_i = m_i / (sqrt(2) erfinv(c)),
     m_i = min(|x_i - x_min|, |x_i - x_max|)
 
     Args:
-        of: a Keras model, whose gradient is smoothed, or any explainer.
+        base: a Keras model, whose gradient is smoothed, or any explainer.
         bounds: (x_min, x_max), the smallest and the largest possible input after preprocessing:
             numbers, or arrays per channel or of one example's shape, the same for all examples;
             for a model with several inputs also structures like theirs. Features on a bound get
@@ -68,7 +69,7 @@ def adaptgrad(
         resolution: as in `smoothgrad`.
 
     Returns:
-        An Explainer with attributions like those of `of`. It reports as `smoothgrad`.
+        An Explainer with attributions like those of `base`. It reports as `smoothgrad`.
 
     Raises:
         TypeError, ValueError: an option out of range, reversed bounds, or, when it is called,
@@ -86,22 +87,13 @@ def adaptgrad(
         array([[2., 3.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    model = of.model if isinstance(of, Explainer) else checks.model(of)
-    low, high = ends(bounds, Inspection(model).arranged)
+    inner = inner_method(base)
+    low, high = ends(bounds, inner.inspection.arranged)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)
-    options = {
-        **effort._asdict(),
-        "bounds": bounds,
-        "confidence": confidence,
-        "kernel": kernel,
-        "printed_eq13": printed_eq13,
-        "with_clean": with_clean,
-    }
     if with_clean:
         sampler, effort = samplers.with_clean(sampler), effort._replace(samples=samples + 1)
-    mean = aggregators.mean()
-    return over_noisy_inputs(of, sampler, mean, effort, adaptgrad, options, check=check)
+    return over_noisy_inputs(inner, sampler, aggregators.mean(), effort, check=check)
 
 
 def adaptive_epsilon(

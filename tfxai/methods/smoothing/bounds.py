@@ -47,15 +47,15 @@ def _bound(value: Any) -> Baseline:
     references = baselines.baseline(value, argument="bounds")
 
     def bound(inputs: Tensors) -> Tensors:
-        found = references(inputs)
-        for end, x in zip(tf.nest.flatten(found), tf.nest.flatten(inputs), strict=True):
+        ends_of_inputs = references(inputs)
+        for end, x in zip(tf.nest.flatten(ends_of_inputs), tf.nest.flatten(inputs), strict=True):
             if end.shape[0] != 1:
                 raise ValueError(
                     f"bounds: got arrays {[end.shape[0], *end.shape[2:]]} of {end.shape[0]} "
                     "examples; bounds are the same for all examples: give numbers, one for each "
                     f"channel, or arrays of one example's shape {list(x.shape[1:])}"
                 )
-        return found
+        return ends_of_inputs
 
     return bound
 

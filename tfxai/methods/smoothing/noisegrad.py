@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import keras
 
 from tfxai import kernels
 from tfxai.core import checks
-from tfxai.core.types import Measurement
+from tfxai.core.types import Attribution
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
-from tfxai.estimation.estimate import Perturb, over_weights
-from tfxai.explaining.explainer import Explainer, as_explainer
-from tfxai.explaining.method import missed_tolerance
+from tfxai.estimation.estimate import over_weights
+from tfxai.explaining.builder import builder
+from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.kernels import Density
-from tfxai.methods.gradients.gradient import gradient, maps_only
+from tfxai.methods.gradients.gradient import inner_method
 from tfxai.methods.smoothing.noisy_inputs import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing.smoothgrad import smoothgrad
 from tfxai.methods.smoothing.weight_noise import noisy, selected
 from tfxai.models import keras_graph
-from tfxai.models.inspection import Inspection
 
 NOISES = ("multiplicative", "additive")
 NOISEGRAD_SIGMA = 0.2
 """The NoiseGrad paper's standard deviation, for `epsilon` with the Gaussian kernel."""
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def noisegrad(
-    of: keras.Model,
+    base: keras.Model,
     *,
     samples: int = 50,
     r: float = 0.01,
@@ -45,13 +43,13 @@ def noisegrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by the mean of another explanation over models with noisy weights.
 
     M(x) = 1/N sum_k G(x; theta (1 + eps t_k)),  t ~ phi
 
     Args:
-        of: a Keras model, whose gradient is averaged, or any explainer.
+        base: a Keras model, whose gradient is averaged, or any explainer.
         samples: N models.
         r: eps t lies within [-r, r] with probability `confidence`.
         confidence: alpha in (0, 1).
@@ -67,7 +65,7 @@ def noisegrad(
         resolution: as in `smoothgrad`.
 
     Returns:
-        An Explainer with attributions like those of `of`. It reports as `smoothgrad`. Targets
+        An Explainer with attributions like those of `base`. It reports as `smoothgrad`. Targets
         that are not given are the classes that the model itself predicts. The model is never
         changed: its graph reads noisy tensors in place of its weights.
 
@@ -85,46 +83,39 @@ def noisegrad(
         >>> maps.round(2)
         array([[2., 3.]], dtype=float32)
     """
-    weights: dict[str, Any] = {
-        "r": r,
-        "confidence": confidence,
-        "epsilon": epsilon,
-        "kernel": kernel,
-        "noise": noise,
-        "biases": biases,
-        "statistics": statistics,
-        "exclude": checks.names("exclude", exclude),
-    }
-    base = as_explainer(of, gradient)
-    perturb = _perturbation(base.model, **weights)
+    inner = inner_method(base)
+    kernels.check("kernel", kernel)
+    checks.one_of("noise", noise, NOISES)
+    scale = kernels.epsilon(kernel, r, confidence)
+    if epsilon is not None:
+        scale = checks.real("epsilon", epsilon, least=0)
+    layers = checks.names("exclude", exclude)
+    keras_graph.check_layers(inner.model, layers)
+    chosen = partial(selected, inner.model, biases=biases, statistics=statistics, exclude=layers)
+    perturb = noisy(chosen, kernel, scale, multiply=noise == "multiplicative")
     effort = budget(samples, tolerance, max_samples, resolution)
-    inspection = base.method.inspection or Inspection(base.model)
 
-    def build(rows: int) -> Measurement:
-        evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
+    def build(rows: int) -> Attribution:
         return sampled(
-            evaluate,
+            over_weights(inner.build(rows), perturb),
             aggregators.mean(),
             effort,
             rows=1,
-            like=base.method.like,
-            order=inspection.order,
+            like=inner.like,
+            order=inner.inspection.order,
         )
 
-    method = base.method._replace(
+    return inner._replace(
         build=build,
         random=True,
-        copies=base.method.copies + KEPT,
+        arrays_per_example=inner.arrays_per_example + KEPT,
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
     )
-    options = {**effort._asdict(), **weights}
-    return Explainer(of, method, builder=noisegrad, options=options)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def fusiongrad(
-    of: keras.Model,
+    base: keras.Model,
     *,
     samples: tuple[int, int] = (50, 50),
     noise_level: float = NOISE_LEVEL,
@@ -141,13 +132,13 @@ def fusiongrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by NoiseGrad of SmoothGrad: noise on the weights, and on the input of each.
 
     M(x) = 1/(N M) sum_k sum_j G(x + eps' t_kj; theta (1 + eps t_k))
 
     Args:
-        of: a Keras model, whose gradient is averaged, or any explainer.
+        base: a Keras model, whose gradient is averaged, or any explainer.
         samples: (N models, M inputs for each).
         noise_level: of the input, as in `smoothgrad`.
         input_epsilon: of the input, as `epsilon` of `smoothgrad`.
@@ -166,7 +157,7 @@ def fusiongrad(
         resolution: as in `smoothgrad`.
 
     Returns:
-        An Explainer with attributions like those of `of`. It reports as `smoothgrad`, with the
+        An Explainer with attributions like those of `base`. It reports as `smoothgrad`, with the
         models as samples.
 
     Raises:
@@ -184,23 +175,8 @@ def fusiongrad(
     """
     if not isinstance(samples, tuple | list) or len(samples) != 2:
         raise TypeError(f"samples={samples!r}: expected a pair (models, inputs for each)")
-    weights: dict[str, Any] = {
-        "r": r,
-        "confidence": confidence,
-        "epsilon": epsilon,
-        "kernel": kernel,
-        "noise": noise,
-        "biases": biases,
-        "statistics": statistics,
-        "exclude": checks.names("exclude", exclude),
-    }
-    effort: dict[str, Any] = {
-        "tolerance": tolerance,
-        "max_samples": max_samples,
-        "resolution": resolution,
-    }
     smoothed = smoothgrad(
-        of,
+        base,
         samples=samples[1],
         noise_level=noise_level,
         kernel=kernel,
@@ -208,36 +184,18 @@ def fusiongrad(
         r=input_r,
         confidence=confidence,
     )
-    fused = noisegrad(smoothed, samples=samples[0], **effort, **weights)
-    options = {
-        "samples": list(samples),
-        "noise_level": noise_level,
-        "input_epsilon": input_epsilon,
-        "input_r": input_r,
-        **effort,
-        **weights,
-    }
-    return Explainer(of, fused.method, builder=fusiongrad, options=options)
-
-
-def _perturbation(
-    model: keras.Model,
-    *,
-    r: float,
-    confidence: float,
-    epsilon: float | None,
-    kernel: Density,
-    noise: str,
-    biases: bool,
-    statistics: bool,
-    exclude: Sequence[str],
-) -> Perturb:
-    """Check how the weights get noise, and make it."""
-    kernels.check("kernel", kernel)
-    checks.one_of("noise", noise, NOISES)
-    scale = kernels.epsilon(kernel, r, confidence)
-    if epsilon is not None:
-        scale = checks.real("epsilon", epsilon, least=0)
-    keras_graph.check_layers(model, exclude)
-    chosen = partial(selected, model, biases=biases, statistics=statistics, exclude=exclude)
-    return noisy(chosen, kernel, scale, multiply=noise == "multiplicative")
+    return noisegrad(
+        smoothed,
+        samples=samples[0],
+        r=r,
+        confidence=confidence,
+        epsilon=epsilon,
+        kernel=kernel,
+        noise=noise,
+        biases=biases,
+        statistics=statistics,
+        exclude=exclude,
+        tolerance=tolerance,
+        max_samples=max_samples,
+        resolution=resolution,
+    ).method

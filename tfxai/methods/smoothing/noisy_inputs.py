@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import keras
 
 from tfxai import kernels
 from tfxai.core import checks
-from tfxai.core.types import Aggregator, Measurement, Sampler, Tensors
+from tfxai.core.types import Aggregator, Attribution, Sampler, Tensors
 from tfxai.estimation import samplers
 from tfxai.estimation.accuracy import Budget, sampled
 from tfxai.estimation.estimate import over_inputs
 from tfxai.estimation.samplers import Scale
-from tfxai.explaining.explainer import Explainer, as_explainer
-from tfxai.explaining.method import missed_tolerance
+from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.kernels import Density
-from tfxai.methods.gradients.gradient import gradient, maps_only
-from tfxai.models.inspection import Inspection
 
 NOISE_LEVEL = 0.15
 KEPT = 10
@@ -26,45 +20,39 @@ KEPT = 10
 
 
 def over_noisy_inputs(
-    of: keras.Model,
+    inner: Method,
     sampler: Sampler,
     aggregator: Aggregator,
     budget: Budget,
-    builder: Callable[..., Explainer],
-    options: dict[str, Any],
     *,
     antithetic: bool = False,
     check: Callable[[Tensors], None] | None = None,
-) -> Explainer:
-    """Aggregate an explainer (of a model: its gradient) at the points of a sampler."""
-    base = as_explainer(of, gradient)
+) -> Method:
+    """Aggregate a method's maps at the points of a sampler."""
     each = 2 if antithetic else 1
-    inspection = base.method.inspection or Inspection(base.model)
-    together = 1 if base.method.random else budget.samples  # see `estimate.over_inputs`
+    together = 1 if inner.random else budget.samples  # see `estimate.over_inputs`
 
-    def build(rows: int) -> Measurement:
-        evaluate = over_inputs(maps_only(base.method.build(rows)), sampler, antithetic=antithetic)
-        chunk = 1 if base.method.random else max(1, 2 * rows // base.method.evaluations // each)
+    def build(rows: int) -> Attribution:
+        evaluate = over_inputs(inner.build(rows), sampler, antithetic=antithetic)
+        chunk = 1 if inner.random else max(1, 2 * rows // inner.rows_per_example // each)
         return sampled(
             evaluate,
             aggregator,
             budget,
             rows=chunk,
             each=each,
-            like=base.method.like,
-            order=inspection.order,
+            like=inner.like,
+            order=inner.inspection.order,
         )
 
-    method = base.method._replace(
+    return inner._replace(
         build=build,
         random=True,
-        copies=base.method.copies + KEPT,
-        evaluations=base.method.evaluations * together,
-        check=check or base.method.check,
+        arrays_per_example=inner.arrays_per_example + KEPT,
+        rows_per_example=inner.rows_per_example * together,
+        check=check or inner.check,
         warn=missed_tolerance(budget.tolerance),
-        inspection=inspection,
     )
-    return Explainer(of, method, builder=builder, options=options)
 
 
 def noise_scale(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import keras
 import tensorflow as tf
 
 from tfxai import kernels
 from tfxai.estimation import aggregators, samplers
-from tfxai.estimation.accuracy import Budget, budget
-from tfxai.estimation.samplers import Scale
-from tfxai.explaining.explainer import Explainer
+from tfxai.estimation.accuracy import budget
+from tfxai.explaining.builder import builder
+from tfxai.explaining.method import Method
 from tfxai.kernels import Density
+from tfxai.methods.gradients.gradient import inner_method
 from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL, noise_scale, over_noisy_inputs
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def smoothgrad(
-    of: keras.Model,
+    base: keras.Model,
     *,
     samples: int = 50,
     noise_level: float = NOISE_LEVEL,
@@ -31,15 +30,15 @@ def smoothgrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by the mean of another explanation over noisy copies of the input.
 
     M(x) = 1/N sum_k G(x + eps t_k),  t ~ phi
 
     Args:
-        of: a Keras model, whose gradient is smoothed, or any explainer.
+        base: a Keras model, whose gradient is smoothed, or any explainer.
         samples: N.
-        noise_level: eps / (max x - min x), of each example; 0 gives `of` itself. For the Gaussian
+        noise_level: eps / (max x - min x), of each example; 0 gives `base` itself. For the Gaussian
             eps is the standard deviation; others have eps times .907 (hyperbolic), 1.81
             (sigmoid), .577 (rect), and the Poisson kernel has none.
         kernel: phi, one of `tfxai.kernels` or any object with ``pdf`` and ``inverse_cdf``.
@@ -57,7 +56,7 @@ def smoothgrad(
         resolution: of the pooled map.
 
     Returns:
-        An Explainer with attributions like those of `of`. `explain` reports ``standard_error``
+        An Explainer with attributions like those of `base`. `explain` reports ``standard_error``
         of each attribution; ``map_error``, its L2 norm relative to the map's, at 50 samples often
         about 1; ``pooled_error``, that of the picture (`tfxai.estimation.accuracy`);
         ``samples``; and ``dropped``, how many of them were left out because they were not finite.
@@ -77,32 +76,24 @@ def smoothgrad(
         >>> smoothgrad(model, samples=4)(tf.constant([[1.0, 2.0]]), seed=7).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
-    plan = _plan(
-        (samples, tolerance, max_samples, resolution), (noise_level, epsilon, r, confidence), kernel
-    )
+    scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
+    effort = budget(samples, tolerance, max_samples, resolution)
     if proposal is not None:
         _check_proposal(kernel, proposal)
-    sampler = samplers.noise(kernel, plan.scale, proposal=proposal)
     if antithetic and (samples % 2 or max_samples % 2):
         raise ValueError(
             f"samples={samples}, max_samples={max_samples}: expected even numbers, for "
             "antithetic pairs"
         )
-    options = {**plan.options, "proposal": proposal, "antithetic": antithetic}
+    sampler = samplers.noise(kernel, scale, proposal=proposal)
     return over_noisy_inputs(
-        of,
-        sampler,
-        aggregators.mean(),
-        plan.budget,
-        smoothgrad,
-        options,
-        antithetic=antithetic,
+        inner_method(base), sampler, aggregators.mean(), effort, antithetic=antithetic
     )
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def smoothgrad_squared(
-    of: keras.Model,
+    base: keras.Model,
     *,
     samples: int = 50,
     noise_level: float = NOISE_LEVEL,
@@ -113,7 +104,7 @@ def smoothgrad_squared(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by the mean square of another explanation over noisy copies of the input.
 
     Args, Raises: as `smoothgrad`.
@@ -130,16 +121,15 @@ def smoothgrad_squared(
         >>> smoothgrad_squared(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[4., 9.]], dtype=float32)
     """
-    plan = _plan(
-        (samples, tolerance, max_samples, resolution), (noise_level, epsilon, r, confidence), kernel
-    )
-    sampler, square = samplers.noise(kernel, plan.scale), aggregators.mean_square()
-    return over_noisy_inputs(of, sampler, square, plan.budget, smoothgrad_squared, plan.options)
+    scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
+    effort = budget(samples, tolerance, max_samples, resolution)
+    sampler = samplers.noise(kernel, scale)
+    return over_noisy_inputs(inner_method(base), sampler, aggregators.mean_square(), effort)
 
 
-@keras.saving.register_keras_serializable("tfxai")
+@builder
 def vargrad(
-    of: keras.Model,
+    base: keras.Model,
     *,
     samples: int = 50,
     noise_level: float = NOISE_LEVEL,
@@ -150,7 +140,7 @@ def vargrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
-) -> Explainer:
+) -> Method:
     """Explain by the variance of another explanation over noisy copies of the input.
 
     Args, Raises: as `smoothgrad`; `samples` is at least 2.
@@ -167,30 +157,10 @@ def vargrad(
         >>> vargrad(model, samples=4)(tf.constant([[1.0, 2.0]])).numpy().round(4) + 0.0
         array([[0., 0.]], dtype=float32)
     """
-    plan = _plan(
-        (samples, tolerance, max_samples, resolution),
-        (noise_level, epsilon, r, confidence),
-        kernel,
-        least=2,
-    )
-    sampler, variance = samplers.noise(kernel, plan.scale), aggregators.variance()
-    return over_noisy_inputs(of, sampler, variance, plan.budget, vargrad, plan.options)
-
-
-class _Plan(NamedTuple):
-    scale: Scale
-    budget: Budget
-    options: dict[str, Any]
-
-
-def _plan(effort: tuple, noise: tuple, kernel: Density, *, least: int = 1) -> _Plan:
-    """Check what the three methods have in common, and name it for saving."""
-    names = ("samples", "tolerance", "max_samples", "resolution")
-    noise_names = ("noise_level", "epsilon", "r", "confidence")
-    options = dict(zip((*names, *noise_names), (*effort, *noise), strict=True))
-    return _Plan(
-        noise_scale(kernel, *noise), budget(*effort, least=least), {**options, "kernel": kernel}
-    )
+    scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
+    effort = budget(samples, tolerance, max_samples, resolution, least=2)
+    sampler = samplers.noise(kernel, scale)
+    return over_noisy_inputs(inner_method(base), sampler, aggregators.variance(), effort)
 
 
 def _check_proposal(kernel: Density, proposal: Density) -> None:

@@ -58,7 +58,7 @@ def noisy(
     The variables are chosen when it is used: a subclassed model has none before it is called.
     """
 
-    def one(theta: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def noisy_weight(theta: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         t = epsilon * draw(kernel, theta.shape, seed, theta.dtype)
         return theta * (1 + t) if multiply else theta + t
 
@@ -66,7 +66,7 @@ def noisy(
         variables = chosen()
         seeds = split(seed, len(variables))
         return [
-            (v, one(tf.convert_to_tensor(v.value), s))
+            (v, noisy_weight(tf.convert_to_tensor(v.value), s))
             for v, s in zip(variables, seeds, strict=True)
         ]
 

@@ -1,0 +1,68 @@
+"""The decorator of the builders, the functions that make explainers."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.explaining.explainer import Explainer
+from tfxai.explaining.method import Method
+
+_P = ParamSpec("_P")
+
+
+def builder(function: Callable[_P, Method]) -> Callable[_P, Explainer]:
+    """Give a builder of explainers, by a function that makes the method.
+
+    The builder keeps name, docstring and parameters of the function. The explainer keeps what the
+    builder was called with, defaults included, as its options; the builder is registered with
+    Keras under "tfxai", so that a file can call it again.
+
+    Args:
+        function: gives a method for its first argument, a model or an explainer to build upon,
+            and checks all others.
+
+    Example:
+        >>> from tfxai import scores
+        >>> from tfxai.estimation.estimate import gradient_of
+        >>> from tfxai.models.heads import scored
+        >>> from tfxai.models.inspection import Inspection
+        >>> @builder
+        ... def slope(model, *, score=scores.logit):
+        ...     attribution = gradient_of(scored(model, score))
+        ...     return Method(Inspection(model), lambda rows: attribution, score)
+        >>> explainer = slope(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
+        >>> explainer.name, explainer.settings
+        ('slope', {'method': 'slope', 'score': 'logit'})
+        >>> explainer(np.ones([4, 2]), 0).shape
+        TensorShape([4, 2])
+    """
+    signature = inspect.signature(function)
+    first, *_ = signature.parameters
+
+    @functools.wraps(function)
+    def build(*args: _P.args, **keywords: _P.kwargs) -> Explainer:
+        method = function(*args, **keywords)
+        bound = signature.bind(*args, **keywords)
+        bound.apply_defaults()
+        options = dict(bound.arguments)
+        base = options.pop(first)
+        options = {name: _kept(value) for name, value in options.items()}
+        return Explainer(base, method, builder=build, options=options)
+
+    # `wraps` has copied what the function gives.
+    build.__signature__ = signature.replace(return_annotation=Explainer)  # type: ignore[attr-defined]
+    build.__annotations__ = {**function.__annotations__, "return": Explainer}
+    return keras.saving.register_keras_serializable("tfxai")(build)
+
+
+def _kept(value: Any) -> Any:
+    """Give another library's array or table as a numpy array, which a file can keep."""
+    is_ours = isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
+    return np.asarray(value) if hasattr(value, "__array__") and not is_ours else value
