@@ -106,7 +106,7 @@ def test_scaling_does_not_depend_on_the_unit(size):
     ],
 )
 def test_an_unknown_sign_is_named(draw):
-    with pytest.raises(ValueError, match="sign='both': expected one of 'signed', 'positive'"):
+    with pytest.raises(ValueError, match="sign='both': expected one of 'signed', 'absolute'"):
         draw("both")
 
 
