@@ -28,7 +28,7 @@ from tfxai.core import checks
 from tfxai.core.map_checks import constant
 from tfxai.explaining.explainer import Explainer
 from tfxai.metrics import rank_correlation
-from tfxai.metrics.scoring import one_array
+from tfxai.metrics.arrays import one_array
 from tfxai.plot import SIGNS
 
 SECONDS = "explanation_seconds"
