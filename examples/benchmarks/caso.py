@@ -1,4 +1,4 @@
-"""What CASO costs, and how good its maps are, against the procedure that paper 003 published.
+"""What CASO costs, and how good its maps are, against the published procedure (Singla et al. 2019).
 
 One photo with values in [0, 1], lambda1 by the sweep, in interleaved rounds of: `tfxai.caso` with
 a low-rank factor of the Hessian; `tfxai.caso` with passes through the network; and the published

@@ -31,7 +31,7 @@ ARMIJO, DECAY, LONGEST, SHORTEST = 1e-4, 0.2, 200.0, 1e-5
 
 
 def transcription(model, lambda1, lambda2, noise, *, batched):
-    """Give (image, reference, target, resolution) -> mask, trials; METHODS 5.1 to 5.3."""
+    """Give (image, reference, target, resolution) -> mask, trials (Qi et al. 2020)."""
     scored = heads.scored(model, scores.probability)
 
     def along(mask, image, reference, target, shares):

@@ -1,4 +1,4 @@
-"""AdaptGrad (paper 001): noise that stays within the bounds of the inputs.
+"""AdaptGrad (Zhou et al. 2024a): noise that stays within the bounds of the inputs.
 
 Fig. 3 shows the inherent noise: the probability A(x) that the noise on x carries it beyond the
 bounds. Here x is uniform between those of torchvision's ImageNet. Fig. 4 and 5 show maps of the

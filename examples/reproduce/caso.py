@@ -1,4 +1,4 @@
-"""CAFO and CASO (paper 003): where the Hessian matters.
+"""CAFO and CASO (Singla et al. 2019): where the Hessian matters.
 
 Fig. 1 has the difference of CASO's and CAFO's maps without lambda1 against the confidence. Here it
 is the L2 norm, each map scaled to norm 1; the paper's scale is not known to us. Fig. 3 shows CASO's

@@ -1,4 +1,4 @@
-"""Kernels of gradient smoothing (paper 002, Axiomatization of Gradient Smoothing).
+"""Kernels of gradient smoothing (Zhou et al. 2024b, Axiomatization of Gradient Smoothing).
 
 Its Fig. 2 smooths a piecewise linear function. Here SmoothGrad of such a function, built of
 ReLUs, is compared with what each of the five kernels gives analytically. Its Fig. 3 and 7 show the

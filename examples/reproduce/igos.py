@@ -1,4 +1,4 @@
-"""I-GOS (paper 004) beside other methods: Tables 1 to 3 and Fig. 3.
+"""I-GOS (Qi et al. 2020) beside other methods: Tables 1 to 3 and Fig. 3.
 
 The tables have deletion and insertion, and the seconds of CPU time that they take, of maps at
 resolutions from 224 to 7; the figure shows maps with their curves. Table 4 is in `igos_parts.py`,

@@ -1,4 +1,4 @@
-"""I-GOS (paper 004) of adversarial images, as in the supplement.
+"""I-GOS (Qi et al. 2020) of adversarial images, as in the supplement.
 
 It finds that an adversarial class comes back only once much more of its image is inserted than a
 natural one needs. The attack here is MI-FGSM (Dong et al. 2018) away from the predicted class, by

@@ -1,4 +1,4 @@
-"""I-GOS (paper 004) without its parts, Table 4, and with other prices.
+"""I-GOS (Qi et al. 2020) without its parts, Table 4, and with other prices.
 
 Table 4 has what I-GOS is without the total variation, the noise, the path and the line search; what
 is published, where this library's defaults are others, is added. The search is ours: what lambda1

@@ -6,11 +6,14 @@
 
 | preset | of | what |
 |---|---|---|
-| degradation | paper 000, Fig. 3 | the probability while patches are degraded, eleven methods |
-| sparseness | paper 001, Table 2 | Gini index and information level of S- and A- maps |
-| consistency | paper 001, Table 1 | likeness to maps of random labels, and of shifted inputs |
-| kernels | paper 002, Table 1 | the same and sparseness, five kernels on inputs, weights and both |
-| deletion | paper 004, Tables 1 and 2 | deletion and insertion of masks |
+| degradation | PGIG, Fig. 3 | the probability while patches are degraded, eleven methods |
+| sparseness | AdaptGrad, Table 2 | Gini index and information level of S- and A- maps |
+| consistency | AdaptGrad, Table 1 | likeness to maps of random labels, and of shifted inputs |
+| kernels | kernels, Table 1 | the same and sparseness, five kernels on inputs, weights and both |
+| deletion | I-GOS, Tables 1 and 2 | deletion and insertion of masks |
+
+PGIG is Schwarzenberg and Castle 2020, AdaptGrad Zhou et al. 2024a, kernels Zhou et al. 2024b and
+I-GOS Qi et al. 2020; docs/methods.md lists them, with the settings of their experiments.
 
 ``--data`` is photos, mlp or cnn (MNIST); `subjects.py` says which. Each run writes tables, curves
 and a report into ``--out``, and goes on where it was when it is repeated. consistency is of digits
@@ -30,11 +33,11 @@ from tfxai.cli import demonstration
 from tfxai.cli.ranking import table
 
 SHIFT = 1.0
-"""What paper 001 adds to the digits."""
+"""What Zhou et al. 2024a add to the digits."""
 
 
 def degradation(subject, given):
-    """Paper 000, Fig. 3; samples as there (METHODS 1.6, 1.7)."""
+    """Schwarzenberg and Castle 2020, Fig. 3; with as many samples as there."""
     patterns = tfxai.fit_patterns(subject.model, subject.references, verbose=0)
     noise = {"samples": 25, "noise_level": 0.15}
 
@@ -61,10 +64,10 @@ def degradation(subject, given):
 
 
 def smoothings(bounds, samples):
-    """Give the gradient, SmoothGrad and AdaptGrad as functions of a model (METHODS 2.2)."""
+    """Give the gradient, SmoothGrad and AdaptGrad (Zhou et al. 2024a) as functions of a model."""
 
     def adaptive(model):
-        # A shifted model's inputs have shifted bounds; paper 001's code forgot.
+        # A shifted model's inputs have shifted bounds; the authors' code forgot.
         shift = SHIFT * model.name.endswith("_shifted")
         moved = tuple(b + shift for b in bounds)
         return tfxai.adaptgrad(model, bounds=moved, samples=samples)
@@ -78,7 +81,7 @@ def smoothings(bounds, samples):
 
 
 def sparseness(subject, given):
-    """Paper 001, Table 2: the gradient, GI, and IG of two baselines, each with S- and A-."""
+    """Zhou et al. 2024a, Table 2: gradient, GI, and IG of two baselines, each with S- and A-."""
     many, few = (smoothings(subject.bounds, n) for n in (50, 10))
     ends = dict(zip(("black", "white"), subject.bounds, strict=True))
     methods = {f"{prefix}gradient": build for prefix, build in many.items()}
@@ -111,7 +114,7 @@ def after(outer, inner, model):
 
 
 def consistency(subject, given):
-    """Paper 001, Table 1, and as METHODS 2.4 would have it: against random weights, and exactly."""
+    """Zhou et al. 2024a, Table 1; and the older readings, against random weights, and exactly."""
     data = subjects.mnist()
     random = subjects.trained(given.data, data, given.epochs, random_labels=True)
     shifted = subjects.trained(given.data, data, given.epochs, shift=SHIFT)
@@ -137,7 +140,7 @@ def likeness(random, shifted):
 
 
 def gradient_kernels(subject, given):
-    """Paper 002, Table 1: each kernel on inputs (SG), weights (NG) and both (FG)."""
+    """Zhou et al. 2024b, Table 1: each kernel on inputs (SG), weights (NG) and both (FG)."""
     r = float(subject.references.max() - subject.references.mean())
     options = {"confidence": 0.95}
     methods = {"gradient": tfxai.gradient}
@@ -157,7 +160,7 @@ def gradient_kernels(subject, given):
 
 
 def deletion(subject, given):
-    """Paper 004, Tables 1 and 2, at each of the resolutions; every map averaged over its cells."""
+    """Qi et al. 2020, Tables 1 and 2, at each resolution; every map is averaged over its cells."""
     methods = {}
     for cells in given.resolutions:
         methods[f"I-GOS {cells}"] = partial(tfxai.igos, resolution=cells)

