@@ -1,7 +1,7 @@
 """Deletion and insertion: the score as pixels go or come, the most important first.
 
-Petsiuk, Das and Saenko 2018 (RISE), section 3.3; for masks with fewer cells than the image has
-pixels, Qi, Khorram and Li 2020 (I-GOS), section 4.
+Petsiuk et al. 2018 (RISE), section 3.3; for masks with fewer cells than the image has
+pixels, Qi et al. 2020 (I-GOS), section 4.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def deletion(
         ValueError: shapes that do not fit, or values that are not finite.
 
     Reference:
-        Petsiuk, Das and Saenko 2018, section 3.3. Pixels of equal value go in the order of rows (a
+        Petsiuk et al. 2018, section 3.3. Pixels of equal value go in the order of rows (a
         stable sort), and both ends of the curve count, where the published codes leave out one or
         add to it (docs/methods.md, Deletion and insertion).
 

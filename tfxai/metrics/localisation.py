@@ -32,7 +32,7 @@ def pointing_game(attributions: Any, regions: Any, *, tolerance: float = 15.0) -
 
     Reference:
         Zhang et al. 2018, who tolerate 15 pixels, as TorchRay does; Zhou et al. 2024b (smoothing
-        kernels) and Qi, Khorram and Li 2020 (I-GOS) tolerate none. Quantus counts a hit where any
+        kernels) and Qi et al. 2020 (I-GOS) tolerate none. Quantus counts a hit where any
         of several maxima hits (docs/methods.md, Pointing game, top-k share and mass share).
 
     Example:

@@ -1,6 +1,6 @@
 """Consistency: whether attributions depend on what the model has learnt.
 
-Its weights are made random, and the maps before and after are compared (Adebayo et al. 2018).
+Its weights are made random, and the maps before and after are compared (Adebayo et al. 2018b).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def consistency(
         ValueError: a model without weights, or attributions that are not finite.
 
     Reference:
-        Adebayo et al. 2018, section 3, who draw new weights from the initialisers instead
+        Adebayo et al. 2018b, section 3, who draw new weights from the initialisers instead
         (docs/methods.md, Consistency and invariance).
 
     Example:
