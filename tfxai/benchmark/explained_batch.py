@@ -19,7 +19,7 @@ from tfxai.metrics.scoring import Explain
 
 Builder = Callable[[keras.Model], Explainer]
 """Builds a method's explainer for a model."""
-SLOPE_METHODS = {
+GRADIENT_LIKE = {
     "gradient",
     "smoothgrad",
     "adaptgrad",
@@ -29,7 +29,7 @@ SLOPE_METHODS = {
     "deconvnet",
     "pattern_net",
 }
-"""Methods whose maps give the change of the score per change of the input.
+"""Methods whose maps give the change of the score per change of the input, as the gradient does.
 
 The maps of all other methods give shares of the score.
 """
@@ -143,10 +143,10 @@ def sum_over_channels(maps: np.ndarray, sign: str) -> np.ndarray:
 
 
 def has_slopes(settings: dict[str, Any]) -> bool:
-    """Tell from the settings of an explainer whether its method is one of `SLOPE_METHODS`.
+    """Tell from the settings of an explainer whether its method is one of `GRADIENT_LIKE`.
 
     Where explainers build on others, the innermost one decides.
     """
     while "of" in settings:
         settings = settings["of"]
-    return settings["method"] in SLOPE_METHODS
+    return settings["method"] in GRADIENT_LIKE

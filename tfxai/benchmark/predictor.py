@@ -34,7 +34,7 @@ class Predictor(NamedTuple):
     """The order of the axes of the model's inputs."""
 
 
-def predictor(model: keras.Model) -> Predictor:
+def build_predictor(model: keras.Model) -> Predictor:
     """Give the functions of a classifier.
 
     Raises:

@@ -72,10 +72,10 @@ def _table(results: Results) -> Iterator[str]:
     cells = {(c.metric, c.method): c for c in results.cells}
     ranks = {m: [c.rank for c in results.cells if c.method == m] for m in results.methods}
     order = sorted(results.methods, key=lambda m: np.mean(ranks[m]) if ranks[m] else np.inf)
-    kinds = results.settings["metrics"]
+    settings = results.settings["metrics"]
     yield "<h2>Which method is best?</h2><div class='wide'><table><tr><th>method</th>"
     for metric in results.metrics:
-        arrow = "↑" if kinds[metric]["better"] == "more" else "↓"
+        arrow = "↑" if settings[metric]["better"] == "more" else "↓"
         yield f"<th>{escape(metric)} {arrow}</th>"
     yield "<th>seconds</th></tr>"
     for method in order:
@@ -107,10 +107,10 @@ def _images(results: Results, metric: str) -> int:
 def _cell(cell: Cell | None) -> str:
     if cell is None:
         return "<td>–</td>"
-    kinds = ["first"] * (cell.rank == 1) + ["best"] * cell.best
-    low, high = cell.value.low, cell.value.high
-    spread = "" if np.isnan(low) else f" <small>{low:.3g} to {high:.3g}</small>"
-    return f"<td class='{' '.join(kinds)}'>{cell.value.mean:.3g}{spread}</td>"
+    classes = ["first"] * (cell.rank == 1) + ["best"] * cell.best
+    mean, low, high = cell.value
+    interval = "" if np.isnan(low) else f" <small>{low:.3g} to {high:.3g}</small>"
+    return f"<td class='{' '.join(classes)}'>{mean:.3g}{interval}</td>"
 
 
 def _curves(results: Results) -> Iterator[str]:

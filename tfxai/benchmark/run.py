@@ -25,7 +25,7 @@ from tfxai.benchmark.explain_and_score import (
 )
 from tfxai.benchmark.explained_batch import Builder
 from tfxai.benchmark.metric import Metric, check_needs
-from tfxai.benchmark.predictor import predictor
+from tfxai.benchmark.predictor import build_predictor
 from tfxai.benchmark.results import Results
 from tfxai.core import checks, folders
 from tfxai.core.provenance import readable, versions
@@ -107,13 +107,13 @@ def run(
     size = checks.positive_integer("batch_size", batch_size)
     checks.one_of("sign", sign, SIGNS)
     checks.seed(seed)
-    functions = predictor(checks.model(model))
+    predictor = build_predictor(checks.model(model))
     explainers = {
         title: build_explainer(title, builder, model)
         for title, builder in _checked_methods(methods).items()
     }
     setup = Setup(
-        model, functions, methods, explainers, {}, chosen, bounds, sign, seed,
+        model, predictor, methods, explainers, {}, chosen, bounds, sign, seed,
         checks.positive_integer("images_in_report", images_in_report, least=0), size, Path(out),
     )  # fmt: skip
     _check_metrics(setup, _first(cases.batches(images, targets, regions, size)))

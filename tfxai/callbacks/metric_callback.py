@@ -14,7 +14,7 @@ import numpy as np
 from tfxai.benchmark.catalogue import metrics_by_title
 from tfxai.benchmark.explained_batch import ExplainedBatch, explain_batch
 from tfxai.benchmark.metric import Metric, check_needs, evaluate
-from tfxai.benchmark.predictor import classes_to_explain, predictor
+from tfxai.benchmark.predictor import build_predictor, classes_to_explain
 from tfxai.callbacks.explainers import check_same_model, checked_explainers, log_seconds
 from tfxai.core import checks
 from tfxai.core.map_checks import constant
@@ -99,7 +99,7 @@ class MetricCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Check that explainers and metrics go with the model that is trained."""
         check_same_model(self.explainers, self.model)
-        self.predictor = predictor(self.model)
+        self.predictor = build_predictor(self.model)
         known = {"regions": self.regions, "bounds": self.bounds}
         available = {name for name, value in known.items() if value is not None}
         check_needs(self.metrics, self.predictor, available)

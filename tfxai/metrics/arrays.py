@@ -104,14 +104,14 @@ def baselines_of(
         ValueError: the number of baselines is neither one nor the number of inputs, their shape is
             not that of the inputs, or their values are not finite.
     """
-    find = baseline(value, bounds, argument=argument, order=lambda _: order)
-    found = np.asarray(find(tf.constant(inputs)))
+    baselines_for = baseline(value, bounds, argument=argument, order=lambda _: order)
+    baselines = np.asarray(baselines_for(tf.constant(inputs)))
     one_for_each = not callable(value) and np.ndim(value) == inputs.ndim
-    if one_for_each and len(found) == len(inputs):
-        found = np.swapaxes(found, 0, 1)
-    if len(found) != 1:
+    if one_for_each and len(baselines) == len(inputs):
+        baselines = np.swapaxes(baselines, 0, 1)
+    if len(baselines) != 1:
         raise ValueError(
-            f"{argument} is a batch of {len(found)}; pass one, or as many as there are inputs, "
+            f"{argument} is a batch of {len(baselines)}; pass one, or as many as there are inputs, "
             f"{len(inputs)}"
         )
-    return np.broadcast_to(found[0], inputs.shape)
+    return np.broadcast_to(baselines[0], inputs.shape)

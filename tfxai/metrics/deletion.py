@@ -189,7 +189,7 @@ def _curves(
 
 
 def _counts(cells: int, step: int | None) -> np.ndarray:
-    """Give how many of the cells have been deleted at each point of a curve, from none to all."""
+    """Give how many cells are deleted or inserted at each point of a curve, from none to all."""
     size = max(1, cells // DEFAULT_STEPS)
     if step is not None:
         size = checks.positive_integer("step", step)

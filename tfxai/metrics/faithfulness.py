@@ -152,8 +152,9 @@ def infidelity(
 
     Example:
         >>> image = np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]])
-        >>> found = infidelity(lambda x: x.sum((1, 2)), image, image, 0, slopes=False, score=None)
-        >>> found.error.round(6), found.correlation.round(6)
+        >>> model = lambda x: x.sum((1, 2))
+        >>> perfect = infidelity(model, image, image, 0, slopes=False, score=None)
+        >>> perfect.error.round(6), perfect.correlation.round(6)
         (array([0.]), array([1.]))
     """
     scored = scored_images(model, images, targets, score, data_format)

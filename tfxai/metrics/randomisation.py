@@ -88,8 +88,8 @@ def consistency(
         >>> model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, "relu")])
         >>> model.add(keras.layers.Dense(3))
         >>> inputs = np.random.default_rng(0).normal(size=(2, 6))
-        >>> found = consistency(model, lambda x, t: x, inputs, 0)  # a map of the input alone
-        >>> found.correlations.shape, found.mean.round(6)
+        >>> same = consistency(model, lambda x, t: x, inputs, 0)  # a map of the input alone
+        >>> same.correlations.shape, same.mean.round(6)
         ((2, 2), array([1., 1.]))
     """
     checks.model(model)

@@ -47,8 +47,8 @@ def max_sensitivity(
 
     Example:
         >>> squares = lambda x, targets: 2 * x
-        >>> found = max_sensitivity(squares, np.ones((1, 400)), 0, radius=0.1)
-        >>> bool(0.055 < found[0] < 0.065)  # the size of uniform noise is r / sqrt(3)
+        >>> change = max_sensitivity(squares, np.ones((1, 400)), 0, radius=0.1)
+        >>> bool(0.055 < change[0] < 0.065)  # the size of uniform noise is r / sqrt(3)
         True
     """
     inputs = finite("inputs", one_array("inputs", inputs))

@@ -43,8 +43,8 @@ def explain_in_batches(
     parts = []
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
-        chosen = None if targets is None else targets[part]
-        parts.append(one_array("attributions", explain(inputs[part], chosen), np.float64))
+        classes = None if targets is None else targets[part]
+        parts.append(one_array("attributions", explain(inputs[part], classes), np.float64))
     return finite("attributions", np.concatenate(parts))
 
 
