@@ -39,7 +39,8 @@ def run(model, photos, tmp_path):
     """Run with short options, quietly, in an own directory."""
 
     def call(images=photos, methods=METHODS, chosen=("deletion", "gini"), of=model, **options):
-        options = {"batch_size": 3, "verbose": 0, "shown": 1, "out": tmp_path / "run", **options}
+        short = {"batch_size": 3, "verbose": 0, "images_in_report": 1, "out": tmp_path / "run"}
+        options = {**short, **options}
         return benchmark.run(of, images, methods, chosen, **options)
 
     return call
@@ -111,7 +112,7 @@ def test_maps_of_colours_are_compared_as_sums_over_channels(sign, run, model, ph
 def test_every_metric_in_one_run(run, photos):
     regions = np.zeros((7, 8, 8), bool)
     regions[:, :4, :4] = True
-    every = {name: factory() for name, factory in benchmark.MEASURES.items()}
+    every = {name: factory() for name, factory in benchmark.METRICS.items()}
     every["sic"] = benchmark.sic(least=0.0)
     every["aic"] = benchmark.aic(least=0.0)
     results = run(methods=WITH_IG, chosen=every, regions=regions, bounds=(0, 1))
@@ -192,7 +193,7 @@ def test_a_method_that_fails_leaves_the_others(run, photos):
 
 
 def test_a_metric_that_fails_leaves_the_others(run):
-    broken = benchmark.Measure(lambda s: 1 / 0, "more", {})
+    broken = benchmark.Metric(lambda s: 1 / 0, "more", {})
     results = run(chosen={"gini": benchmark.gini(), "broken": broken})
     assert set(results.failed) == set(itertools.product(METHODS, ["broken"]))
     assert np.isfinite(results.values("gini")["gradient"]).all()
@@ -265,8 +266,8 @@ def test_only_real_differences_are_told(run):
     results = run(images=images, methods=twice, chosen=["gini", "completeness"])
     pairs = {(c.first, c.second): c for c in results.comparisons["gini"]}
     assert pairs["one", "same"].p == 1
-    assert not pairs["one", "same"].real
-    assert pairs["one", "random"].real
+    assert not pairs["one", "same"].significant
+    assert pairs["one", "random"].significant
     best = {c.method: c.best for c in results.cells if c.metric == "gini"}
     assert best["one"] == best["same"] != best["random"]
 

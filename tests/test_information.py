@@ -11,7 +11,7 @@ from scipy.interpolate import LinearNDInterpolator
 
 from tests.conftest import small_cnn
 from tfxai import metrics
-from tfxai.metrics import information
+from tfxai.metrics import partial_images
 
 THRESHOLDS = (0.05, 0.2, 0.5)
 
@@ -80,7 +80,7 @@ def test_against_the_published_steps(photo, kind):
     maps = np.random.default_rng(1).normal(size=images.shape)
     options = {"bounds": (0, 1), "kind": kind, "thresholds": THRESHOLDS, "least": 0.5}
     found = metrics.information_level(contrast, images, maps, 1, **options)
-    mask = information._random_pixels(np.random.default_rng(0), (20, 20), 0.01)
+    mask = partial_images.random_pixels(np.random.default_rng(0), (20, 20), 0.01)
     assert mask.sum() in range(4, 9)
     expected, area = slow(photo, maps[0].sum(-1), mask, 1, kind == "accuracy")
     np.testing.assert_allclose(found.scores[0], expected, atol=1e-9)
@@ -93,15 +93,15 @@ def test_interpolation_is_scipys_where_it_is_unique():
     plane = np.stack([5 * x + 3 * y, 100 + x - y, 7 * y], -1).astype(np.uint8)
     random = np.random.default_rng(0)
     for share in (0.02, 0.3, 0.9):
-        mask = information._random_pixels(random, (12, 15), share)
-        np.testing.assert_array_equal(information._interpolated(plane, mask), plane)
+        mask = partial_images.random_pixels(random, (12, 15), share)
+        np.testing.assert_array_equal(partial_images.interpolated(plane, mask), plane)
     noise = random.integers(0, 256, (12, 15, 3)).astype(np.uint8)
     mask[:] = False
     for place in ((0, 0), (0, 14), (11, 0), (11, 14), (4, 6)):
         mask[place] = True
     inside = np.argwhere(~mask)
     expected = LinearNDInterpolator(np.argwhere(mask), noise[mask].astype(float))(inside)
-    found = information._interpolated(noise, mask)[~mask]
+    found = partial_images.interpolated(noise, mask)[~mask]
     assert np.abs(found - expected).max() <= 0.5 + 1e-9
 
 

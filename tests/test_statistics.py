@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tfxai.benchmark.statistics import comparisons, enough, interval
+from tfxai.benchmark.statistics import comparisons, images_needed, interval
 
 
 def test_intervals_hold_what_they_say():
@@ -26,7 +26,7 @@ def test_differences_by_chance_are_rarely_called_real():
     wrong = 0
     for _ in range(40):
         values = {name: random.normal(size=10) for name in "abcd"}
-        wrong += any(c.real for c in comparisons(values))
+        wrong += any(c.significant for c in comparisons(values))
     assert wrong <= 6
 
 
@@ -35,7 +35,7 @@ def test_pairing_finds_a_small_difference_between_very_different_images():
     images = 100 * random.normal(size=20)
     values = {"a": images, "b": images + 1 + 0.1 * random.normal(size=20)}
     (found,) = comparisons(values)
-    assert found.real
+    assert found.significant
     assert found.difference.high < 0
     assert found.difference.low < -0.95 < found.difference.high or found.difference.high > -1.1
 
@@ -62,17 +62,17 @@ def test_holm_adjusts_for_all_pairs():
     running = 0.0
     for rank, i in enumerate(order):
         running = max(running, min(1, found[i].p * (3 - rank)))
-        assert found[i].adjusted == pytest.approx(running)
+        assert found[i].p_adjusted == pytest.approx(running)
 
 
 @pytest.mark.parametrize("methods", [2, 5, 11])
 def test_enough_images_are_the_fewest_that_can_show_a_difference(methods):
     def best(images):
         values = {str(i): np.full(images, float(i)) for i in range(methods)}
-        return any(c.real for c in comparisons(values))
+        return any(c.significant for c in comparisons(values))
 
-    assert best(enough(methods))
-    assert not best(enough(methods) - 1)
+    assert best(images_needed(methods))
+    assert not best(images_needed(methods) - 1)
 
 
 def test_nothing_to_compare():

@@ -192,7 +192,7 @@ PRESETS = {
     "deletion": (deletion, ("photos",)),
 }
 """Each with the data that it is of."""
-POSITIVE = ("deletion",)
+ABSOLUTE = ("deletion",)
 """Presets that look at the sizes of attributions; the others keep signs, as the papers do."""
 
 
@@ -227,7 +227,7 @@ def main():
         metrics,
         given.out / f"{given.preset}-{subject.name}",
         bounds=subject.bounds,
-        sign="absolute" if given.preset in POSITIVE else "signed",
+        sign="absolute" if given.preset in ABSOLUTE else "signed",
         batch_size=4 if of_photos else 50,
         class_names=subject.names,
     )

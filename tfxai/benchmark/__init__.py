@@ -1,10 +1,8 @@
-"""Which method explains this model best? Numbers, pictures and one call: `run`."""
+"""Which method explains a model best? `run` answers with numbers and pictures."""
 
 from tfxai.benchmark.cases import Broken, Case, Photos
-from tfxai.benchmark.compositions import Compositions
-from tfxai.benchmark.measures import (
-    MEASURES,
-    Measure,
+from tfxai.benchmark.catalogue import (
+    METRICS,
     aic,
     completeness,
     consistency,
@@ -20,15 +18,17 @@ from tfxai.benchmark.measures import (
     sic,
     top_k_share,
 )
+from tfxai.benchmark.compositions import Compositions
+from tfxai.benchmark.metric import Metric
 from tfxai.benchmark.results import Results
 from tfxai.benchmark.run import run
 
 __all__ = [
-    "MEASURES",
+    "METRICS",
     "Broken",
     "Case",
     "Compositions",
-    "Measure",
+    "Metric",
     "Photos",
     "Results",
     "aic",

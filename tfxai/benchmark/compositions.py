@@ -1,6 +1,6 @@
-"""Localisation data with exact truth: photos in a grid, of which one cell holds the class.
+"""Localisation data with exact truth: grids of photos in which one cell holds the class.
 
-After the grid pointing game (Boehle et al. 2021, section 4.1), with the photos made smaller.
+After the grid pointing game (Böhle et al. 2021, section 4.1), but with the photos made smaller.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from tfxai.core.axes import expect_channels_last
 
 @dataclass(frozen=True)
 class Compositions:
-    """Compose photos of different classes into grids; the class of one cell is to be found.
+    """Compose photos of different classes into grids; the class of one cell is explained.
 
-    Every photo is the one to be found once. The others of its grid, and its cell, are drawn anew
-    each time, by the seed. A model whose inputs are of a fixed size sees each photo smaller than
-    it is used to: use photos that it still recognises there.
+    There is one composition for each photo, whose class is explained in it. The other photos of the
+    grid, and the cell of each photo, are drawn for each composition. A model whose inputs have a
+    fixed size sees each photo smaller than it is used to: use photos that it still recognises.
 
     Args:
         photos: ``[N, H, W, C]``, as a channels-last model takes them.
-        targets: their classes, ``[N]``.
-        cells: photos along each side of the grid.
-        seed: of the choices.
+        targets: the classes of the photos, ``[N]``.
+        cells: how many photos are along each side of the grid.
+        seed: draws the photos and their cells.
 
     Yields:
-        `Case`: the composition ``[H, W, C]``, the class to be found, and where it is, a mask
-        ``[H, W]``. Cells at the right and lower edge are larger where the side is no multiple.
+        `Case`: the composition ``[H, W, C]``, the class to explain, and where it is, a mask
+        ``[H, W]``. Where `cells` does not divide the side of a photo, cells differ by a pixel.
 
     Raises:
-        ValueError: too few classes for a grid of different ones.
+        ValueError: there are not enough classes for a grid in which no two are the same.
 
     Example:
         >>> photos = np.arange(4.0)[:, None, None, None] + np.zeros((4, 4, 4, 1))
@@ -81,18 +81,18 @@ class Compositions:
         columns = np.linspace(0, width, self.cells + 1).astype(int)
         for i, target in enumerate(self.targets):
             random = np.random.default_rng([self.seed, i])
-            chosen = self._with_others(i, random)
+            grid = self._grid(i, random)
             image = np.empty_like(self.photos[0])
             region = np.zeros((height, width), bool)
-            for cell, which in enumerate(chosen):
+            for cell, photo in enumerate(grid):
                 row, column = divmod(cell, self.cells)
                 part = np.s_[rows[row] : rows[row + 1], columns[column] : columns[column + 1]]
-                image[part] = smaller(self.photos[which], image[part].shape[:2])
-                region[part] = which == i
+                image[part] = downsampled(self.photos[photo], image[part].shape[:2])
+                region[part] = photo == i
             yield Case(f"composition {i}", image, int(target), region)
 
-    def _with_others(self, i: int, random: np.random.Generator) -> np.ndarray:
-        """Choose photos of other classes, and an order of all."""
+    def _grid(self, i: int, random: np.random.Generator) -> np.ndarray:
+        """Choose photos of other classes to go with a photo; give the photo of each cell."""
         chosen = [i]
         for j in random.permutation(len(self.targets)):
             if self.targets[j] not in {self.targets[c] for c in chosen}:
@@ -102,6 +102,6 @@ class Compositions:
         return random.permutation(chosen)
 
 
-def smaller(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Make a photo ``[H, W, C]`` smaller, averaging the pixels that fall together."""
+def downsampled(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Make a photo ``[H, W, C]`` smaller by averaging the pixels that fall together."""
     return tf.image.resize(photo, size, method="area").numpy()

@@ -1,7 +1,8 @@
-"""A run's directory: what has been computed, line by line, so that nothing is computed twice.
+"""The journal of a run: what has been computed, line by line, so that nothing is computed twice.
 
-``settings.json`` says what the run is of, ``journal.jsonl`` has a line for each batch and method.
-A line is written at once and to the disk; one that a killed run left half-written is dropped.
+In the directory of a run, ``settings.json`` says what is explained, and how; ``journal.jsonl`` has
+a line for each batch and method. A line is on the disk before the next one is computed; a line that
+a killed run left half-written is dropped.
 """
 
 from __future__ import annotations
@@ -13,15 +14,17 @@ from typing import Any
 
 from tfxai.core.folders import write_whole
 
-FIXED = ("format", "model", "batch_size", "seed", "sign", "bounds", "shown", "versions")
-"""Settings that a run keeps. Methods and metrics may be added, not changed."""
+FIXED = ("format", "model", "batch_size", "seed", "sign", "bounds", "images_in_report", "versions")
+"""Settings that cannot change between calls. Methods and metrics may be added, not changed."""
 
 
 def open_run(directory: Path, settings: dict[str, Any]) -> None:
-    """Note what the run is of, or check that it goes on with what was begun.
+    """Write the settings of a run, or check that they go with those of the run that is there.
+
+    Methods and metrics of that run are kept.
 
     Raises:
-        ValueError: the directory has a run of something else.
+        ValueError: the directory has a run with other settings.
     """
     path = directory / "settings.json"
     settings = json.loads(json.dumps(settings))
@@ -40,14 +43,14 @@ def open_run(directory: Path, settings: dict[str, Any]) -> None:
                         f"out={str(directory)!r} has a run with {name} as {before[kind][name]}, "
                         f"not {settings[kind][name]}: use another directory, or another name"
                     )
-            added = {n: v for n, v in before[kind].items() if n not in settings[kind]}
-            settings[kind] |= added
+            kept = {n: v for n, v in before[kind].items() if n not in settings[kind]}
+            settings[kind] |= kept
     write_whole(path, json.dumps(settings, indent=1).encode())
     _drop_torn_line(directory / "journal.jsonl")
 
 
 def read_settings(directory: Path) -> dict[str, Any]:
-    """Read what a run is of.
+    """Read the settings of a run.
 
     Raises:
         ValueError: the directory has no run.
@@ -59,7 +62,7 @@ def read_settings(directory: Path) -> dict[str, Any]:
 
 
 def append(directory: Path, line: dict[str, Any]) -> None:
-    """Add a line, on the disk when this returns."""
+    """Add a line; it is on the disk when this returns."""
     with (directory / "journal.jsonl").open("ab") as file:
         file.write(json.dumps(line).encode() + b"\n")
         file.flush()
@@ -67,7 +70,7 @@ def append(directory: Path, line: dict[str, Any]) -> None:
 
 
 def lines(directory: Path) -> list[dict[str, Any]]:
-    """Read all whole lines.
+    """Read all lines that were written to their end.
 
     Raises:
         ValueError: a line in the middle is damaged.
@@ -75,16 +78,17 @@ def lines(directory: Path) -> list[dict[str, Any]]:
     path = directory / "journal.jsonl"
     if not path.exists():
         return []
-    found = []
+    records = []
     for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            found.append(json.loads(text))
+            records.append(json.loads(text))
         except ValueError as error:
             raise ValueError(f"{path}, line {number} is damaged: {error}") from error
-    return found
+    return records
 
 
 def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that was not written to its end."""
     if path.exists():
         content = path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]

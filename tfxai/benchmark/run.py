@@ -1,9 +1,9 @@
-"""Explain every image by every method, score by every metric, and never twice."""
+"""Explain every image by every method and score it by every metric, and nothing twice."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,33 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tfxai.benchmark import cases, journal, measures, report, tables
+from tfxai.benchmark import cases, journal, report, tables
 from tfxai.benchmark.cases import Batch
-from tfxai.benchmark.measures import Measure
+from tfxai.benchmark.catalogue import metrics_by_title
+from tfxai.benchmark.explain_and_score import (
+    Setup,
+    batch_fields,
+    build_explainer,
+    digest,
+    explain_and_score,
+)
+from tfxai.benchmark.explained_batch import Builder
+from tfxai.benchmark.metric import Metric, check_needs
+from tfxai.benchmark.predictor import build_predictor
 from tfxai.benchmark.results import Results
-from tfxai.benchmark.subject import Build, predictor
-from tfxai.benchmark.work import Setup, digest, explainer_of, heading, work
 from tfxai.core import checks, folders
 from tfxai.core.provenance import readable, versions
 from tfxai.plot import SIGNS
 
-FORMAT = 1
-"""Of the directory."""
+FORMAT = 2
+"""The version of what a run's directory holds."""
 
 
 def run(
     model: keras.Model,
     images: Any,
-    methods: Mapping[str, Build],
-    metrics: Sequence[str] | Mapping[str, Measure],
+    methods: Mapping[str, Builder],
+    metrics: Sequence[str] | Mapping[str, Metric],
     out: str | PathLike[str],
     *,
     targets: Any = None,
@@ -40,37 +48,37 @@ def run(
     sign: str = "signed",
     batch_size: int = 8,
     seed: int = 0,
-    shown: int = 6,
+    images_in_report: int = 6,
     class_names: Sequence[str] | None = None,
     verbose: int = 1,
 ) -> Results:
-    """Rank methods on a model: explain images by each, score the maps by each metric.
+    """Rank methods on a model: explain images by each method, and score the maps by each metric.
 
-    Results are kept as they come. A run that was stopped, even killed, goes on where it was when
-    it is called again, with the same numbers; methods and metrics may be added later. What an
-    error befalls is noted and left out, and tried again by the next call. Maps that are the same
-    everywhere are counted, warned of (UserWarning) and not scored.
+    Results are kept as they come. A run that was stopped, even killed, continues where it was when
+    `run` is called again, with the same numbers; methods and metrics may be added later. A method
+    or metric that raises an error for a batch is noted and left out there, and tried again by the
+    next call. Constant maps are counted, warned about (UserWarning) and not scored.
 
     Args:
         model: a Keras classifier of images.
         images: what the model takes: an array ``[N, H, W, C]``; a `tf.data.Dataset` of batches,
             alone or with targets ``[b]`` and masks ``[b, H, W]``, always in the same order; or
-            any iterable of `Case`, such as `Photos` or `Compositions`, which can be gone through
-            again.
+            an iterable of `Case` that can be gone through more than once, such as `Photos` or
+            `Compositions`.
         methods: title -> a function from a model to its explainer, such as `tfxai.gradient` or
             ``lambda m: tfxai.smoothgrad(m, samples=20)``.
-        metrics: names of `MEASURES`, or title -> one of them with options, such as
+        metrics: names in `METRICS`; or title -> one of those metrics with options, such as
             ``{"deletion": benchmark.deletion(substrate="mean")}``.
-        out: the directory.
-        targets: for an array, the classes to explain; None for the predicted ones.
-        regions: for an array, where the classes are: masks ``[N, H, W]``.
-        bounds: what black and white are in the images, scalars or per channel.
-        sign: how channels are joined for metrics that want one: "signed" adds the attributions,
-            "absolute" their sizes.
-        batch_size: images at once. Another one may change the last digits.
-        seed: of methods and metrics with random numbers.
-        shown: images in the report.
-        class_names: for the report; None for the model's `class_names`.
+        out: the directory of the run.
+        targets: for an array, the classes to explain; None for the predicted classes.
+        regions: for an array, masks ``[N, H, W]`` of where the classes are.
+        bounds: the values of black and white in the images, scalars or one for each channel.
+        sign: how channels are joined for metrics of heatmaps: "signed" sums the attributions,
+            "absolute" their absolute values.
+        batch_size: how many images are explained at once. Another one may change the last digits.
+        seed: for methods and metrics that draw random numbers.
+        images_in_report: how many images the report shows with their maps.
+        class_names: for the report; None takes the model's `class_names`, if it has some.
         verbose: 0 for no progress bar.
 
     Returns:
@@ -80,8 +88,9 @@ def run(
 
     Raises:
         TypeError: methods that are no functions from a model to an explainer.
-        ValueError: no images or methods, an unknown metric or one that the model or the images
-            cannot have, a directory of another run, or one that another run is writing to.
+        ValueError: no images or methods; an unknown metric, or one that does not apply to the
+            model or to the images; the directory of another run, or one that another run is
+            writing to.
 
     Example:
         >>> import tempfile, tfxai
@@ -94,55 +103,66 @@ def run(
         >>> results.values("gini")["gradient"].shape
         (4,)
     """
-    directory = Path(out)
-    chosen = measures.named(metrics)
+    chosen = metrics_by_title(metrics)
     size = checks.positive_integer("batch_size", batch_size)
     checks.one_of("sign", sign, SIGNS)
     checks.seed(seed)
-    seen = predictor(checks.model(model))
+    predictor = build_predictor(checks.model(model))
     explainers = {
-        title: explainer_of(title, build, model) for title, build in _some(methods).items()
+        title: build_explainer(title, builder, model)
+        for title, builder in _checked_methods(methods).items()
     }
     setup = Setup(
-        model, seen, methods, explainers, {}, chosen, bounds, sign, seed,
-        checks.positive_integer("shown", shown, least=0), size, directory,
+        model, predictor, methods, explainers, {}, chosen, bounds, sign, seed,
+        checks.positive_integer("images_in_report", images_in_report, least=0), size, Path(out),
     )  # fmt: skip
-    found = cases.batches(images, targets, regions, size)
-    first = _first(found)
-    available = {"regions"} if first.regions is not None else set()
-    measures.check(chosen, seen, available | ({"bounds"} if bounds is not None else set()))
-    with folders.locked(directory):
-        journal.open_run(directory, _settings(setup, class_names))
-        before = Results.load(directory)
-        total = cases.count(images)
-        steps = None if total is None else -(-total // size) * len(methods)
+    _check_metrics(setup, _first(cases.batches(images, targets, regions, size)))
+    with folders.locked(setup.directory):
+        journal.open_run(setup.directory, _settings(setup, class_names))
         with _progress(verbose) as progress:
-            task = progress.add_task("Explaining", total=steps, detail="")
-            for batch in cases.batches(images, targets, regions, size):
-                _same_images(before, batch)
-                if batch.broken and batch.number not in _broken(before):
-                    _note_broken(setup, batch, progress)
-                missing = {t: set(chosen) - before.has(batch.number, t) for t in methods}
-                begun = heading(setup, batch) if batch.names and any(missing.values()) else {}
-                for title in methods:
-                    if begun and missing[title]:
-                        work(setup, batch, begun, title, missing[title], progress, task)
-                    progress.advance(task)
-        results = Results.load(directory)
+            batches = cases.batches(images, targets, regions, size)
+            _complete(setup, batches, cases.count(images), progress)
+        results = Results.load(setup.directory)
         if not results.images:
             raise ValueError("images: none of them could be read or explained")
         tables.write(results)
         report.write(results)
-    for title, number in results.constant.items():
-        warnings.warn(
-            f"{title}: {number} of {len(results.images)} maps are the same everywhere, and no "
-            f"metric counts them: {explainers[title].method.if_constant}",
-            stacklevel=2,
-        )
+    _warn_of_constant_maps(setup, results)
     return results
 
 
+def _complete(
+    setup: Setup, batches: Iterable[Batch], images: int | None, progress: Progress
+) -> None:
+    """Compute what the journal does not have yet.
+
+    Args:
+        setup: the run.
+        batches: all images of the run.
+        images: how many they are, None if that is not known.
+        progress: where it is shown.
+    """
+    before = Results.load(setup.directory)
+    already_noted = {line["batch"] for line in before.lines if "broken" in line}
+    steps = None if images is None else -(-images // setup.batch_size) * len(setup.builders)
+    task = progress.add_task("Explaining", total=steps, detail="")
+    for batch in batches:
+        _check_same_images(before, batch)
+        if batch.broken and batch.number not in already_noted:
+            _note_broken(setup, batch, progress)
+        missing = {
+            title: set(setup.metrics) - before.scored_metrics(batch.number, title)
+            for title in setup.builders
+        }
+        fields = batch_fields(setup, batch) if batch.names and any(missing.values()) else {}
+        for title in setup.builders:
+            if fields and missing[title]:
+                explain_and_score(setup, batch, fields, title, missing[title], progress, task)
+            progress.advance(task)
+
+
 def _settings(setup: Setup, class_names: Sequence[str] | None) -> dict[str, Any]:
+    """Give what ``settings.json`` says of a run."""
     names = class_names or getattr(setup.model, "class_names", None)
     return {
         "format": FORMAT,
@@ -151,17 +171,17 @@ def _settings(setup: Setup, class_names: Sequence[str] | None) -> dict[str, Any]
         "seed": setup.seed,
         "sign": setup.sign,
         "bounds": None if setup.bounds is None else [np.asarray(b).tolist() for b in setup.bounds],
-        "shown": setup.shown,
+        "images_in_report": setup.images_in_report,
         "versions": versions(),
         "class_names": None if names is None else list(names),
         "methods": {title: e.settings for title, e in setup.explainers.items()},
         "metrics": {
-            name: {"better": m.better, **readable(m.options)} for name, m in setup.chosen.items()
+            name: {"better": m.better, **readable(m.options)} for name, m in setup.metrics.items()
         },
     }
 
 
-def _some(methods: Mapping[str, Build]) -> Mapping[str, Build]:
+def _checked_methods(methods: Mapping[str, Builder]) -> Mapping[str, Builder]:
     if not isinstance(methods, Mapping) or not all(isinstance(t, str) and t for t in methods):
         raise TypeError("methods: expected a dict from titles to functions")
     if not methods:
@@ -169,13 +189,20 @@ def _some(methods: Mapping[str, Build]) -> Mapping[str, Build]:
     return methods
 
 
-def _first(found: Any) -> Batch:
-    for batch in found:
+def _first(batches: Iterable[Batch]) -> Batch:
+    for batch in batches:
         return batch
     raise ValueError("images: there are none")
 
 
-def _same_images(before: Results, batch: Batch) -> None:
+def _check_metrics(setup: Setup, batch: Batch) -> None:
+    """Raise a ValueError for a metric that does not apply to the model or to the images."""
+    known = {"regions": batch.regions, "bounds": setup.bounds}
+    available = {name for name, value in known.items() if value is not None}
+    check_needs(setup.metrics, setup.predictor, available)
+
+
+def _check_same_images(before: Results, batch: Batch) -> None:
     known = before.batches.get(batch.number)
     if known is not None and known["inputs"] != digest(batch.inputs):
         raise ValueError(
@@ -184,16 +211,22 @@ def _same_images(before: Results, batch: Batch) -> None:
         )
 
 
-def _broken(results: Results) -> set[int]:
-    return {line["batch"] for line in results.lines if "broken" in line}
-
-
 def _note_broken(setup: Setup, batch: Batch, progress: Progress) -> None:
-    found = dict(batch.broken)
-    journal.append(setup.directory, {"batch": batch.number, "broken": found})
-    for name, reason in found.items():
-        line = f"{name}: not a readable image ({reason})"
-        progress.console.print(line, style="red", markup=False, soft_wrap=True)
+    """Write the broken images of a batch into the journal, and show them."""
+    reasons = dict(batch.broken)
+    journal.append(setup.directory, {"batch": batch.number, "broken": reasons})
+    for name, reason in reasons.items():
+        text = f"{name}: not a readable image ({reason})"
+        progress.console.print(text, style="red", markup=False, soft_wrap=True)
+
+
+def _warn_of_constant_maps(setup: Setup, results: Results) -> None:
+    for title, number in results.constant.items():
+        warnings.warn(
+            f"{title}: {number} of {len(results.images)} maps are the same everywhere, and no "
+            f"metric counts them: {setup.explainers[title].method.if_constant}",
+            stacklevel=3,
+        )
 
 
 def _progress(verbose: int) -> Progress:

@@ -1,4 +1,4 @@
-"""Which differences are real: intervals by the bootstrap, and comparisons on the same images."""
+"""Bootstrap intervals of means, and tests of the differences between methods on the same images."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from scipy import stats
 
 RESAMPLES = 9999
 FLIPS = 99_999
-"""So many that the smallest p stays below .05 when it counts for each of 300 pairs."""
-MANY = 50
-"""Images beyond which the mean is normal enough for Student's paired test."""
+"""Sign flips of a permutation test: the smallest p stays below .05 when it counts for 300 pairs."""
+MANY_IMAGES = 50
+"""Above this number of images, their mean is normal enough for Student's paired test."""
 LEVEL = 0.95
-"""Of the intervals; 1 - LEVEL is the chance that the comparisons of one metric err at all."""
+"""The confidence of intervals; 1 - LEVEL is the chance that any comparison of a metric errs."""
 
 
 class Interval(NamedTuple):
-    """A mean, and where the mean over all such images lies with 95 % confidence."""
+    """A mean over images, and its 95 % confidence interval for all images like these."""
 
     mean: float
     low: float
@@ -28,28 +28,28 @@ class Interval(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two methods on the same images."""
+    """Two methods compared on the same images."""
 
     first: str
     second: str
     difference: Interval
-    """Of the first less the second."""
+    """The mean of the first method's value minus the second's."""
     p: float
-    """Chance of such a difference, or a larger one, if the two were alike."""
-    adjusted: float
-    """The same for all comparisons together (Holm)."""
+    """The probability of a difference at least that large, if the two methods were alike."""
+    p_adjusted: float
+    """p, adjusted for the number of comparisons (Holm 1979)."""
 
     @property
-    def real(self) -> bool:
+    def significant(self) -> bool:
         """Whether the difference is more than chance."""
-        return self.adjusted < 1 - LEVEL
+        return self.p_adjusted < 1 - LEVEL
 
 
 def interval(values: np.ndarray, *, seed: int = 0) -> Interval:
-    """Give the mean of ``[n]`` with its bootstrap interval (BCa, Efron 1987).
+    """Give the mean of values ``[n]`` with its bootstrap interval (BCa, Efron 1987).
 
-    The interval is NaN for a single image, and no wider than a point where all are equal. All are
-    NaN where there is no image.
+    The ends of the interval are NaN for a single image, and equal to the mean where all values are
+    equal. Everything is NaN where there is no image.
 
     Example:
         >>> interval(np.array([1.0, 1.0, 1.0]))
@@ -61,10 +61,10 @@ def interval(values: np.ndarray, *, seed: int = 0) -> Interval:
     if np.ptp(values) == 0:
         return Interval(mean, mean, mean)
     with warnings.catch_warnings():
-        # BCa has no value for some tiny samples; the percentiles then serve.
+        # BCa has no value for some tiny samples; percentiles serve instead.
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         for method in ("BCa", "percentile"):
-            found = stats.bootstrap(
+            bounds = stats.bootstrap(
                 (values,),
                 np.mean,
                 n_resamples=RESAMPLES,
@@ -73,28 +73,29 @@ def interval(values: np.ndarray, *, seed: int = 0) -> Interval:
                 batch=max(1, 10_000_000 // len(values)),
                 rng=np.random.default_rng(seed),
             ).confidence_interval
-            if np.isfinite(found).all():
+            if np.isfinite(bounds).all():
                 break
-    return Interval(mean, float(found.low), float(found.high))
+    return Interval(mean, float(bounds.low), float(bounds.high))
 
 
 def comparisons(values: dict[str, np.ndarray], *, seed: int = 0) -> list[Comparison]:
     """Compare every two methods on the same images.
 
-    The test asks how often the mean difference would be as large if, on each image, chance decided
-    which method got which value; beyond `MANY` images it is Student's.
+    The permutation test asks how often the mean difference would be at least that large if, on each
+    image, chance decided which method got which value. Above `MANY_IMAGES` images Student's paired
+    test takes its place.
 
     Args:
-        values: of one metric, method -> ``[n]``, images in the same order.
-        seed: of the draws.
+        values: method -> its values of one metric ``[n]``, for images in the same order.
+        seed: for the draws of the bootstrap and of the permutation test.
 
     Returns:
-        One for each pair; none for fewer than two images.
+        A comparison for each pair of methods; none for fewer than two images.
 
     Example:
         >>> a = np.arange(12.0)
-        >>> one, = comparisons({"a": a, "b": a + 1})
-        >>> one.difference.mean, one.real
+        >>> comparison, = comparisons({"a": a, "b": a + 1})
+        >>> comparison.difference.mean, comparison.significant
         (-1.0, True)
     """
     pairs = list(combinations(values, 2))
@@ -104,18 +105,18 @@ def comparisons(values: dict[str, np.ndarray], *, seed: int = 0) -> list[Compari
     ps = [_p(row, seed) for row in differences]
     adjusted = _holm(np.array(ps))
     return [
-        Comparison(a, b, interval(row, seed=seed), p, q)
-        for (a, b), row, p, q in zip(pairs, differences, ps, adjusted, strict=True)
+        Comparison(a, b, interval(row, seed=seed), p, p_adjusted)
+        for (a, b), row, p, p_adjusted in zip(pairs, differences, ps, adjusted, strict=True)
     ]
 
 
-def enough(methods: int) -> int:
-    """Give how many images it takes for a difference between methods to be able to be real.
+def images_needed(methods: int) -> int:
+    """Give the smallest number of images with which two methods can differ significantly.
 
-    Of n images the smallest p is 2 / 2^n, and it counts once for each pair of methods.
+    With n images the smallest p is 2 / 2^n, and it counts once for each pair of methods.
 
     Example:
-        >>> enough(2), enough(11)
+        >>> images_needed(2), images_needed(11)
         (6, 12)
     """
     pairs = methods * (methods - 1) // 2
@@ -123,9 +124,10 @@ def enough(methods: int) -> int:
 
 
 def _p(difference: np.ndarray, seed: int) -> float:
+    """Give the p of a paired test, from the difference of two methods on each image ``[n]``."""
     if not difference.any():
         return 1.0
-    if len(difference) > MANY:
+    if len(difference) > MANY_IMAGES:
         return float(stats.ttest_1samp(difference, 0).pvalue)
     return float(
         stats.permutation_test(
@@ -141,7 +143,7 @@ def _p(difference: np.ndarray, seed: int) -> float:
 
 
 def _holm(ps: np.ndarray) -> list[float]:
-    """Adjust for several tests (Holm 1979)."""
+    """Adjust the p of several tests for their number (Holm 1979)."""
     order = np.argsort(ps, kind="stable")
     steps = np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1))
     adjusted = np.empty_like(ps)

@@ -1,4 +1,4 @@
-"""A run's results as tables: CSV, and Parquet where pyarrow is installed."""
+"""The results of a run as tables: CSV, and Parquet where pyarrow is installed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Rows = list[dict[str, Any]]
 
 
 def write(results: Results) -> None:
-    """Write every table into the run's directory.
+    """Write all tables into the directory of a run.
 
     All but ``seconds`` are the same to the byte when a run is repeated or resumed.
     """
     for name, rows in (
         ("values", values(results)),
         ("summary", summary(results)),
-        ("comparisons", compared(results)),
+        ("comparisons", comparisons(results)),
         ("curves", curves(results)),
         ("seconds", seconds(results)),
     ):
@@ -33,7 +33,7 @@ def write(results: Results) -> None:
 
 
 def values(results: Results) -> Rows:
-    """Give a row for each image and method, a column for each metric."""
+    """Give a row for each image and method, with a column for each metric."""
     columns = {metric: results.values(metric) for metric in results.metrics}
     return [
         {
@@ -48,7 +48,7 @@ def values(results: Results) -> Rows:
 
 
 def summary(results: Results) -> Rows:
-    """Give a row for each metric and method, the best first."""
+    """Give a row for each metric and method, the best method first."""
     return [
         {
             "metric": cell.metric,
@@ -63,8 +63,8 @@ def summary(results: Results) -> Rows:
     ]
 
 
-def compared(results: Results) -> Rows:
-    """Give a row for each metric and two methods."""
+def comparisons(results: Results) -> Rows:
+    """Give a row for each metric and pair of methods."""
     return [
         {
             "metric": metric,
@@ -74,11 +74,11 @@ def compared(results: Results) -> Rows:
             "low": c.difference.low,
             "high": c.difference.high,
             "p": c.p,
-            "p_adjusted": c.adjusted,
-            "real": c.real,
+            "p_adjusted": c.p_adjusted,
+            "significant": c.significant,
         }
-        for metric, found in results.comparisons.items()
-        for c in found
+        for metric, compared in results.comparisons.items()
+        for c in compared
     ]
 
 
@@ -101,22 +101,22 @@ def curves(results: Results) -> Rows:
 
 
 def seconds(results: Results) -> Rows:
-    """Give a row for each method and batch: the time of explaining an image, and of each metric."""
+    """Give a row for each method, batch and task: to explain an image, or to score its map."""
     return [
         {
             "method": line["method"],
             "batch": line["batch"],
             "task": task,
-            "seconds_per_image": taken / len(line["images"]),
+            "seconds_per_image": duration / len(line["images"]),
         }
         for line in results.lines
         if "method" in line
-        for task, taken in line["seconds"].items()
+        for task, duration in line["seconds"].items()
     ]
 
 
 def as_csv(rows: Rows) -> bytes:
-    """Give rows as CSV; numbers are written such that they are read back unchanged."""
+    """Give rows as CSV; numbers are written so that they are read back unchanged."""
     text = io.StringIO()
     if rows:
         writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")

@@ -97,9 +97,9 @@ def benchmark(
     methods: Annotated[
         str, typer.Option(help="Names with commas between, as of explain, or all.")
     ] = ",".join(ranking.METHODS),
-    metrics: Annotated[
-        str, typer.Option(help=f"Some of {', '.join(ranking.MEASURES)}.")
-    ] = ",".join(ranking.METRICS),
+    metrics: Annotated[str, typer.Option(help=f"Some of {', '.join(ranking.METRICS)}.")] = ",".join(
+        ranking.DEFAULT_METRICS
+    ),
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("benchmark"),
     option: Annotated[
         list[str] | None,

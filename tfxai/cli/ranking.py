@@ -17,7 +17,7 @@ from rich.table import Column, Table
 
 import tfxai
 from tfxai import zoo
-from tfxai.benchmark import MEASURES, Case, Compositions, Measure, Photos, Results
+from tfxai.benchmark import METRICS, Case, Compositions, Metric, Photos, Results
 from tfxai.cli import arguments
 from tfxai.cli.terminal import UserError, errors
 from tfxai.core import checks, synonyms
@@ -31,7 +31,7 @@ METHODS = (
     "grad_cam",
     "random_attribution",
 )
-METRICS = ("deletion", "insertion", "gini")
+DEFAULT_METRICS = ("deletion", "insertion", "gini")
 """Unless told otherwise."""
 PATTERN_METHODS = ("pattern_net", "pattern_attribution", "pattern_guided_integrated_gradients")
 
@@ -44,13 +44,13 @@ def chosen(
     metrics: str,
     options: Sequence[str],
     patterns: Path | None,
-) -> tuple[Builds, dict[str, Measure]]:
+) -> tuple[Builds, dict[str, Metric]]:
     """Give methods and metrics by their names, with options as name.key=value."""
     kinds = _listed("--metrics", metrics)
     for name in kinds:
-        if name not in MEASURES:
-            told = synonyms.hint(name, MEASURES)
-            raise UserError(f"--metrics {name}: expected some of {', '.join(MEASURES)}{told}")
+        if name not in METRICS:
+            told = synonyms.hint(name, METRICS)
+            raise UserError(f"--metrics {name}: expected some of {', '.join(METRICS)}{told}")
     names = named(methods, patterns)
     given = by_name(options, [*names, *kinds])
     measures = {name: _measure(name, given[name]) for name in kinds}
@@ -91,10 +91,10 @@ def builders(
     }
 
 
-def _measure(name: str, options: Sequence[str]) -> Measure:
-    parameters = inspect.signature(MEASURES[name]).parameters
+def _measure(name: str, options: Sequence[str]) -> Metric:
+    parameters = inspect.signature(METRICS[name]).parameters
     allowed = {key: parameter.default for key, parameter in parameters.items()}
-    return MEASURES[name](**dict(arguments.keyword(text, name, allowed) for text in options))
+    return METRICS[name](**dict(arguments.keyword(text, name, allowed) for text in options))
 
 
 def cases(

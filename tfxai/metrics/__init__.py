@@ -1,6 +1,6 @@
-"""Metrics of attributions: numpy in, numpy out.
+"""Metrics that judge attributions; they take and give numpy arrays.
 
-They are of models of one input: a dict of arrays, as models of several have, is a TypeError.
+They are for models of one input: the dict of arrays of a model of several is a TypeError.
 """
 
 from tfxai.metrics.curves import Curve, Curves
@@ -8,15 +8,11 @@ from tfxai.metrics.degradation import degradation
 from tfxai.metrics.deletion import deletion, deletion_and_insertion, insertion
 from tfxai.metrics.faithfulness import Infidelity, completeness, infidelity
 from tfxai.metrics.information import information_level, median_auc
+from tfxai.metrics.invariance import invariance, shifted
 from tfxai.metrics.localisation import mass_share, pointing_game, top_k_share
-from tfxai.metrics.randomisation import (
-    Consistency,
-    consistency,
-    invariance,
-    rank_correlation,
-    shifted,
-)
+from tfxai.metrics.randomisation import Consistency, consistency
 from tfxai.metrics.robustness import max_sensitivity
+from tfxai.metrics.similarity import rank_correlation
 from tfxai.metrics.sparseness import gini
 
 __all__ = [

@@ -1,6 +1,6 @@
-"""Degradation: the score while patches lose their detail, the most important first.
+"""Degradation: the score as patches lose their detail, the most important first.
 
-Paper 000, section 4.2 and Fig. 3; METHODS 1.6.
+Schwarzenberg and Castle 2020, section 5 and Fig. 3.
 """
 
 from __future__ import annotations
@@ -12,13 +12,8 @@ import numpy as np
 
 from tfxai.core import checks
 from tfxai.core.types import Score
-from tfxai.metrics.curves import Curve, curve_of, descending_rank, scored_points, unless_constant
-from tfxai.metrics.scoring import (
-    checked_images,
-    checked_maps,
-    references_of,
-    score_function,
-)
+from tfxai.metrics.curves import Curve, curve_from_scores, descending_rank, nan_where_constant
+from tfxai.metrics.scoring import score_perturbed, scored_images
 
 
 def degradation(
@@ -37,65 +32,65 @@ def degradation(
 ) -> Curve:
     """Replace patches by their mean colour, the most important first: the score should fall fast.
 
-    A patch is as important as the mean over its pixels of the attributions, summed over channels
-    with their signs.
+    The importance of a patch is the mean over its pixels of the attributions, which are summed over
+    channels with their signs.
 
     Args:
-        model: images ``[N, H, W, C]`` -> outputs ``[N, classes]``.
+        model: maps images ``[N, H, W, C]`` to outputs ``[N, classes]``.
         images: ``[B, H, W, C]``.
         attributions: ``[B, H, W, C]`` or ``[B, H, W, 1]``.
         targets: class indices, ``[B]`` or one for all.
-        patch: side of a patch in pixels; where the image is no multiple, those at its right and
-            lower edges are smaller.
-        most: patches to degrade, or all if there are fewer.
-        substrate: None for each patch's mean colour, as published; else as in `deletion`.
+        patch: the side of a patch in pixels; where it does not divide the side of the image, the
+            patches at the right and lower edges are smaller.
+        most: how many patches are degraded, or all if the image has fewer.
+        substrate: None replaces each patch by its mean colour, as published; otherwise as in
+            `deletion`.
         score: as in `deletion`.
-        batch_size: images that the model is given at once.
+        batch_size: how many images the model is given at once.
         bounds: for a substrate by name, as in `deletion`.
         data_format: as in `deletion`.
 
     Returns:
-        A `Curve` from the intact image to `most` patches; its `fractions` are of all patches.
+        A `Curve` from the intact image to `most` degraded patches; its `fractions` are shares of
+        all patches.
 
     Raises:
         ValueError: shapes that do not fit, or values that are not finite.
 
     Reference:
-        METHODS 1.6, as intended: the published code never degrades the most important patch, and
-        leaves channels alone whose mean is negative.
+        Schwarzenberg and Castle 2020, section 5, as described there: the published code never
+        degrades the most important patch, and leaves channels whose mean is negative as they are
+        (docs/methods.md, Degradation).
 
     Example:
         >>> image = np.array([[[[1.0], [3.0], [7.0], [9.0]]]])
         >>> degradation(lambda x: x[:, 0, 0], image, -image, 0, patch=2).scores
         array([[1., 2., 2.]])
     """
-    given = checked_images(images)
-    scored, order = score_function(model, score, given, data_format)
-    images = order.last(given)
-    maps = checked_maps("attributions", attributions, images, order).sum(-1)
-    chosen = checks.targets(targets, len(images), None, None)
+    scored = scored_images(model, images, targets, score, data_format)
+    maps = scored.maps("attributions", attributions).sum(-1)
     side = checks.positive_integer("patch", patch)
+    shape = scored.images.shape
     importance = patch_means(maps[..., None], side)[..., 0]
     patches = importance[0].size
-    rank = descending_rank(importance.reshape(len(images), -1)).reshape(importance.shape)
-    rank = per_pixel(rank[..., None], side, images.shape)
+    rank = descending_rank(importance.reshape(len(maps), -1)).reshape(importance.shape)
+    rank = per_pixel(rank[..., None], side, shape)
     if substrate is None:
-        plain = per_pixel(patch_means(images, side), side, images.shape)
+        degraded = per_pixel(patch_means(scored.images, side), side, shape)
     else:
-        plain = order.last(references_of("substrate", substrate, bounds, given, order))
-    taken = np.arange(min(checks.positive_integer("most", most), patches) + 1)
+        degraded = scored.baselines("substrate", substrate, bounds)
+    counts = np.arange(min(checks.positive_integer("most", most), patches) + 1)
 
-    def points(which: np.ndarray, number: np.ndarray) -> np.ndarray:
-        gone = rank[which] < number[:, None, None, None]
-        return np.where(gone, plain[which], images[which])
+    def perturb(indices: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        most_important = rank[indices] < taken[:, None, None, None]
+        return np.where(most_important, degraded[indices], scored.images[indices])
 
-    size = checks.positive_integer("batch_size", batch_size)
-    scores = scored_points(points, taken, order.score(scored), chosen, size)
-    return curve_of(taken / patches, unless_constant(scores, maps), "degradation")
+    scores = score_perturbed(scored, perturb, counts, batch_size)
+    return curve_from_scores(counts / patches, nan_where_constant(scores, maps), "degradation")
 
 
 def patch_means(values: np.ndarray, side: int) -> np.ndarray:
-    """Average ``[B, H, W, C]`` over patches, ``[B, ceil(H / side), ceil(W / side), C]``."""
+    """Average ``[B, H, W, C]`` over patches; give ``[B, ceil(H / side), ceil(W / side), C]``."""
     for axis in (1, 2):
         starts = np.arange(0, values.shape[axis], side)
         widths = np.diff(np.append(starts, values.shape[axis]))
@@ -105,5 +100,5 @@ def patch_means(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def per_pixel(patches: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Give each pixel of an image of `shape` its patch's value."""
+    """Give each pixel of images of a shape ``(B, H, W, C)`` the value of its patch."""
     return patches.repeat(side, 1).repeat(side, 2)[:, : shape[1], : shape[2]]

@@ -1,27 +1,33 @@
-"""Information level: how soon the class comes back as the important pixels do (METHODS 6.4).
+"""Information level: how soon the class comes back as the important pixels of an image do.
 
-Performance information curves, PIC (Kapishnikov et al. 2019, section 4), as used by paper 001.
+Performance information curves, PIC (Kapishnikov et al. 2019, section 4), as Zhou et al. 2024a
+(AdaptGrad) use them in Table 2.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from PIL import Image
 
 from tfxai import scores
 from tfxai.core import checks
-from tfxai.core.axes import Order
-from tfxai.metrics.curves import Curve, curve_of, unless_constant
-from tfxai.metrics.scoring import checked_images, checked_maps, score_function
+from tfxai.metrics.curves import Curve, curve_from_scores, nan_where_constant
+from tfxai.metrics.partial_images import (
+    file_size,
+    from_pixels,
+    interpolated,
+    random_pixels,
+    to_pixels,
+)
+from tfxai.metrics.scoring import ScoredImages, ScoreFunction, scored_images
 
 THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
-"""Shares of the pixels that are shown."""
+"""Shares of the pixels that are put back."""
 LEVELS = np.linspace(0, 1, 1001)
+"""The levels of information at which curves are given."""
 KINDS = ("softmax", "accuracy")
 
 
@@ -41,39 +47,41 @@ def information_level(
     batch_size: int = 32,
     data_format: str | None = None,
 ) -> Curve:
-    """Give the score against the information in the image, as important pixels sharpen a blur.
+    """Give the score against the information in a blurred image, as important pixels come back.
 
-    The image is blurred by interpolating between a few random pixels. The most important pixels
-    are then put back. Information is the size of the picture as a lossless WebP file; it and the
-    score are relative, from 0 for the blurred image to 1 for the whole one.
+    An image is blurred by interpolating between a few random pixels. Then its most important
+    pixels are put back. Information is the size of the image as a lossless WebP file. Information
+    and score are relative: 0 for the blurred image and 1 for the whole one.
 
     Args:
-        model: images ``[N, H, W, 1 | 3]`` -> probabilities ``[N, classes]``, or a Keras classifier.
+        model: maps images ``[N, H, W, 1 | 3]`` to probabilities ``[N, classes]``; or a Keras
+            classifier.
         images: ``[B, H, W, 1 | 3]`` between `bounds`.
         attributions: ``[B, H, W, C]`` or ``[B, H, W, 1]``; summed over channels with their signs.
         targets: class indices, ``[B]`` or one for all.
-        bounds: what black and white are in `images`, scalars or per channel.
-        kind: "softmax" scores by the target's probability (SIC), "accuracy" by whether it is the
-            predicted class (AIC).
-        thresholds: shares of the pixels to put back, ascending.
-        masks: random sets of pixels for each image; the curve is the median of theirs.
-        share: of the pixels that a random set has, the corners besides.
-        least: images that score less have no curve, as those that blurring does not hurt.
-        seed: of the random pixels.
-        batch_size: images that the model is given at once.
+        bounds: the values of black and white in `images`, scalars or one for each channel.
+        kind: "softmax" scores an image by the probability of the target (SIC), "accuracy" by
+            whether the target is the predicted class (AIC).
+        thresholds: shares of the pixels that are put back, ascending.
+        masks: how many random sets of pixels are drawn; a curve is the median over the sets.
+        share: the share of the pixels that a random set has, in addition to the corners.
+        least: an image with a lower score has no curve; nor has one that blurring does not hurt.
+        seed: draws the random pixels.
+        batch_size: how many images the model is given at once.
         data_format: as in `deletion`.
 
     Returns:
-        A `Curve`; its `fractions` are levels of information. Images without a curve are NaN. The
-        papers' figure for many images is the area under the median of their curves,
+        A `Curve`; its `fractions` are levels of information, and images without a curve are NaN.
+        The papers' figure for many images is the area under the median of their curves,
         `median_auc`.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite, or a model with one output.
 
     Reference:
-        METHODS 2.4 and 6.4. Paper 001's code scores by the largest probability, whatever the
-        class; here it is the target's.
+        Kapishnikov et al. 2019, section 4; Zhou et al. 2024a, Table 2, whose code scores by the
+        largest probability, whatever its class; here it is that of the target (docs/methods.md,
+        Information level).
 
     Example:
         >>> image = np.random.default_rng(0).random((1, 16, 16, 1))
@@ -82,143 +90,66 @@ def information_level(
         >>> curve.scores.shape, bool(0 < curve.auc[0] < 1)
         ((1, 1001), True)
     """
-    given = checked_images(images)
-    scored, order = _score(model, checks.one_of("kind", kind, KINDS), given, data_format)
-    images, predict = order.last(given), order.score(scored)
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(f"images has {images.shape[-1]} channels: expected 1 or 3")
-    maps = checked_maps("attributions", attributions, images, order).sum(-1)
-    chosen = checks.targets(targets, len(images), None, None)
+    scored = _scored(model, images, targets, checks.one_of("kind", kind, KINDS), data_format)
+    if scored.images.shape[-1] not in (1, 3):
+        raise ValueError(f"images has {scored.images.shape[-1]} channels: expected 1 or 3")
+    maps = scored.maps("attributions", attributions).sum(-1)
     size = checks.positive_integer("batch_size", batch_size)
-    sets = checks.positive_integer("masks", masks)
-    pixels = _to_pixels(images, bounds)
+    pixels = to_pixels(scored.images, bounds)
     random = np.random.default_rng(seed)
-    shown = [_random_pixels(random, pixels.shape[1:3], share) for _ in range(sets)]
+    known = [
+        random_pixels(random, pixels.shape[1:3], share)
+        for _ in range(checks.positive_integer("masks", masks))
+    ]
 
-    def one(i: int) -> np.ndarray:
+    def median_curve(i: int) -> np.ndarray:
         curves = []
-        for mask in shown:
+        for mask in known:
             views = _views(pixels[i], maps[i], mask, thresholds)
-            parts = _from_pixels(views.pixels, bounds, images.dtype)
-            rows = [parts[k : k + size] for k in range(0, len(parts), size)]
-            values = [predict(r, np.full(len(r), chosen[i], np.int32)) for r in rows]
+            inputs = from_pixels(views.pixels, bounds, scored.images.dtype)
+            parts = [inputs[k : k + size] for k in range(0, len(inputs), size)]
+            classes = np.full(size, scored.targets[i], np.int32)
+            values = [scored.score(part, classes[: len(part)]) for part in parts]
             curves.append(_curve(views.bytes, np.concatenate(values), least))
         return np.median(curves, axis=0)
 
-    rows = np.stack([one(i) for i in range(len(images))])
-    return curve_of(LEVELS, unless_constant(rows, maps), f"information, {kind}")
+    rows = np.stack([median_curve(i) for i in range(len(pixels))])
+    return curve_from_scores(LEVELS, nan_where_constant(rows, maps), f"information, {kind}")
 
 
 def median_auc(curve: Curve) -> float:
-    """Give the area under the pointwise median of an information level's curves.
+    """Give the area under the pointwise median of the curves of an information level.
 
     Args:
-        curve: of `information_level`.
+        curve: what `information_level` gives.
 
     Returns:
         The area, or NaN if no image has a curve.
 
     Example:
         >>> rows = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [0.0, 0.5, 1.0], [np.nan] * 3])
-        >>> median_auc(curve_of(np.array([0.0, 0.5, 1.0]), rows, "softmax"))
+        >>> median_auc(curve_from_scores(np.array([0.0, 0.5, 1.0]), rows, "softmax"))
         0.5
     """
     rows = curve.scores[~np.isnan(curve.auc)]
     if not len(rows):
         return float("nan")
-    return float(curve_of(curve.fractions, np.median(rows, 0)[None], curve.name).auc[0])
+    return float(curve_from_scores(curve.fractions, np.median(rows, 0)[None], curve.name).auc[0])
 
 
-class _Views(NamedTuple):
-    """The whole image, the blurred one, and those between, with their sizes as files."""
-
-    pixels: np.ndarray
-    bytes: np.ndarray
-
-
-def _views(
-    pixels: np.ndarray, importance: np.ndarray, mask: np.ndarray, thresholds: Sequence[float]
-) -> _Views:
-    cuts = np.quantile(importance, 1 - np.asarray(thresholds))
-    between = [_interpolated(pixels, mask | (importance >= cut)) for cut in cuts]
-    views = np.stack([pixels, _interpolated(pixels, mask), *between])
-    return _Views(views, np.array([_file_size(v) for v in views], np.float64))
-
-
-def _curve(size: np.ndarray, score: np.ndarray, least: float) -> np.ndarray:
-    """Give the relative score at `LEVELS` of information, of the views' file sizes and scores."""
-    (whole, blurred), (top, bottom) = size[:2], score[:2]
-    if top < least or bottom >= top or blurred >= whole:
-        return np.full(len(LEVELS), np.nan)
-    x = np.clip((size[2:] - blurred) / (whole - blurred), 0, 1)
-    y = np.maximum.accumulate(np.clip((score[2:] - bottom) / (top - bottom), 0, 1))
-    points = sorted([(0.0, 0.0), *zip(x, y, strict=True), (1.0, 1.0)])
-    return np.interp(LEVELS, *np.transpose(points))
-
-
-def _random_pixels(random: np.random.Generator, shape: tuple[int, ...], share: float) -> np.ndarray:
-    """Give a mask ``[H, W]`` of a share of the pixels, and the corners."""
-    count = int(shape[0] * shape[1] * checks.real("share", share, above=0, below=1))
-    mask = np.zeros(shape, bool)
-    mask.flat[random.choice(mask.size, count, replace=False)] = True
-    mask[np.ix_([0, -1], [0, -1])] = True
-    return mask
-
-
-def _interpolated(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fill the pixels that are not in the mask, linearly between those that are, and round."""
-    # Drawing's triangles are also those that are found fast on a grid, where SciPy's search is
-    # slowed down by the many neighbours on one circle. Slow to import, so not before it is needed.
-    from matplotlib.tri import Triangulation
-
-    if mask.all():
-        return pixels
-    row, column = np.nonzero(mask)
-    y, x = np.nonzero(~mask)
-    triangles = Triangulation(column, row)
-    corners = triangles.triangles[np.asarray(triangles.get_trifinder()(x, y))]
-    a, b, c = np.moveaxis(np.stack([column, row], -1)[corners], 1, 0)
-    point = np.stack([x, y], -1)
-    # Areas of whole numbers: the sums are exact, and so is what is rounded.
-    areas = np.stack([_area(b, c, point), _area(c, a, point), _area(a, b, point)], 1)
-    sums = (areas[..., None] * pixels[mask].astype(np.int64)[corners]).sum(1)
-    whole = areas.sum(1)[:, None]
-    filled = pixels.copy()
-    filled[~mask] = (2 * sums + whole) // (2 * whole)
-    return filled
-
-
-def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Give twice the signed area of triangles with corners ``[N, 2]``."""
-    ab, ac = b - a, c - a
-    return ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
-
-
-def _file_size(pixels: np.ndarray) -> int:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(
-        buffer, "webp", lossless=True, quality=100
-    )
-    return buffer.tell()
-
-
-def _to_pixels(images: np.ndarray, bounds: tuple[Any, Any]) -> np.ndarray:
-    low, high = (np.asarray(b, np.float64) for b in bounds)
-    return np.clip(np.round((images - low) / (high - low) * 255), 0, 255).astype(np.uint8)
-
-
-def _from_pixels(pixels: np.ndarray, bounds: tuple[Any, Any], dtype: Any) -> np.ndarray:
-    low, high = (np.asarray(b, np.float64) for b in bounds)
-    return (low + pixels / 255 * (high - low)).astype(dtype)
-
-
-def _score(
-    model: Callable, kind: str, images: np.ndarray, data_format: str | None
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Order]:
+def _scored(
+    model: Callable, images: Any, targets: Any, kind: str, data_format: str | None
+) -> ScoredImages:
+    """Give images with their score: the target's probability, or 1 where it is predicted."""
     score = scores.probability if isinstance(model, keras.Model) else None
-    probability, order = score_function(model, score, images, data_format)
+    scored = scored_images(model, images, targets, score, data_format)
     if kind == "softmax":
-        return probability, order
+        return scored
+    return scored._replace(score=scored.order.score(_correctness(model)))
+
+
+def _correctness(model: Callable) -> ScoreFunction:
+    """Give a score that is 1 where a model predicts the target, and 0 where it does not."""
 
     def correct(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
         outputs = np.asarray(model(x))
@@ -229,4 +160,33 @@ def _score(
             )
         return (outputs.argmax(1) == targets).astype(np.float64)
 
-    return correct, order
+    return correct
+
+
+class _Views(NamedTuple):
+    """The whole image, the blurred one, and those with a share of the pixels put back."""
+
+    pixels: np.ndarray
+    """``[2 + thresholds, H, W, C]``."""
+    bytes: np.ndarray
+    """The size of each view as a file, ``[2 + thresholds]``."""
+
+
+def _views(
+    pixels: np.ndarray, importance: np.ndarray, mask: np.ndarray, thresholds: Sequence[float]
+) -> _Views:
+    cuts = np.quantile(importance, 1 - np.asarray(thresholds))
+    between = [interpolated(pixels, mask | (importance >= cut)) for cut in cuts]
+    views = np.stack([pixels, interpolated(pixels, mask), *between])
+    return _Views(views, np.array([file_size(v) for v in views], np.float64))
+
+
+def _curve(sizes: np.ndarray, values: np.ndarray, least: float) -> np.ndarray:
+    """Give the relative score at each of `LEVELS`, from the file sizes and scores of views."""
+    (whole, blurred), (top, bottom) = sizes[:2], values[:2]
+    if top < least or bottom >= top or blurred >= whole:
+        return np.full(len(LEVELS), np.nan)
+    x = np.clip((sizes[2:] - blurred) / (whole - blurred), 0, 1)
+    y = np.maximum.accumulate(np.clip((values[2:] - bottom) / (top - bottom), 0, 1))
+    points = sorted([(0.0, 0.0), *zip(x, y, strict=True), (1.0, 1.0)])
+    return np.interp(LEVELS, *np.transpose(points))

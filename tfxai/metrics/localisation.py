@@ -1,4 +1,4 @@
-"""Whether attributions lie on the object: METHODS 3 (Metrics), 5.9 and 6.6."""
+"""Localisation: whether attributions lie on the object."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from scipy.ndimage import distance_transform_edt
 
 from tfxai.core import checks
 from tfxai.core.axes import expect_channels_last
-from tfxai.metrics.scoring import finite, one_array
+from tfxai.metrics.arrays import finite, one_array
+from tfxai.metrics.rows import ratio
 
 
 def pointing_game(attributions: Any, regions: Any, *, tolerance: float = 15.0) -> np.ndarray:
@@ -17,29 +18,31 @@ def pointing_game(attributions: Any, regions: Any, *, tolerance: float = 15.0) -
 
     Args:
         attributions: ``[B, H, W, C]`` or ``[B, H, W]``; summed over channels with their signs.
-        regions: where the object is: masks ``[B, H, W]``, or for each image its boxes
-            ``[n, 4]`` or ``[4]``: left, top, right, bottom in pixels, right and bottom excluded.
-        tolerance: distance in pixels that still counts; 0 for none.
+        regions: where the object is: masks ``[B, H, W]``, or for each image its boxes, ``[n, 4]``
+            or ``[4]``. A box is left, top, right and bottom in pixels; right and bottom are
+            excluded.
+        tolerance: the distance from the object, in pixels, at which a point still hits it.
 
     Returns:
-        ``[B]``, 1 for a hit and 0 for a miss. Among several equal maxima, the share of those that
-        hit: a map that is the same everywhere scores what a random point would.
+        ``[B]``, 1 for a hit and 0 for a miss. Where several values are the largest, it is the share
+        of them that hit; so a constant map scores what a random point would.
 
     Raises:
         ValueError: shapes that do not fit, values that are not finite, or an empty region.
 
     Reference:
-        METHODS 5.9: papers 002 and 004 allow no tolerance, Zhang et al. (2018) and TorchRay
-        15 pixels. Quantus calls it a hit if any of several maxima is one.
+        Zhang et al. 2018, who tolerate 15 pixels, as TorchRay does; Zhou et al. 2024b (smoothing
+        kernels) and Qi et al. 2020 (I-GOS) tolerate none. Quantus counts a hit where any
+        of several maxima hits (docs/methods.md, Pointing game, top-k share and mass share).
 
     Example:
         >>> maps = np.array([[[0.0, 9.0, 0.0, 0.0]], [[1.0, 1.0, 1.0, 1.0]]])
         >>> pointing_game(maps, [[1, 0, 2, 1], [0, 0, 1, 1]], tolerance=0)
         array([1.  , 0.25])
     """
-    maps, inside = _checked(attributions, regions)
-    reach = checks.real("tolerance", tolerance, least=0)
-    near = np.stack([distance_transform_edt(~mask) <= reach for mask in inside])
+    maps, masks = _maps_and_masks(attributions, regions)
+    distance = checks.real("tolerance", tolerance, least=0)
+    near = np.stack([distance_transform_edt(~mask) <= distance for mask in masks])
     largest = maps == maps.max((1, 2), keepdims=True)
     return (largest & near).sum((1, 2)) / largest.sum((1, 2))
 
@@ -50,31 +53,33 @@ def top_k_share(attributions: Any, regions: Any, *, k: int = 5) -> np.ndarray:
     Args:
         attributions: as in `pointing_game`.
         regions: as in `pointing_game`.
-        k: how many.
+        k: how many attributions are looked at.
 
     Returns:
-        ``[B]`` in [0, 1]. Equal values at the end of the k count by their share, so that their
-        order does not matter.
+        ``[B]`` in [0, 1]. Where several pixels have the k-th largest value, the share of them that
+        lie on the object counts, so that their order does not matter.
 
     Raises:
-        ValueError: as `pointing_game`, or more than there are pixels.
+        ValueError: as in `pointing_game`, or k is more than the number of pixels.
 
     Reference:
-        Paper 002's Localization has k = 5 (METHODS 3, Metrics; 6.6).
+        Zhou et al. 2024b (smoothing kernels), appendix F, where k = 5; Quantus's TopKIntersection
+        (docs/methods.md, Pointing game, top-k share and mass share).
 
     Example:
         >>> top_k_share(np.array([[[4.0, 9.0, 1.0, 1.0]]]), [[0, 0, 1, 1]], k=2)
         array([0.5])
     """
-    maps, inside = _checked(attributions, regions)
-    values, inside = maps.reshape(len(maps), -1), inside.reshape(len(maps), -1)
+    maps, masks = _maps_and_masks(attributions, regions)
+    values, inside = maps.reshape(len(maps), -1), masks.reshape(len(maps), -1)
     count = checks.positive_integer("k", k)
     if count > values.shape[1]:
         raise ValueError(f"k={k}: the maps have {values.shape[1]} pixels")
-    last = -np.sort(-values, axis=1)[:, count - 1 : count]
-    above, tied = values > last, values == last
-    sure = (above & inside).sum(1)
-    return (sure + (count - above.sum(1)) * (tied & inside).sum(1) / tied.sum(1)) / count
+    kth = -np.sort(-values, axis=1)[:, count - 1 : count]
+    larger, tied = values > kth, values == kth
+    hits = (larger & inside).sum(1)
+    hits_of_tied = (count - larger.sum(1)) * (tied & inside).sum(1) / tied.sum(1)
+    return (hits + hits_of_tied) / count
 
 
 def mass_share(attributions: Any, regions: Any) -> np.ndarray:
@@ -88,29 +93,30 @@ def mass_share(attributions: Any, regions: Any) -> np.ndarray:
         ``[B]`` in [0, 1]; NaN for a map that is nowhere positive.
 
     Raises:
-        ValueError: as `pointing_game`.
+        ValueError: as in `pointing_game`.
 
     Reference:
-        The energy-based pointing game (Wang et al. 2020); on compositions of photos the grid
+        The energy-based pointing game (Wang et al. 2020); on compositions of photos it is the grid
         pointing game (Boehle et al. 2021).
 
     Example:
         >>> mass_share(np.array([[[3.0, -9.0, 1.0, 0.0]]]), [[0, 0, 2, 1]])
         array([0.75])
     """
-    maps, inside = _checked(attributions, regions)
+    maps, masks = _maps_and_masks(attributions, regions)
     positive = np.maximum(maps, 0)
-    total = positive.sum((1, 2))
-    part = (positive * inside).sum((1, 2))
-    return np.divide(part, total, out=np.full(len(maps), np.nan), where=total > 0)
+    return ratio((positive * masks).sum((1, 2)), positive.sum((1, 2)), np.nan)
 
 
 def region_masks(regions: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Give masks or boxes as masks ``[B, H, W]``, or raise a ValueError.
+    """Give masks or boxes as masks ``[B, H, W]``.
 
     Args:
         regions: as in `pointing_game`.
         shape: ``(B, H, W)``.
+
+    Raises:
+        ValueError: another number of regions than of images, or a region without pixels.
 
     Example:
         >>> region_masks([[1, 0, 3, 1]], (1, 2, 3)).astype(int)
@@ -140,7 +146,8 @@ def _mask(region: Any, shape: tuple[int, ...]) -> np.ndarray:
     return mask
 
 
-def _checked(attributions: Any, regions: Any) -> tuple[np.ndarray, np.ndarray]:
+def _maps_and_masks(attributions: Any, regions: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give maps summed over channels and the masks of the regions, both ``[B, H, W]``."""
     maps = one_array("attributions", attributions)
     expect_channels_last("attributions", maps)
     maps = maps.sum(-1) if maps.ndim == 4 else maps

@@ -1,152 +1,141 @@
-"""What metrics ask of images, maps and models."""
+"""What metrics ask of a model: the scores of images, and the attributions of inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.baselines import baseline
 from tfxai.core import axes, checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
 from tfxai.core.types import Score
+from tfxai.metrics.arrays import (
+    baselines_of,
+    checked_images,
+    checked_maps,
+    finite,
+    one_array,
+)
 from tfxai.models import graph_axes, heads
 from tfxai.scores import expects_logits
 
 Explain = Callable[[np.ndarray, Any], Any]
-"""Maps images ``[B, ...]`` and targets ``[B]`` (or None: the predicted classes) to attributions
-``[B, ...]``. An `Explainer` is one."""
+"""Maps inputs ``[B, ...]`` and targets ``[B]`` to attributions ``[B, ...]``.
+
+Targets may be None, which stands for the predicted classes. An `Explainer` is an `Explain`.
+"""
+
+ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Maps inputs ``[N, ...]`` and targets ``[N]`` to scores ``[N]``."""
 
 
-def one_array(name: str, values: Any, dtype: type | None = None) -> np.ndarray:
-    """Give numbers as one array, or raise a TypeError for what a model of several inputs has.
-
-    Example:
-        >>> one_array("attributions", {"image": np.ones(2), "row": np.ones(3)})
-        Traceback (most recent call last):
-        TypeError: attributions: expected one array, got a dict with the keys 'image', 'row'; pass
-        attributions['image'], and where a model is asked for, one of that input alone
-    """
-    if isinstance(values, Mapping):
-        keys = list(map(repr, values))
-        raise TypeError(
-            f"{name}: expected one array, got a dict with the keys {', '.join(keys)}; pass "
-            f"{name}[{keys[0] if keys else '...'}], and where a model is asked for, one of that "
-            "input alone"
-        )
-    return np.asarray(values, dtype)
-
-
-def checked_images(images: Any) -> np.ndarray:
-    """Give images as floating-point ``[B, H, W, C]`` or ``[B, C, H, W]``, or raise a ValueError."""
-    images = one_array("images", images)
-    if images.dtype.kind != "f":
-        images = images.astype(np.float32)
-    if images.ndim != 4 or images.size == 0:
-        raise ValueError(f"images has shape {list(images.shape)}: expected [B, H, W, C]")
-    return finite("images", images)
-
-
-def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np.ndarray:
-    """Give attributions of images ``[B, H, W, C]`` as ``[B, H, W, C | 1]``, or raise a ValueError.
-
-    They come in the order of the images that the model takes.
-    """
-    maps = one_array(name, values)
-    maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
-    if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
-        expected = list(order.back(images).shape)
-        raise ValueError(
-            f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
-        )
-    return finite(name, maps)
-
-
-def finite(name: str, values: np.ndarray) -> np.ndarray:
-    """Give an array back, or raise a ValueError for NaN and infinite values."""
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} has NaN or infinite values")
-    return values
-
-
-def references_of(
-    argument: str,
-    value: Any,
-    bounds: tuple[Any, Any] | None,
-    inputs: np.ndarray,
-    order: Order,
+def explain_in_batches(
+    explain: Explain, inputs: np.ndarray, targets: np.ndarray | None, batch_size: int
 ) -> np.ndarray:
-    """Give what each of the inputs ``[B, ...]`` is compared with, of their shape and type.
-
-    Args:
-        argument: what messages call `value`.
-        value: as in `tfxai.baselines.baseline`; but an array of the inputs' rank, ``[B, ...]``, is
-            one for each input.
-        bounds: as in `tfxai.baselines.baseline`.
-        inputs: ``[B, ...]``.
-        order: of their axes.
-
-    Raises:
-        ValueError: none or several for an input, another shape, or values that are not finite.
-    """
-    references = baseline(value, bounds, argument=argument, order=lambda _: order)
-    found = np.asarray(references(tf.constant(inputs)))
-    of_each = not callable(value) and np.ndim(value) == inputs.ndim
-    if of_each and len(found) == len(inputs):
-        found = np.swapaxes(found, 0, 1)
-    if len(found) != 1:
-        raise ValueError(
-            f"{argument} is a batch of {len(found)}; pass one, or as many as there are inputs, "
-            f"{len(inputs)}"
-        )
-    return np.broadcast_to(found[0], inputs.shape)
-
-
-def maps_of(explain: Explain, inputs: np.ndarray, targets: Any, batch_size: int) -> np.ndarray:
-    """Explain `batch_size` inputs at a time, ``[B, ...]`` in float64.
-
-    Targets are one for each input, or None.
-    """
+    """Explain inputs, `batch_size` of them at a time; give attributions ``[B, ...]`` in float64."""
     size = checks.positive_integer("batch_size", batch_size)
     if len(inputs) == 0:
         raise ValueError(f"inputs is an empty batch, shape {list(inputs.shape)}")
     parts = []
     for start in range(0, len(inputs), size):
         part = slice(start, start + size)
-        chosen = None if targets is None else targets[part]
-        parts.append(one_array("attributions", explain(inputs[part], chosen), np.float64))
+        classes = None if targets is None else targets[part]
+        parts.append(one_array("attributions", explain(inputs[part], classes), np.float64))
     return finite("attributions", np.concatenate(parts))
 
 
-def checked_targets(targets: Any, count: int) -> np.ndarray | None:
-    """Give targets ``[count]``, or None for the predicted classes."""
-    return None if targets is None else checks.targets(targets, count, None, None)
+class ScoredImages(NamedTuple):
+    """Images, and the score that a metric follows while they change; channels are always last."""
+
+    images: np.ndarray
+    """``[B, H, W, C]``."""
+    targets: np.ndarray
+    """The class of each image, ``[B]``."""
+    score: ScoreFunction
+    """Maps images ``[N, H, W, C]`` and targets ``[N]`` to scores ``[N]``."""
+    order: Order
+    """The order of the axes that the model takes, in which users give images and maps."""
+
+    def maps(self, name: str, values: Any) -> np.ndarray:
+        """Give attributions of the images, as `checked_maps` does."""
+        return checked_maps(name, values, self.images, self.order)
+
+    def baselines(self, argument: str, value: Any, bounds: tuple[Any, Any] | None) -> np.ndarray:
+        """Give the baseline of each image, as `baselines_of` does, ``[B, H, W, C]``."""
+        inputs = self.order.back(self.images)
+        return self.order.last(baselines_of(argument, value, bounds, inputs, self.order))
+
+
+def scored_images(
+    model: Callable, images: Any, targets: Any, score: Score | None, data_format: str | None
+) -> ScoredImages:
+    """Check the images and targets of a metric, and trace the score of its model.
+
+    Args:
+        model: as in `score_function`.
+        images: ``[B, H, W, C]``, or ``[B, C, H, W]`` if the model takes them so.
+        targets: class indices, ``[B]`` or one for all.
+        score: as in `score_function`.
+        data_format: as in `score_function`.
+    """
+    inputs = checked_images(images)
+    function, order = score_function(model, score, inputs, data_format)
+    classes = checks.targets(targets, len(inputs), None, None)
+    return ScoredImages(order.last(inputs), classes, order.score(function), order)
+
+
+def score_perturbed(
+    scored: ScoredImages,
+    perturb: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    stages: np.ndarray,
+    batch_size: int,
+) -> np.ndarray:
+    """Score every image at every stage of a perturbation.
+
+    Args:
+        scored: the images with their score.
+        perturb: maps the indices of images ``[N]`` and the stage of each ``[N]`` to the perturbed
+            images, ``[N, H, W, C]``.
+        stages: integers, ``[n]``.
+        batch_size: how many images the model is given at once.
+
+    Returns:
+        ``[B, n]``.
+    """
+    size = checks.positive_integer("batch_size", batch_size)
+    count = len(scored.images)
+    pairs = np.stack(np.meshgrid(np.arange(count), stages, indexing="ij"), -1).reshape(-1, 2)
+    scores = []
+    for start in range(0, len(pairs), size):
+        indices, part = pairs[start : start + size].T
+        scores.append(scored.score(perturb(indices, part), scored.targets[indices]))
+    return np.concatenate(scores).reshape(count, -1)
 
 
 def score_function(
     model: Callable, score: Score | None, images: np.ndarray, data_format: str | None = None
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], Order]:
-    """Give (images, targets) -> scores ``[N]``, and the order of the images' axes.
+) -> tuple[ScoreFunction, Order]:
+    """Give a function from images and targets to scores, and the order of the images' axes.
 
-    A Keras model runs as a graph, traced once. Without a score that is the model's output at the
-    target as it stands.
+    A Keras model runs as a graph that is traced once.
 
     Args:
-        model: images ``[N, ...]`` -> outputs ``[N, classes]``.
-        score: (outputs, targets) -> ``[N]``.
-        images: like those that will be scored.
-        data_format: their order, "channels_last" or "channels_first"; None for what a Keras model
-            says, or else what they look like.
+        model: maps images ``[N, ...]`` to outputs ``[N, classes]``.
+        score: maps outputs and targets to scores ``[N]``; None takes the model's output at the
+            target as it stands.
+        images: an example of the images that will be scored.
+        data_format: "channels_last" or "channels_first"; None takes what a Keras model says, and
+            for other models what the shape of the images suggests.
     """
     checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
     if not isinstance(model, keras.Model):
         order = axes.order_of(images, data_format=data_format)
         if score is None:
-            return lambda x, targets: _picked(model(x), targets), order
+            return lambda x, targets: _at_targets(model(x), targets), order
         return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets)), order
     any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     if score is None:
@@ -161,11 +150,12 @@ def score_function(
     read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)
     if score is None:
-        return lambda x, targets: _picked(function(tf.constant(x)), targets), order
+        return lambda x, targets: _at_targets(function(tf.constant(x)), targets), order
     return lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(), order
 
 
-def _picked(outputs: Any, targets: np.ndarray) -> np.ndarray:
+def _at_targets(outputs: Any, targets: np.ndarray) -> np.ndarray:
+    """Pick each row's output of its target; outputs ``[N]`` of a single unit stay as they are."""
     values = np.asarray(outputs)
     if values.ndim == 1:
         return values
