@@ -1,4 +1,10 @@
-"""Models from elsewhere, as Keras models that one can trust; needs the extra ``tfxai[onnx]``."""
+"""ONNX and PyTorch models rebuilt as Keras models, with a certificate of how close the two are.
+
+The folder stands at the top of the repository, beside ``tfxai/``, because the importer is a project
+of its own: of tfxai it knows only ``tfxai.models.converted_layers``, the layers that its models are
+saved and loaded with. It is installed and imported as ``tfxai.converters``; its files import each
+other relatively, so that they do not depend on that name. It needs the extra ``tfxai[onnx]``.
+"""
 
 try:
     import onnx as _onnx  # noqa: F401

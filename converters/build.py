@@ -1,4 +1,4 @@
-"""From the nodes of a file to a Keras model."""
+"""`build`: the nodes of an ONNX graph as a Keras model."""
 
 from __future__ import annotations
 
@@ -9,151 +9,173 @@ import keras
 
 from . import constants
 from .constants import Operand
-from .layout import Value, as_keras, channels_last, ordered, same
-from .onnx_graph import Graph, Input, Node, UnsupportedError, consumers
+from .layout import Value, channels_last_order, file_order, single_or_list, tensor_in_order
+from .onnx_graph import Graph, GraphInput, Node, UnsupportedError, consumers
 from .ops import OPERATIONS
 
 IMAGE_OPERATIONS = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
-"""In the file their channels are axis 1."""
+"""Operations whose first input is an image with its channels along axis 1, in the file."""
+
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
+"""The shape of one example in the file's order; for several inputs, shapes by name."""
 
 
 def build(graph: Graph, input_shape: InputShape | None = None) -> keras.Model:
-    """Build the model.
+    """Build a Keras model with a layer for each node.
+
+    Args:
+        graph: the graph.
+        input_shape: the sizes of inputs that the file leaves open.
 
     Raises:
-        UnsupportedError: an operation that layers cannot express, or that is not known here.
-        ValueError: sizes that are neither in the file nor in `input_shape`, integer inputs.
+        UnsupportedError: an operation that is not known here, or that layers cannot express.
+        ValueError: sizes that are neither in the file nor in `input_shape`, or integer inputs.
     """
-    names = _Names()
+    names = _LayerNames()
     inputs = [
-        _input(graph, one, shape_of_example(graph.inputs, one, input_shape), names)
-        for one in graph.inputs
+        _input(graph, item, example_shape(graph.inputs, item, input_shape), names)
+        for item in graph.inputs
     ]
-    known: dict[str, Operand] = {"": None, **graph.constants}
-    known |= {one.name: value for one, value in zip(graph.inputs, inputs, strict=True)}
+    operands: dict[str, Operand] = {"": None, **graph.constants}
+    operands |= {item.name: value for item, value in zip(graph.inputs, inputs, strict=True)}
     for node in graph.nodes:
-        found = _results(node._replace(name=names.unique(node.name)), node, known)
-        known |= dict(zip(node.outputs, found, strict=False))
-    outputs = [_output(name, known[name]) for name in graph.outputs]
+        results = _results(node._replace(name=names.unique(node.name)), node, operands)
+        operands |= dict(zip(node.outputs, results, strict=False))
+    outputs = [_output(name, operands[name]) for name in graph.outputs]
     return keras.Model(
-        as_keras([value.tensor for value in inputs]),
-        as_keras(outputs),
-        name=_clean(graph.name) or "model",
+        single_or_list([value.tensor for value in inputs]),
+        single_or_list(outputs),
+        name=_valid_name(graph.name) or "model",
     )
 
 
-def is_channels_first(graph: Graph, one: Input) -> bool:
-    """See whether the axes of an input are batch, channels, space.
+def is_channels_first(graph: Graph, graph_input: GraphInput) -> bool:
+    """Say whether the axes of an input are batch, channels, space.
 
-    They are if it comes to a convolution or a pool before anything that reorders its axes; images
-    that come to none are taken to be so as well.
+    They are if a convolution or a pool is reached from the input before any transpose. An input of
+    rank 4 from which neither is reached is taken to be channels-first, too.
     """
-    if not 3 <= len(one.shape) <= 5:
+    if not 3 <= len(graph_input.shape) <= 5:
         return False
     readers = consumers(graph)
-    seen, waiting = {one.name}, [one.name]
-    while waiting:
-        for node in readers.get(waiting.pop(0), []):
+    seen, queue = {graph_input.name}, [graph_input.name]
+    while queue:
+        for node in readers.get(queue.pop(0), []):
             if node.op in IMAGE_OPERATIONS:
                 return True
             if node.op == "Transpose":
                 return False
-            fresh = [name for name in node.outputs if name not in seen]
-            seen |= set(fresh)
-            waiting += fresh
-    return len(one.shape) == 4
+            unseen = [name for name in node.outputs if name not in seen]
+            seen |= set(unseen)
+            queue += unseen
+    return len(graph_input.shape) == 4
 
 
-def shape_of_example(
-    inputs: Sequence[Input], one: Input, given: InputShape | None
+def example_shape(
+    inputs: Sequence[GraphInput], graph_input: GraphInput, input_shape: InputShape | None
 ) -> tuple[int, ...]:
     """Give the shape of one example of an input, in the file's order.
 
+    Args:
+        inputs: all inputs of the graph.
+        graph_input: the input.
+        input_shape: the user's sizes; None for those in the file.
+
     Raises:
-        ValueError: a size that is known neither from the file nor from what is given.
+        ValueError: a size that is neither in the file nor in `input_shape`, or two sizes that
+            differ.
     """
-    if isinstance(given, Mapping):
-        given = given.get(one.name)
-    elif given is not None and len(inputs) > 1:
+    name, in_file = graph_input.name, graph_input.shape[1:]
+    if isinstance(input_shape, Mapping):
+        input_shape = input_shape.get(name)
+    elif input_shape is not None and len(inputs) > 1:
         raise ValueError(
-            f"input_shape={given!r}: the model has the inputs "
+            f"input_shape={input_shape!r}: the model has the inputs "
             f"{[i.name for i in inputs]}; pass a dict of shapes by name"
         )
-    in_file = one.shape[1:]
-    if given is None:
+    if input_shape is None:
         if None in in_file:
             raise ValueError(
-                f"the file leaves the size of the input {one.name!r} open, {one.shape}; pass "
+                f"the file leaves the size of the input {name!r} open, {graph_input.shape}; pass "
                 "input_shape=, without the batch and in the file's order"
             )
         return tuple(n for n in in_file if n is not None)
-    fits = len(given) == len(in_file) and all(
-        n in (None, m) for n, m in zip(in_file, given, strict=True)
+    fits = len(input_shape) == len(in_file) and all(
+        n in (None, m) for n, m in zip(in_file, input_shape, strict=True)
     )
     if not fits:
         raise ValueError(
-            f"input_shape={tuple(given)}: the input {one.name!r} has the shape {in_file} in the "
+            f"input_shape={tuple(input_shape)}: the input {name!r} has the shape {in_file} in the "
             "file, without the batch"
         )
-    return tuple(given)
+    return tuple(input_shape)
 
 
 def _results(node: Node, original: Node, known: dict[str, Operand]) -> Sequence[Operand]:
-    """Give what a node computes: constants of constants, layers of what depends on the input."""
+    """Give the outputs of a node: constants of constants, else tensors by layers.
+
+    Args:
+        node: the node, with the name of its layer.
+        original: the node with its name in the file, for messages.
+        known: the operands by name.
+    """
     operands = [known[name] for name in node.inputs]
     first = operands[0] if operands else None
     if node.op == "Shape" and isinstance(first, Value):
         start, stop = node.attributes.get("start"), node.attributes.get("end")
-        return [constants.shape(first, slice(start, stop))]
+        return [constants.shape_constant(first, slice(start, stop))]
     if operands and not any(isinstance(operand, Value) for operand in operands):
         return constants.fold(original, [o for o in operands if not isinstance(o, Value)])
     if node.op not in OPERATIONS:
         raise UnsupportedError(original, "this operation is not known")
     try:
-        found = OPERATIONS[node.op](node, operands)
+        results = OPERATIONS[node.op](node, operands)
     except UnsupportedError:
         raise
     except (TypeError, ValueError, AssertionError, IndexError, KeyError) as error:
         raise UnsupportedError(original, f"it cannot be built: {error}") from error
-    return [found] if isinstance(found, Value) else found
+    return [results] if isinstance(results, Value) else results
 
 
-def _input(graph: Graph, one: Input, shape: tuple[int, ...], names: _Names) -> Value:
-    if one.dtype.kind != "f":
+def _input(
+    graph: Graph, graph_input: GraphInput, shape: tuple[int, ...], names: _LayerNames
+) -> Value:
+    name = graph_input.name
+    if graph_input.dtype.kind != "f":
         raise ValueError(
-            f"the input {one.name!r} has {one.dtype}s, which have no gradient; export the part of "
-            "the model behind its embedding or lookup"
+            f"the input {name!r} has {graph_input.dtype}s, which have no gradient; export the part "
+            "of the model behind its embedding or lookup"
         )
     rank = len(shape) + 1
-    order = channels_last(rank) if is_channels_first(graph, one) else same(rank)
-    tensor = keras.Input([shape[axis - 1] for axis in order[1:]], name=names.unique(one.name))
+    is_image = is_channels_first(graph, graph_input)
+    order = channels_last_order(rank) if is_image else file_order(rank)
+    tensor = keras.Input([shape[axis - 1] for axis in order[1:]], name=names.unique(name))
     return Value(tensor, order)
 
 
 def _output(name: str, operand: Operand) -> keras.KerasTensor:
     if not isinstance(operand, Value):
         raise ValueError(f"the output {name!r} does not depend on the input")
-    if operand.order in (same(operand.rank), channels_last(operand.rank)):
+    if operand.order in (file_order(operand.rank), channels_last_order(operand.rank)):
         return operand.tensor
-    node = Node("output", _clean(name), (), (), {}, 0)
-    return ordered(operand, same(operand.rank), node)
+    node = Node("output", _valid_name(name), (), (), {}, 0)
+    return tensor_in_order(operand, file_order(operand.rank), node)
 
 
-class _Names:
-    """Names for layers: as in the file but for signs that Keras has no use for, each once."""
+class _LayerNames:
+    """Gives each layer a name of its own: that of the file, without characters Keras refuses."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def unique(self, name: str) -> str:
-        base = found = _clean(name) or "layer"
+        base = candidate = _valid_name(name) or "layer"
         count = 1
-        while found in self.taken:
-            found, count = f"{base}_{count}", count + 1
-        self.taken.add(found)
-        return found
+        while candidate in self.taken:
+            candidate, count = f"{base}_{count}", count + 1
+        self.taken.add(candidate)
+        return candidate
 
 
-def _clean(name: str) -> str:
+def _valid_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")

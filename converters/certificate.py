@@ -1,4 +1,4 @@
-"""How close a Keras model is to the ONNX model that it was made of."""
+"""`certify`: how close a Keras model is to the ONNX model that it was rebuilt from."""
 
 from __future__ import annotations
 
@@ -14,49 +14,56 @@ import numpy as np
 import onnxruntime
 import tensorflow as tf
 
-from .gradients import against_torch, along_lines
-from .layout import as_keras
-from .onnx_session import OnnxFile, digest
+from .gradients import error_against_torch, error_along_lines
+from .layout import single_or_list
+from .onnx_session import OnnxSession, sha256_of
 
 if TYPE_CHECKING:
     import torch
 
 OUTPUT_TOLERANCE = 1e-4
-"""Largest error of an output, in units of the largest output; networks in float32 reach 1e-5."""
+"""The largest error of an output, relative to the largest output; in float32, 1e-5 is reached."""
 GRADIENT_TOLERANCE = 0.05
-"""Largest error of gradients, relative. In ReLU networks 0.02 is reached: few neurons decide the
-difference between two inputs, and an exporter's rounding of weights switches some."""
+"""The largest relative error of gradients.
+
+ReLU networks reach 0.02: few neurons decide the difference between two inputs, and an exporter that
+rounds weights switches some of them.
+"""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was compared, and how well the two models agree."""
+    """What was compared, and how close the two models are."""
 
     model: str
+    """The name of the Keras model."""
     source: str
+    """The name of the .onnx file."""
     sha256: str
-    """Of the .onnx file and that of its weights."""
+    """The hash of the .onnx file and of the files with its weights."""
     weights_sha256: str
-    """Of the Keras model's weights."""
+    """The hash of the Keras model's weights."""
     opset: int
     operations: dict[str, int]
-    """How often each occurs in the file."""
+    """How often each operation occurs in the file."""
     samples: int
+    """The number of inputs on which the models were compared."""
     seed: int
     max_absolute_error: float
     max_relative_error: float
-    """In units of the largest output."""
+    """The largest absolute error of an output, relative to the largest output."""
     argmax_agreement: float
-    """Share of the samples with the same largest output."""
+    """The share of samples for which both models predict the same class."""
     gradient_error: float
-    """Relative error, by `gradient_reference`."""
+    """The relative error of gradients against `gradient_reference`."""
     gradient_reference: str
     """What the gradients were compared with."""
     versions: dict[str, str]
+    """The versions of Keras, TensorFlow and onnxruntime."""
 
     @property
     def holds(self) -> bool:
-        """Whether the two models compute the same."""
+        """Whether all errors are within the tolerances, and all predicted classes agree."""
         return (
             self.max_relative_error <= OUTPUT_TOLERANCE
             and self.gradient_error <= GRADIENT_TOLERANCE
@@ -64,7 +71,7 @@ class Certificate:
         )
 
     def lines(self) -> dict[str, str]:
-        """Give what people read, as text by name."""
+        """Give the lines of a table for people, as text by name."""
         operations = ", ".join(f"{name} {count}" for name, count in self.operations.items())
         return {
             "holds": "yes" if self.holds else "NO",
@@ -79,7 +86,7 @@ class Certificate:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON."""
+        """Write the certificate as JSON."""
         text = json.dumps({**asdict(self), "holds": self.holds}, indent=2)
         Path(path).write_text(text + "\n", encoding="utf-8")
 
@@ -92,54 +99,55 @@ def certify(
     seed: int = 0,
     module: torch.nn.Module | None = None,
 ) -> Certificate:
-    """Compare a Keras model with the ONNX file that it was made of, on normal noise.
+    """Compare a Keras model with the ONNX file that it was rebuilt from, on normal noise.
 
-    Outputs are compared with onnxruntime's. Gradients are compared with those of the PyTorch
-    module in float64, if it is given. Else the gradient's integral between two inputs near a
-    sample is compared with the difference of onnxruntime's outputs there, to which it is equal.
+    Outputs are compared with those of onnxruntime. Gradients are compared with those of the
+    PyTorch module in float64, if it is given. Without it, the integral of the Keras model's
+    gradient between two inputs near a sample is compared with the difference of onnxruntime's
+    outputs for these two inputs, which equals the integral of the true gradient.
 
     Args:
         model: a Keras model with the file's inputs, images channels-last.
         onnx_path: the file.
         samples: how many inputs are drawn.
-        seed: of the inputs.
-        module: what the file was exported from.
+        seed: the seed of the inputs.
+        module: the PyTorch module that the file was exported from.
 
     Returns:
         A Certificate; its `holds` says whether the two models compute the same.
 
     Raises:
-        FileNotFoundError, ValueError: the file is missing or no ONNX model.
-        ValueError: the model has other inputs or outputs than the file.
+        FileNotFoundError: the file, or a file with its weights, is missing.
+        ValueError: the file is no ONNX model, or the model's inputs or outputs are not the file's.
     """
-    random, file = np.random.default_rng(seed), OnnxFile.of(onnx_path, model)
+    random, session = np.random.default_rng(seed), OnnxSession.open(onnx_path, model)
     inputs = [random.standard_normal((samples, *x.shape[1:])) for x in model.inputs]
-    outputs = [y.numpy() for y in tf.nest.flatten(model(as_keras(inputs)))]
-    file, expected = file.with_outputs_like(inputs, outputs)
+    outputs = [y.numpy() for y in tf.nest.flatten(model(single_or_list(inputs)))]
+    session, expected = session.with_output_orders(inputs, outputs)
     weights = [random.standard_normal(output.shape[1:]) for output in outputs]
     if module is None:
         directions = [random.standard_normal(x.shape) for x in inputs]
-        error = along_lines(model, file, inputs, directions, weights)
+        error = error_along_lines(model, session, inputs, directions, weights)
         reference = "differences of onnxruntime's outputs"
     else:
-        error = against_torch(model, module, file, inputs, weights)
+        error = error_against_torch(model, module, session, inputs, weights)
         reference = "PyTorch in float64"
     pairs = list(zip(outputs, expected, strict=True))
     largest = max(float(np.abs(y).max()) for _, y in pairs)
     absolute = max(float(np.abs(x - y).max()) for x, y in pairs)
-    first, second = (pair.reshape(samples, -1).argmax(1) for pair in pairs[0])
+    classes, expected_classes = (array.reshape(samples, -1).argmax(1) for array in pairs[0])
     return Certificate(
         model=model.name,
         source=Path(onnx_path).name,
-        sha256=digest(onnx_path),
+        sha256=sha256_of(onnx_path),
         weights_sha256=_weights_digest(model),
-        opset=file.graph.opset,
-        operations=dict(Counter(node.op for node in file.graph.nodes).most_common()),
+        opset=session.graph.opset,
+        operations=dict(Counter(node.op for node in session.graph.nodes).most_common()),
         samples=samples,
         seed=seed,
         max_absolute_error=absolute,
         max_relative_error=absolute / largest if largest else absolute,
-        argmax_agreement=float((first == second).mean()),
+        argmax_agreement=float((classes == expected_classes).mean()),
         gradient_error=error,
         gradient_reference=reference,
         versions={m.__name__: m.__version__ for m in (keras, tf, onnxruntime)},
@@ -147,7 +155,7 @@ def certify(
 
 
 def _weights_digest(model: keras.Model) -> str:
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for weight in model.weights:
-        found.update(weight.numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(weight.numpy().tobytes())
+    return sha256.hexdigest()

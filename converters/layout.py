@@ -1,7 +1,7 @@
-"""Tensors whose axes stand in another order than in the file.
+"""Tensors whose axes are in another order than in the file, so that images are channels-last.
 
-A transpose in the file only renames axes here. It is carried out where an operation needs an
-order of its own, so that images are channels-last throughout.
+A transpose in the file only changes the order that is noted here. Axes are really moved where an
+operation needs a certain order.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from .onnx_graph import Node, UnsupportedError
 
 
 class Value(NamedTuple):
-    """A Keras tensor, and the axes of the file's tensor that its own are."""
+    """A Keras tensor that stands for a tensor in the file, and the order of its axes."""
 
     tensor: keras.KerasTensor
     order: tuple[int, ...]
-    """Axis i of the tensor is this axis in the file."""
+    """Axis i of the Keras tensor is axis ``order[i]`` in the file."""
 
     @property
     def rank(self) -> int:
-        """How many axes there are."""
+        """The number of axes."""
         return len(self.order)
 
     @property
@@ -33,37 +33,43 @@ class Value(NamedTuple):
         return tuple(self.tensor.shape[self.axis(i)] for i in range(self.rank))
 
     def axis(self, index: int) -> int:
-        """Give the tensor's axis that is this one in the file."""
+        """Give the axis of the Keras tensor for an axis in the file, which may be negative."""
         return self.order.index(index % self.rank)
 
 
-def as_keras(tensors: Sequence[Any]) -> Any:
-    """Give what a model takes or gives: a list, or the one tensor that there is."""
+def single_or_list(tensors: Sequence[Any]) -> Any:
+    """Give several tensors as a list, and a single one itself, as Keras models take them."""
     return list(tensors) if len(tensors) > 1 else tensors[0]
 
 
-def same(rank: int) -> tuple[int, ...]:
-    """Give the order of the file itself."""
+def file_order(rank: int) -> tuple[int, ...]:
+    """Give the order in which axes are as in the file."""
     return tuple(range(rank))
 
 
-def channels_last(rank: int) -> tuple[int, ...]:
-    """Give the order batch, space, channels."""
+def channels_last_order(rank: int) -> tuple[int, ...]:
+    """Give the order batch, space, channels of what is batch, channels, space in the file."""
     return (0, *range(2, rank), 1)
 
 
-def plain(tensor: keras.KerasTensor) -> Value:
-    """Give a tensor whose axes are in the file's order."""
-    return Value(tensor, same(len(tensor.shape)))
+def value_in_file_order(tensor: keras.KerasTensor) -> Value:
+    """Give a Keras tensor with its axes in the file's order as a Value."""
+    return Value(tensor, file_order(len(tensor.shape)))
 
 
-def ordered(
+def tensor_in_order(
     value: Value, order: tuple[int, ...], node: Node, suffix: str = ""
 ) -> keras.KerasTensor:
-    """Give the tensor in another order, for a node.
+    """Give the Keras tensor with its axes in another order, by a Permute layer if needed.
+
+    Args:
+        value: the tensor.
+        order: the order.
+        node: the node that needs the order; the layer is named after it.
+        suffix: what is added to the layer's name.
 
     Raises:
-        UnsupportedError: the order has not the batch first.
+        UnsupportedError: the batch would not be first.
     """
     if value.order == order:
         return value.tensor
@@ -73,15 +79,15 @@ def ordered(
     return keras.layers.Permute(axes[1:], name=f"{node.name}_permute{suffix}")(value.tensor)
 
 
-def without(order: tuple[int, ...], axes: set[int]) -> tuple[int, ...]:
-    """Give the order of what is left when some of the file's axes are gone."""
-    left = [axis for axis in order if axis not in axes]
-    return tuple(int(rank) for rank in np.argsort(np.argsort(left)))
+def order_without(order: tuple[int, ...], axes: set[int]) -> tuple[int, ...]:
+    """Give the order of the axes that remain when some of the file's axes are removed."""
+    remaining = [axis for axis in order if axis not in axes]
+    return tuple(int(rank) for rank in np.argsort(np.argsort(remaining)))
 
 
-def constant_in(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
-    """Give a constant that broadcasts to tensors of this order as the file's does to the file's."""
+def constant_in_order(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
+    """Give a constant with its axes in an order, to broadcast to tensors in that order."""
     if array.ndim == 0:
         return array
-    full = array.reshape((1,) * (len(order) - array.ndim) + array.shape)
-    return np.ascontiguousarray(full.transpose(order))
+    of_full_rank = array.reshape((1,) * (len(order) - array.ndim) + array.shape)
+    return np.ascontiguousarray(of_full_rank.transpose(order))

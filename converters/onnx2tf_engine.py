@@ -1,7 +1,7 @@
-"""onnx2tf in a process of its own, for what the importer does not know.
+"""The converter onnx2tf, in a process of its own, for operations that the importer does not know.
 
-It changes global state, may write over its input and may download data, so it gets a copy of the
-file in a folder that is thrown away.
+onnx2tf changes global state, may overwrite its input and may download data. Therefore it gets a
+copy of the file, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import tensorflow as tf
 
 from tfxai.models.converted_layers import SavedGraph
 
-from .build import InputShape, shape_of_example
-from .layout import as_keras
-from .reader import inputs
+from .build import InputShape, example_shape
+from .layout import single_or_list
+from .reader import graph_inputs
 
 PROGRAM = """
 import sys
@@ -35,37 +35,43 @@ onnx2tf.convert(
 """
 
 
-def converted(proto: onnx.ModelProto, input_shape: InputShape | None) -> keras.Model:
-    """Convert a model that is complete, with external data in it.
+def convert_by_onnx2tf(proto: onnx.ModelProto, input_shape: InputShape | None) -> keras.Model:
+    """Convert a model to a Keras model of one layer, a `SavedGraph`.
+
+    Args:
+        proto: the model, with external data loaded into it.
+        input_shape: the sizes of inputs that the file leaves open.
 
     Raises:
         ImportError: onnx2tf is not installed.
-        ValueError: onnx2tf cannot convert it.
+        ValueError: onnx2tf cannot convert the model.
     """
     if importlib.util.find_spec("onnx2tf") is None:
         raise ImportError("engine='onnx2tf' needs more: pip install 'tfxai[onnx2tf]'")
     with tempfile.TemporaryDirectory() as folder:
         file, target = Path(folder) / "model.onnx", Path(folder) / "saved"
-        onnx.save(_of_size(proto, input_shape), file)
-        ran = subprocess.run(
+        onnx.save(_with_sizes(proto, input_shape), file)
+        process = subprocess.run(
             [sys.executable, "-c", PROGRAM, str(file), str(target)],
             cwd=folder,
             capture_output=True,
             text=True,
             check=False,
         )
-        if ran.returncode or not (target / "saved_model.pb").is_file():
-            told = (ran.stderr or ran.stdout).strip().splitlines()[-3:]
-            raise ValueError(f"onnx2tf cannot convert {proto.graph.name!r}: {' / '.join(told)}")
-        return _model(target, proto.graph.name)
+        if process.returncode or not (target / "saved_model.pb").is_file():
+            last_lines = (process.stderr or process.stdout).strip().splitlines()[-3:]
+            raise ValueError(
+                f"onnx2tf cannot convert {proto.graph.name!r}: {' / '.join(last_lines)}"
+            )
+        return _keras_model(target, proto.graph.name)
 
 
-def _of_size(proto: onnx.ModelProto, input_shape: InputShape | None) -> onnx.ModelProto:
-    """Give a copy in which all sizes but that of the batch are known."""
+def _with_sizes(proto: onnx.ModelProto, input_shape: InputShape | None) -> onnx.ModelProto:
+    """Give a copy in which all sizes of inputs are known, except the size of the batch."""
     sized = onnx.ModelProto()
     sized.CopyFrom(proto)
-    every = inputs(proto)
-    shapes = {one.name: shape_of_example(every, one, input_shape) for one in every}
+    inputs = graph_inputs(proto)
+    shapes = {item.name: example_shape(inputs, item, input_shape) for item in inputs}
     for value in sized.graph.input:
         if value.name in shapes:
             axes = list(value.type.tensor_type.shape.dim)[1:]
@@ -74,14 +80,16 @@ def _of_size(proto: onnx.ModelProto, input_shape: InputShape | None) -> onnx.Mod
     return sized
 
 
-def _model(folder: Path, name: str) -> keras.Model:
+def _keras_model(folder: Path, name: str) -> keras.Model:
+    """Give the SavedModel in a folder as a Keras model of one layer."""
     function = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    found = function.structured_outputs
-    specs = function.structured_input_signature[1]
-    outputs = [found[key].shape.as_list() for key in sorted(found)]
-    one_by_one = any(shape[0] == 1 for shape in (*outputs, *(s.shape for s in specs.values())))
-    layer = SavedGraph([shape[1:] for shape in outputs], one_by_one, name="graph")
+    output_specs = function.structured_outputs
+    input_specs = function.structured_input_signature[1]
+    output_shapes = [output_specs[key].shape.as_list() for key in sorted(output_specs)]
+    shapes = (*output_shapes, *(spec.shape for spec in input_specs.values()))
+    one_by_one = any(shape[0] == 1 for shape in shapes)
+    layer = SavedGraph([shape[1:] for shape in output_shapes], one_by_one, name="graph")
     layer.load(folder)
-    given = [keras.Input(spec.shape[1:], name=key) for key, spec in specs.items()]
-    results = layer(as_keras(given))
-    return keras.Model(as_keras(given), as_keras(results), name=name or "model")
+    inputs = [keras.Input(spec.shape[1:], name=key) for key, spec in input_specs.items()]
+    outputs = layer(single_or_list(inputs))
+    return keras.Model(single_or_list(inputs), single_or_list(outputs), name=name or "model")

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import keras
 
 from .build import InputShape, build
-from .fusing import fused
-from .onnx2tf_engine import converted
-from .reader import loaded, read
+from .fusing import fuse_arithmetic
+from .onnx2tf_engine import convert_by_onnx2tf
+from .reader import load_proto, read_graph
 
 if TYPE_CHECKING:
     import onnx
 
 ENGINES = ("layers", "onnx2tf")
+"""The importer in this package, and the converter onnx2tf."""
 
 
 def from_onnx(
@@ -26,25 +27,27 @@ def from_onnx(
 ) -> keras.Model:
     """Rebuild an ONNX model as a Keras model, layer by layer, with its weights.
 
-    Images are channels-last, ``[B, H, W, C]``, whatever the file has; so are outputs that are
-    images. Layers are named as in the file. Arithmetic by constants behind a convolution or a
-    product becomes part of its weights. See `certify` for how close the two models are.
+    Inputs and outputs that are images are channels-last, ``[B, H, W, C]``, whatever their order in
+    the file. Layers have the names of the file's nodes. Arithmetic by constants that follows a
+    convolution or a product becomes part of its weights. `certify` measures how close the two
+    models are.
 
     Args:
         path_or_proto: an .onnx file, with the file of its weights beside it if it has one, or a
-            model that is loaded.
+            model that is loaded already.
         input_shape: the shape of one example in the file's order, such as (3, 224, 224), where the
-            file leaves sizes open; a dict by name for several inputs.
-        engine: "layers", or "onnx2tf" for operations that this does not know: the converter of
-            that name, in a process of its own. Its models have gradients but no weights.
+            file leaves sizes open; for several inputs, a dict of shapes by name.
+        engine: "layers" for this importer; "onnx2tf" for the converter onnx2tf, in a process of
+            its own, which knows more operations, but whose models have gradients and no weights.
 
     Returns:
         A functional Keras model.
 
     Raises:
-        FileNotFoundError: no such file, or its weights are missing.
-        UnsupportedError: a ValueError that names the operation, its node and the remedy.
-        ValueError: no ONNX model, or sizes that are not known.
+        FileNotFoundError: the file, or the file of its weights, is missing.
+        UnsupportedError: an operation that cannot be rebuilt; the message names the operation, its
+            node and the remedy. It is a ValueError.
+        ValueError: the file is no ONNX model, or sizes are not known.
 
     Example:
         >>> import numpy as np
@@ -61,7 +64,7 @@ def from_onnx(
     """
     if engine not in ENGINES:
         raise ValueError(f"engine={engine!r}: expected one of {ENGINES}")
-    proto = loaded(path_or_proto)
+    proto = load_proto(path_or_proto)
     if engine == "onnx2tf":
-        return converted(proto, input_shape)
-    return build(fused(read(proto)), input_shape)
+        return convert_by_onnx2tf(proto, input_shape)
+    return build(fuse_arithmetic(read_graph(proto)), input_shape)

@@ -1,4 +1,4 @@
-"""An ONNX model as plain Python: nodes, constants, inputs and outputs."""
+"""An ONNX model in plain Python: its nodes, constants, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import numpy as np
 
 
 class Node(NamedTuple):
-    """One operation of the file."""
+    """A node of the graph, which applies an operation."""
 
     op: str
-    """ONNX's name of it; of another domain than ONNX's own, "domain.Name"."""
+    """ONNX's name of the operation; "domain.Name" for one that is not ONNX's own."""
     name: str
-    """As in the file, or its first output's where it has none."""
+    """The name in the file; where there is none, the name of the first output."""
     inputs: tuple[str, ...]
-    """Empty where an optional one is left out."""
+    """Names of tensors; "" where an optional input is left out."""
     outputs: tuple[str, ...]
+    """Names of tensors; "" where an output is not wanted."""
     attributes: dict[str, Any]
-    """Text as str, tensors as arrays."""
+    """Attributes by name: text as str, tensors as arrays."""
     opset: int
-    """The version of ONNX's operations that it follows."""
+    """The version of ONNX's set of operations."""
 
 
-class Input(NamedTuple):
-    """What the model is called with."""
+class GraphInput(NamedTuple):
+    """An input of the model, with the batch as its first axis."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -33,29 +34,37 @@ class Input(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """A whole model."""
+    """A model."""
 
     name: str
-    inputs: tuple[Input, ...]
+    inputs: tuple[GraphInput, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
-    """Each after those that it depends on."""
+    """Each node comes after those that it depends on."""
     constants: dict[str, np.ndarray]
+    """Weights and other constants by name."""
     opset: int
+    """The version of ONNX's set of operations."""
 
 
 class UnsupportedError(ValueError):
-    """What a file has and the importer cannot rebuild as layers."""
+    """A node that the importer cannot rebuild as layers.
 
-    def __init__(self, node: Node, what: str, remedy: str = "") -> None:
+    Args:
+        node: the node.
+        reason: why it cannot be rebuilt.
+        remedy: what the user can do; by default, use the engine "onnx2tf".
+    """
+
+    def __init__(self, node: Node, reason: str, remedy: str = "") -> None:
         remedy = remedy or "from_onnx(..., engine='onnx2tf') may know it, for gradients only"
-        super().__init__(f"node {node.name!r} ({node.op}): {what}; {remedy}")
+        super().__init__(f"node {node.name!r} ({node.op}): {reason}; {remedy}")
 
 
 def consumers(graph: Graph) -> dict[str, list[Node]]:
-    """Give the nodes that read each tensor."""
-    found: dict[str, list[Node]] = {}
+    """Give the nodes that read each tensor, by the tensor's name."""
+    readers: dict[str, list[Node]] = {}
     for node in graph.nodes:
         for name in dict.fromkeys(node.inputs):
-            found.setdefault(name, []).append(node)
-    return found
+            readers.setdefault(name, []).append(node)
+    return readers

@@ -1,4 +1,4 @@
-"""ONNX files as onnxruntime runs them, with the axes in the order of a Keras model."""
+"""An ONNX file run by onnxruntime, with inputs and outputs in the order of a Keras model's axes."""
 
 from __future__ import annotations
 
@@ -14,91 +14,106 @@ import onnxruntime
 from onnx import external_data_helper
 
 from .build import is_channels_first
-from .layout import channels_last, same
+from .layout import channels_last_order, file_order
 from .onnx_graph import Graph
-from .reader import read
+from .reader import read_graph
 
 Arrays = Sequence[np.ndarray]
+"""An array for each input, or for each output, of a model."""
 
 
-class OnnxFile(NamedTuple):
-    """A file, and which axes a model's tensors have."""
+class OnnxSession(NamedTuple):
+    """A file that is run as the Keras model is that was rebuilt from it."""
 
     graph: Graph
     session: onnxruntime.InferenceSession
     inputs: list[tuple[int, ...]]
-    """Axis i of the model's input is this axis in the file."""
+    """For each input the order: axis i in the Keras model is axis ``order[i]`` in the file."""
     outputs: list[tuple[int, ...]]
+    """For each output its order."""
 
     @classmethod
-    def of(cls, path: str | Path, model: keras.Model) -> OnnxFile:
-        """Open a file for a model with its inputs."""
-        graph, options = read(path), onnxruntime.SessionOptions()
+    def open(cls, path: str | Path, model: keras.Model) -> OnnxSession:
+        """Open a file for comparison with a Keras model; outputs are in the file's order at first.
+
+        Raises:
+            FileNotFoundError: the file, or a file with its weights, is missing.
+            ValueError: the file is no ONNX model, or its inputs are not the model's.
+        """
+        graph, options = read_graph(path), onnxruntime.SessionOptions()
         options.log_severity_level = 3
         session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        ranks = [len(x.shape) for x in model.inputs], [len(one.shape) for one in graph.inputs]
+        ranks = [len(x.shape) for x in model.inputs], [len(item.shape) for item in graph.inputs]
         if ranks[0] != ranks[1]:
             raise ValueError(f"the model has inputs of rank {ranks[0]}, the file of {ranks[1]}")
         inputs = [
-            channels_last(rank) if is_channels_first(graph, one) else same(rank)
-            for one, rank in zip(graph.inputs, ranks[0], strict=True)
+            channels_last_order(rank) if is_channels_first(graph, item) else file_order(rank)
+            for item, rank in zip(graph.inputs, ranks[0], strict=True)
         ]
-        return cls(graph, session, inputs, [same(len(x.shape)) for x in model.outputs])
+        return cls(graph, session, inputs, [file_order(len(x.shape)) for x in model.outputs])
 
-    def with_outputs_like(
+    def with_output_orders(
         self, inputs: Arrays, outputs: Arrays
-    ) -> tuple[OnnxFile, list[np.ndarray]]:
-        """Take the order of axes that a model's outputs have; give the file's in it, too."""
-        orders, turned = [], []
-        for found, expected in zip(outputs, self(inputs), strict=True):
+    ) -> tuple[OnnxSession, list[np.ndarray]]:
+        """Find the orders of a model's outputs: those in which the file's outputs are closest.
+
+        Args:
+            inputs: inputs of the model.
+            outputs: the model's outputs for these inputs.
+
+        Returns:
+            A session with these orders, and the file's outputs in them.
+
+        Raises:
+            ValueError: the outputs have other shapes.
+        """
+        orders, reordered = [], []
+        for output, expected in zip(outputs, self(inputs), strict=True):
             rank = expected.ndim
-            fitting = [
-                order
-                for order in {same(rank), channels_last(rank) if rank > 2 else same(rank)}
-                if expected.transpose(order).shape == found.shape
-            ]
+            candidates = [file_order(rank), *([channels_last_order(rank)] if rank > 2 else [])]
+            fitting = [o for o in candidates if expected.transpose(o).shape == output.shape]
             if not fitting:
-                raise ValueError(f"the model gives {found.shape}, the file {expected.shape}")
-            errors = [np.abs(found - expected.transpose(order)).max() for order in fitting]
+                raise ValueError(f"the model gives {output.shape}, the file {expected.shape}")
+            errors = [np.abs(output - expected.transpose(order)).max() for order in fitting]
             orders.append(fitting[int(np.argmin(errors))])
-            turned.append(expected.transpose(orders[-1]))
-        return self._replace(outputs=orders), turned
+            reordered.append(expected.transpose(orders[-1]))
+        return self._replace(outputs=orders), reordered
 
     def __call__(self, inputs: Arrays) -> list[np.ndarray]:
-        """Give the outputs, computed example by example."""
+        """Run the file on the model's inputs, one example after another."""
         batch = self.graph.inputs[0].shape[0] or 1
         arrays = self.in_file_order(inputs)
         rows = []
         for i in range(len(arrays[0])):
-            given = {
-                one.name: np.repeat(x[i : i + 1], batch, 0).astype(one.dtype)
-                for one, x in zip(self.graph.inputs, arrays, strict=True)
+            feeds = {
+                item.name: np.repeat(x[i : i + 1], batch, 0).astype(item.dtype)
+                for item, x in zip(self.graph.inputs, arrays, strict=True)
             }
-            rows.append([output[:1] for output in self.session.run(None, given)])
+            rows.append([output[:1] for output in self.session.run(None, feeds)])
         return [
-            np.concatenate(whole).transpose(order)
-            for whole, order in zip(zip(*rows, strict=True), self.outputs, strict=True)
+            np.concatenate(examples).transpose(order)
+            for examples, order in zip(zip(*rows, strict=True), self.outputs, strict=True)
         ]
 
     def in_file_order(self, inputs: Arrays) -> list[np.ndarray]:
-        """Give the model's inputs as the file has them."""
+        """Give the model's inputs with their axes in the file's order."""
         orders = (np.argsort(order) for order in self.inputs)
         return [x.transpose(order) for x, order in zip(inputs, orders, strict=True)]
 
 
-def digest(path: str | Path) -> str:
+def sha256_of(path: str | Path) -> str:
     """Give the SHA-256 of an .onnx file and the files with its weights."""
-    found = hashlib.sha256()
-    for part in _parts(Path(path)):
-        found.update(part)
-    return found.hexdigest()
+    sha256 = hashlib.sha256()
+    for content in _contents(Path(path)):
+        sha256.update(content)
+    return sha256.hexdigest()
 
 
-def _parts(path: Path) -> Iterator[bytes]:
+def _contents(path: Path) -> Iterator[bytes]:
     tensors = onnx.load(path, load_external_data=False).graph.initializer
-    apart = filter(external_data_helper.uses_external_data, tensors)
-    beside = {external_data_helper.ExternalDataInfo(tensor).location for tensor in apart}
-    for file in (path, *(path.parent / name for name in sorted(beside))):
+    external = filter(external_data_helper.uses_external_data, tensors)
+    names = {external_data_helper.ExternalDataInfo(tensor).location for tensor in external}
+    for file in (path, *(path.parent / name for name in sorted(names))):
         yield file.read_bytes()

@@ -1,4 +1,4 @@
-"""Reading ONNX files: what is in them, or what is wrong with them."""
+"""`read_graph`: an ONNX file as a graph in plain Python, or an error that says what is wrong."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper, inliner, numpy_helper
 
-from .onnx_graph import Graph, Input, Node, UnsupportedError
+from .onnx_graph import Graph, GraphInput, Node, UnsupportedError
 
-OLDEST = 9
-"""Opsets before it leave shapes and broadcasting to attributes that have since gone."""
+OLDEST_OPSET = 9
+"""Older opsets describe shapes and broadcasting by attributes that ONNX has since dropped."""
 
 
-def loaded(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
-    """Give the model in a file with all its weights, or one that is loaded as it is.
+def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    """Load a model with all its weights from a file; a model that is loaded already is given back.
 
     Raises:
-        FileNotFoundError: no such file, or one with its weights is missing.
-        ValueError: no ONNX model, or one that breaks ONNX's rules.
+        FileNotFoundError: the file, or a file with its weights, is missing.
+        ValueError: the file is no ONNX model, or breaks ONNX's rules.
     """
     return source if isinstance(source, onnx.ModelProto) else _from_file(Path(source))
 
 
-def read(source: str | Path | onnx.ModelProto) -> Graph:
-    """Read a model from a file, or from a proto that is complete.
+def read_graph(source: str | Path | onnx.ModelProto) -> Graph:
+    """Read a model from a file, or from a proto with all its weights.
 
     Raises:
-        FileNotFoundError: no such file, or one with its weights is missing.
-        UnsupportedError: control flow, a training graph.
-        ValueError: no ONNX model, or one that breaks ONNX's rules; an opset below 9.
+        FileNotFoundError: the file, or a file with its weights, is missing.
+        UnsupportedError: control flow, or a training graph.
+        ValueError: the file is no ONNX model or breaks ONNX's rules, or its opset is below 9.
     """
-    proto = loaded(source)
+    proto = load_proto(source)
     opsets = {opset.domain: opset.version for opset in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx", 0))
-    if opset < OLDEST:
+    if opset < OLDEST_OPSET:
         raise ValueError(
-            f"the model follows opset {opset}; export it with opset {OLDEST} or later, or convert "
-            "it by onnx.version_converter"
+            f"the model follows opset {opset}; export it with opset {OLDEST_OPSET} or later, or "
+            "convert it by onnx.version_converter"
         )
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
@@ -49,30 +49,29 @@ def read(source: str | Path | onnx.ModelProto) -> Graph:
         name = graph.sparse_initializer[0].values.name
         raise ValueError(f"the constant {name!r} is sparse; export the model with dense weights")
     constants = {tensor.name: _array(tensor) for tensor in graph.initializer}
-    every = [_node(node, opset) for node in graph.node]
-    for node in every:
+    nodes = [_node(node, opset) for node in graph.node]
+    for node in nodes:
         _check_inference(node, constants)
         if node.op == "Constant":
             constants[node.outputs[0]] = np.asarray(*node.attributes.values())
-    nodes = tuple(node for node in every if node.op != "Constant")
     return Graph(
         name=graph.name,
-        inputs=inputs(proto),
+        inputs=graph_inputs(proto),
         outputs=tuple(value.name for value in graph.output),
-        nodes=nodes,
+        nodes=tuple(node for node in nodes if node.op != "Constant"),
         constants=constants,
         opset=opset,
     )
 
 
-def inputs(proto: onnx.ModelProto) -> tuple[Input, ...]:
-    """Give the inputs that are no weights.
+def graph_inputs(proto: onnx.ModelProto) -> tuple[GraphInput, ...]:
+    """Give the inputs of a model; old files list weights among them, which are left out.
 
     Raises:
-        ValueError: one is no tensor.
+        ValueError: an input is no tensor.
     """
-    known = {tensor.name for tensor in proto.graph.initializer}
-    return tuple(_input(value) for value in proto.graph.input if value.name not in known)
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    return tuple(_input(value) for value in proto.graph.input if value.name not in weights)
 
 
 def _from_file(path: Path) -> onnx.ModelProto:
@@ -80,7 +79,7 @@ def _from_file(path: Path) -> onnx.ModelProto:
         raise FileNotFoundError(f"no such file: {path}")
     try:
         proto = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(proto if _is_whole(proto) else _beside(path, proto))
+        onnx.checker.check_model(proto if _is_one_file(proto) else _with_weight_files(path, proto))
     except DecodeError as error:
         raise ValueError(f"{path} is not an ONNX file, or is cut short: {error}") from error
     except onnx.checker.ValidationError as error:
@@ -89,36 +88,37 @@ def _from_file(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _is_whole(proto: onnx.ModelProto) -> bool:
+def _is_one_file(proto: onnx.ModelProto) -> bool:
     return not any(map(external_data_helper.uses_external_data, proto.graph.initializer))
 
 
-def _beside(path: Path, proto: onnx.ModelProto) -> str:
-    """See that the files with the weights are there, so that the checker finds them by the path."""
+def _with_weight_files(path: Path, proto: onnx.ModelProto) -> str:
+    """Check that the files with weights are there; give the path, by which ONNX finds them."""
     for tensor in proto.graph.initializer:
         if external_data_helper.uses_external_data(tensor):
-            place = external_data_helper.ExternalDataInfo(tensor).location
-            if not (path.parent / place).is_file():
+            name = external_data_helper.ExternalDataInfo(tensor).location
+            if not (path.parent / name).is_file():
                 raise FileNotFoundError(
-                    f"{path} keeps the weights {tensor.name!r} in {place!r}, which is missing "
+                    f"{path} keeps the weights {tensor.name!r} in {name!r}, which is missing "
                     "beside it; keep the two files together"
                 )
     return str(path)
 
 
 def _array(tensor: onnx.TensorProto) -> np.ndarray:
-    """Give a constant; reals of fewer bits than float32 become that, as the layers have it."""
+    """Give a constant; real numbers of fewer than 32 bits become float32, the layers' type."""
     array = numpy_helper.to_array(tensor)
-    short = array.dtype.isbuiltin != 1 or array.dtype == np.float16
-    return array.astype(np.float32) if short else array
+    is_short = array.dtype.isbuiltin != 1 or array.dtype == np.float16
+    return array.astype(np.float32) if is_short else array
 
 
 def _node(node: onnx.NodeProto, opset: int) -> Node:
     outputs = tuple(node.output)
     domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
     name = node.name or next(filter(None, outputs), node.op_type)
-    bare = Node(domain + node.op_type, name, tuple(node.input), outputs, {}, opset)
-    return bare._replace(attributes={a.name: _attribute(a, bare) for a in node.attribute})
+    converted = Node(domain + node.op_type, name, tuple(node.input), outputs, {}, opset)
+    attributes = {a.name: _attribute(a, converted) for a in node.attribute}
+    return converted._replace(attributes=attributes)
 
 
 def _attribute(attribute: onnx.AttributeProto, node: Node) -> Any:
@@ -135,6 +135,7 @@ def _attribute(attribute: onnx.AttributeProto, node: Node) -> Any:
 
 
 def _check_inference(node: Node, constants: dict[str, np.ndarray]) -> None:
+    """Raise an UnsupportedError for a node in training mode."""
     training = node.attributes.get("training_mode", 0)
     if node.op == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
         training = constants.get(node.inputs[2], True)
@@ -142,12 +143,13 @@ def _check_inference(node: Node, constants: dict[str, np.ndarray]) -> None:
         raise UnsupportedError(node, "a training graph", "call model.eval() before the export")
 
 
-def _input(value: onnx.ValueInfoProto) -> Input:
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+def _input(value: onnx.ValueInfoProto) -> GraphInput:
+    tensor_type = value.type.tensor_type
+    if not value.type.HasField("tensor_type") or not tensor_type.HasField("shape"):
         raise ValueError(f"the input {value.name!r} is no tensor of a known rank")
     shape = tuple(
         axis.dim_value if axis.HasField("dim_value") and axis.dim_value > 0 else None
-        for axis in kind.shape.dim
+        for axis in tensor_type.shape.dim
     )
-    return Input(value.name, shape, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)))
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor_type.elem_type))
+    return GraphInput(value.name, shape, dtype)

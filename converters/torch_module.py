@@ -1,4 +1,4 @@
-"""`from_torch`: a Keras model from a PyTorch module, by way of an ONNX file."""
+"""`from_torch`: a Keras model from a PyTorch module, which is exported to an ONNX file first."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 EXPORTERS = ("dynamo", "legacy")
+"""PyTorch's exporters to ONNX."""
 
 
 def from_torch(
@@ -26,16 +27,17 @@ def from_torch(
     """Rebuild a PyTorch module as a Keras model; it needs the extra ``tfxai[torch]``.
 
     Args:
-        module: in evaluation mode.
-        example_input: a batch for it, or a tuple of its inputs; only the shapes matter.
-        exporter: PyTorch's "dynamo", or the "legacy" one, which traces.
+        module: the module, in evaluation mode.
+        example_input: a batch of inputs, or a tuple of batches for several inputs; only their
+            shapes matter.
+        exporter: "dynamo", or "legacy" for PyTorch's older exporter, which traces the module.
 
     Returns:
-        A functional Keras model of channels-last images, as that of `from_onnx`.
+        A functional Keras model of channels-last images, as `from_onnx` gives it.
 
     Raises:
         ImportError: PyTorch is not installed.
-        UnsupportedError: what `from_onnx` does not know.
+        UnsupportedError: an operation that `from_onnx` cannot rebuild.
         ValueError: a module in training mode, or an unknown exporter.
     """
     import torch
@@ -48,7 +50,7 @@ def from_torch(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "module.onnx"
         with warnings.catch_warnings():
-            # That the legacy exporter is one is known to who asks for it.
+            # The legacy exporter warns that it is deprecated, which its users know.
             warnings.simplefilter("ignore", DeprecationWarning)
             torch.onnx.export(module, inputs, path, dynamo=exporter == "dynamo")
         return from_onnx(path)

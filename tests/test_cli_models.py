@@ -108,12 +108,12 @@ def _here(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", TAKING_PIXELS)
 def test_a_layer_that_takes_pixels_is_found(kind):
-    assert models.taking_pixels(saved(TAKING_PIXELS[kind]())) is not None
+    assert models.layer_that_takes_pixels(saved(TAKING_PIXELS[kind]())) is not None
 
 
 @pytest.mark.parametrize("kind", SILENT)
 def test_a_model_without_such_a_layer_says_nothing(kind):
-    assert models.taking_pixels(saved(SILENT[kind]())) is None
+    assert models.layer_that_takes_pixels(saved(SILENT[kind]())) is None
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_model_that_says_nothing_needs_the_users_word(command, run):
     code, out, err = run(*command)
     assert (code, out) == (2, "")
     assert err.startswith("tfxai: --preprocess: net.keras has no Rescaling or Normalization")
-    for name in models.SCALES:
+    for name in models.PIXEL_RANGES:
         assert f"{name} (" in err
     assert err.count("\n") == 1
 
@@ -141,7 +141,7 @@ def test_an_onnx_file_needs_the_users_word(run):
     assert "tfxai: --preprocess: net.onnx has no Rescaling" in err
 
 
-@pytest.mark.parametrize("name", models.SCALES)
+@pytest.mark.parametrize("name", models.PIXEL_RANGES)
 def test_what_photos_are_shown_as_is_said_and_kept(name, run):
     model = saved(sequential(*tail()))
     code, out, err = run("explain", "net.keras", "one.png", *QUICK, "--preprocess", name)
@@ -151,7 +151,7 @@ def test_what_photos_are_shown_as_is_said_and_kept(name, run):
     assert record.settings["preprocess"] == name
     with Image.open("one.png") as photo:
         cut = np.asarray(photo.crop((2, 0, 22, 20)).resize((16, 16), Image.Resampling.BICUBIC))
-    low, high = models.SCALES[name]
+    low, high = models.PIXEL_RANGES[name]
     shown = low + cut / 255 * (np.asarray(high) - low)
     expected = tfxai.gradient(model).explain(shown[None].astype("float32"), verbose=0)
     np.testing.assert_allclose(record.scores, expected.scores, rtol=1e-4)

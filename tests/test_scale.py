@@ -16,7 +16,7 @@ import tfxai
 from tests.conftest import two_inputs
 from tests.test_serving import pixel_model, unit
 from tfxai import scale
-from tfxai.scale import cluster, dataset, images, shards, table
+from tfxai.scale import arrow_table, dataset, images, ray_cluster, shard_folder
 from tfxai.scale.worker import Job, Worker
 
 
@@ -62,11 +62,11 @@ def job_of(model, out, *, explainer="ig", also=(), dtype="float32", columns=("im
     return Job(
         model=str(model),
         explainer=explainer,
-        kind=told["inputs"],
+        input_kind=told["inputs"],
         seed=0,
         root=".",
         out=str(out),
-        schema=table.columns(signature["outputs"], also, dtype).serialize().to_pybytes(),
+        schema=arrow_table.schema(signature["outputs"], also, dtype).serialize().to_pybytes(),
         columns=list(columns),
         batch_size=batch,
         threads=None,
@@ -80,8 +80,8 @@ def rows_of(model, source, out, *, targets=None, size=100, **options):
     targets = np.full(count, -1) if targets is None else np.asarray(targets)
     out.mkdir()
     worker = Worker(job_of(model, out, **options))
-    work = images.cut(groups, targets, size)
-    shards.begin(out, {"shards": len(work)})
+    work = images.into_shards(groups, targets, size)
+    shard_folder.begin_or_resume(out, {"shards": len(work)})
     for shard in work:
         assert worker(shard._asdict())["problem"] == ""
     return list(scale.read(out))
@@ -210,7 +210,7 @@ def test_float16_takes_half_and_keeps_eleven_bits(served, photos, tmp_path):
 @pytest.mark.parametrize("size", [1e-30, 1e-6, 1.0, 1e6, 3e38, 0.0])
 def test_halved_never_overflows_nor_vanishes(size):
     values = (np.random.default_rng(0).normal(size=1000) * size / 5).astype(np.float32)
-    half, factor = table.halved(values)
+    half, factor = arrow_table.to_float16(values)
     assert half.dtype == np.float16
     assert np.frexp(factor)[0] == 0.5
     back = half.astype(np.float32) * np.float32(factor)
@@ -235,7 +235,7 @@ def test_shards_have_every_row_once(tmp_path):
         parquet_of(tmp_path / f"{name}.parquet", {"n": list(range(count))}, group=4)
     groups = images.find(tmp_path)
     assert [group[1:] for group in groups] == [(0, 0, 4), (1, 4, 3), (0, 0, 3)]
-    work = images.cut(groups, np.arange(10), 3)
+    work = images.into_shards(groups, np.arange(10), 3)
     assert [shard.targets for shard in work] == [[0, 1, 2], [3], [4, 5, 6], [7, 8, 9]]
     assert [(s.group, s.first, s.skip) for s in work] == [
         (0, 0, 0),
@@ -257,7 +257,7 @@ def test_a_folder_is_searched_to_its_depth(photos, tmp_path):
 def test_a_full_disk_leaves_no_shard(served, photos, tmp_path):
     """As the operating system tells it; what was written before is whole."""
     groups = images.find(photos)
-    work = images.cut(groups, np.full(9, -1), 5)
+    work = images.into_shards(groups, np.full(9, -1), 5)
     worker = Worker(job_of(served / "bytes", tmp_path))
     assert worker(work[0]._asdict())["problem"] == ""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -272,8 +272,8 @@ def test_a_full_disk_leaves_no_shard(served, photos, tmp_path):
 
 
 def test_a_shard_over_which_workers_die_is_given_up(served, photos, tmp_path):
-    shard = images.cut(images.find(photos), np.full(9, -1), 9)[0]
-    for attempt in range(shards.ATTEMPTS):
+    shard = images.into_shards(images.find(photos), np.full(9, -1), 9)[0]
+    for attempt in range(shard_folder.ATTEMPTS):
         (tmp_path / f".part-000000.{attempt}").touch()
     told = Worker(job_of(served / "bytes", tmp_path))(shard._asdict())
     assert told["given_up"]
@@ -287,29 +287,29 @@ def test_a_shard_over_which_workers_die_is_given_up(served, photos, tmp_path):
 
 
 def test_what_others_have_written_is_not_done_again(served, photos, tmp_path):
-    shard = images.cut(images.find(photos), np.full(9, -1), 9)[0]
-    path = shards.path_of(tmp_path, 0)
+    shard = images.into_shards(images.find(photos), np.full(9, -1), 9)[0]
+    path = shard_folder.shard_path(tmp_path, 0)
     path.write_text("by another worker")
     assert Worker(job_of(served / "bytes", tmp_path))(shard._asdict())["problem"] == ""
     assert path.read_text() == "by another worker"
     with pytest.raises(ValueError, match=r"part-000000.parquet is damaged; delete it"):
-        shards.missing(tmp_path, [shard])
+        shard_folder.missing_shards(tmp_path, [shard])
 
 
 def test_a_folder_goes_on_with_what_was_begun(tmp_path):
-    shards.begin(tmp_path, {"seed": 0, "shards": 2})
+    shard_folder.begin_or_resume(tmp_path, {"seed": 0, "shards": 2})
     (tmp_path / ".part-000001.0").touch()
-    shards.begin(tmp_path, {"seed": 0, "shards": 2})
+    shard_folder.begin_or_resume(tmp_path, {"seed": 0, "shards": 2})
     assert not list(tmp_path.glob(".part*"))
     with pytest.raises(ValueError, match="was begun with seed=0, not 1: use another folder"):
-        shards.begin(tmp_path, {"seed": 1, "shards": 2})
+        shard_folder.begin_or_resume(tmp_path, {"seed": 1, "shards": 2})
     with pytest.raises(ValueError, match="2 of 2 shards are not there; call explain_dataset again"):
         next(scale.read(tmp_path))
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").touch()
     with pytest.raises(ValueError, match=r"has other files, such as thesis.tex"):
-        shards.begin(other, {})
+        shard_folder.begin_or_resume(other, {})
 
 
 def test_bad_input(served, photos, tmp_path):
@@ -377,8 +377,8 @@ def test_missing_packages_come_with_the_pip_command(served, photos, tmp_path, mo
 
 
 def test_workers_get_even_shares():
-    assert cluster.even_share([8], 2) == 4
-    assert cluster.even_share([3, 3], 3) == 1  # 2 for each would fit on paper only
-    assert cluster.even_share([2], 2) == 1
-    assert cluster.even_share([2], 5) == 1 / 3
-    assert cluster.even_share([4, 4], 1) == 4
+    assert ray_cluster.even_share([8], 2) == 4
+    assert ray_cluster.even_share([3, 3], 3) == 1  # 2 for each would fit on paper only
+    assert ray_cluster.even_share([2], 2) == 1
+    assert ray_cluster.even_share([2], 5) == 1 / 3
+    assert ray_cluster.even_share([4, 4], 1) == 4

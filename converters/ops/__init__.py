@@ -1,4 +1,4 @@
-"""ONNX's operations as Keras layers: a function for each, and the table of all."""
+"""ONNX's operations as Keras layers: `OPERATIONS` has a function for each operation."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from . import (
 )
 
 Operation = Callable[[Node, list[Operand]], Value | Sequence[Operand]]
+"""Maps a node and its operands to its output or outputs."""
 
 OPERATIONS: dict[str, Operation] = {
     # weights
@@ -64,17 +65,17 @@ OPERATIONS: dict[str, Operation] = {
     "Sum": partial(elementwise.variadic, "add"),
     "Max": partial(elementwise.variadic, "maximum"),
     "Min": partial(elementwise.variadic, "minimum"),
-    "Abs": elementwise.mapped("abs"),
-    "Neg": elementwise.mapped("negative"),
-    "Exp": elementwise.mapped("exp"),
-    "Log": elementwise.mapped("log"),
-    "Sqrt": elementwise.mapped("sqrt"),
-    "Erf": elementwise.mapped("erf"),
-    "Sin": elementwise.mapped("sin"),
-    "Cos": elementwise.mapped("cos"),
-    "Reciprocal": elementwise.mapped("reciprocal"),
-    "Floor": elementwise.mapped("floor"),
-    # nothing
+    "Abs": elementwise.keras_op("abs"),
+    "Neg": elementwise.keras_op("negative"),
+    "Exp": elementwise.keras_op("exp"),
+    "Log": elementwise.keras_op("log"),
+    "Sqrt": elementwise.keras_op("sqrt"),
+    "Erf": elementwise.keras_op("erf"),
+    "Sin": elementwise.keras_op("sin"),
+    "Cos": elementwise.keras_op("cos"),
+    "Reciprocal": elementwise.keras_op("reciprocal"),
+    "Floor": elementwise.keras_op("floor"),
+    # what leaves a tensor as it is
     "Identity": elementwise.identity,
     "Dropout": elementwise.identity,
     "Cast": elementwise.cast,
@@ -93,4 +94,4 @@ OPERATIONS: dict[str, Operation] = {
     "Resize": resizing.resize,
     "Upsample": resizing.resize,
 }
-"""By ONNX's names."""
+"""The functions by ONNX's names of operations."""

@@ -1,19 +1,19 @@
-"""Products of matrices: dense layers where one of them is known."""
+"""Matrix products; a product with constant weights is a Dense layer."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
 
-from tfxai.models.converted_layers import Apply, with_constant, with_weights
+from tfxai.models.converted_layers import Apply, apply_with_constant, call_with_weights
 
 from ..constants import Operand
-from ..layout import Value, ordered, plain, same
+from ..layout import Value, file_order, tensor_in_order, value_in_file_order
 from ..onnx_graph import Node, UnsupportedError
 
 
 def gemm(node: Node, operands: list[Operand]) -> Value:
-    """Gemm: alpha A' B' + beta C, where ' transposes or does not."""
+    """Gemm: alpha A B + beta C, with weights B that may be transposed first, and a bias C."""
     a, b, *rest = operands
     c = rest[0] if rest else None
     if (
@@ -33,32 +33,33 @@ def gemm(node: Node, operands: list[Operand]) -> Value:
 
 
 def matmul(node: Node, operands: list[Operand]) -> Value:
-    """MatMul, over the last two axes."""
+    """MatMul: the product over the last two axes, of two tensors or a tensor and a constant."""
     a, b = operands
     if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2:
         return dense(node, a, b, None)
     if isinstance(a, Value) and isinstance(b, Value):
-        first, second = (ordered(v, same(v.rank), node, f"_{i}") for i, v in enumerate((a, b)))
-        return plain(Apply("matmul", name=node.name)([first, second]))
+        pair = [tensor_in_order(v, file_order(v.rank), node, f"_{i}") for i, v in enumerate((a, b))]
+        return value_in_file_order(Apply("matmul", name=node.name)(pair))
     if isinstance(a, Value) and isinstance(b, np.ndarray):
-        tensor = ordered(a, same(a.rank), node)
-        return plain(with_constant("matmul", tensor, b, name=node.name))
+        tensor = tensor_in_order(a, file_order(a.rank), node)
+        return value_in_file_order(apply_with_constant("matmul", tensor, b, name=node.name))
     if isinstance(b, Value) and isinstance(a, np.ndarray) and b.rank > 2:
-        tensor = ordered(b, same(b.rank), node)
-        return plain(with_constant("matmul", tensor, a, first=True, name=node.name))
+        tensor = tensor_in_order(b, file_order(b.rank), node)
+        product = apply_with_constant("matmul", tensor, a, first=True, name=node.name)
+        return value_in_file_order(product)
     raise UnsupportedError(node, "a product across the examples of a batch")
 
 
 def dense(node: Node, value: Value, weights: np.ndarray, bias: np.ndarray | None) -> Value:
-    """Give a Dense layer, along the file's last axis."""
+    """Apply a Dense layer along the file's last axis: weights ``[in, out]``, bias ``[out]``."""
     last = value.rank - 1
-    order = value.order if value.order[-1] == last else same(value.rank)
+    order = value.order if value.order[-1] == last else file_order(value.rank)
     layer = keras.layers.Dense(
         weights.shape[1],
         use_bias=bias is not None,
         kernel_initializer="zeros",
         name=node.name,
     )
-    tensor = ordered(value, order, node)
-    given = [weights] if bias is None else [weights, bias]
-    return Value(with_weights(layer, tensor, *given), order)
+    tensor = tensor_in_order(value, order, node)
+    arrays = [weights] if bias is None else [weights, bias]
+    return Value(call_with_weights(layer, tensor, *arrays), order)

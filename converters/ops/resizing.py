@@ -1,4 +1,4 @@
-"""Images that grow by whole factors."""
+"""Resizing of images by whole factors."""
 
 from __future__ import annotations
 
@@ -6,40 +6,47 @@ import keras
 import numpy as np
 
 from ..constants import Operand, PerBatch
-from ..layout import Value, channels_last, ordered
+from ..layout import Value, channels_last_order, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
-from .elementwise import tensor_of
+from .elementwise import expect_value
 
 
 def resize(node: Node, operands: list[Operand]) -> Value:
-    """Resize, and Upsample before it: images by whole factors."""
-    value = tensor_of(node, operands[0])
+    """Resize, and its predecessor Upsample, of images by whole factors."""
+    value = expect_value(node, operands[0])
     factors = _factors(node, operands, value)
     mode = node.attributes.get("mode", "nearest")
-    old = node.op == "Upsample" or node.opset < 11
-    where = node.attributes.get("coordinate_transformation_mode", "half_pixel")
-    where = "asymmetric" if old else where
-    rounding = node.attributes.get("nearest_mode", "floor" if old else "round_prefer_floor")
+    is_old = node.op == "Upsample" or node.opset < 11
+    coordinates = node.attributes.get("coordinate_transformation_mode", "half_pixel")
+    coordinates = "asymmetric" if is_old else coordinates
+    rounding = node.attributes.get("nearest_mode", "floor" if is_old else "round_prefer_floor")
     if mode == "nearest":
-        known = where == "half_pixel" or (where == "asymmetric" and rounding == "floor")
+        is_known = coordinates == "half_pixel" or (
+            coordinates == "asymmetric" and rounding == "floor"
+        )
     else:
-        known = mode == "linear" and where in ("half_pixel", "pytorch_half_pixel")
-    if not known or value.rank != 4 or factors[:2] != [1, 1]:
-        raise UnsupportedError(node, f"mode {mode!r}, {where!r}, by {factors}")
+        is_known = mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel")
+    if not is_known or value.rank != 4 or factors[:2] != [1, 1]:
+        raise UnsupportedError(node, f"mode {mode!r}, {coordinates!r}, by {factors}")
     interpolation = "nearest" if mode == "nearest" else "bilinear"
-    tensor = ordered(value, channels_last(4), node)
+    tensor = tensor_in_order(value, channels_last_order(4), node)
     layer = keras.layers.UpSampling2D(factors[2:], interpolation=interpolation, name=node.name)
-    return Value(layer(tensor), channels_last(4))
+    return Value(layer(tensor), channels_last_order(4))
 
 
 def _factors(node: Node, operands: list[Operand], value: Value) -> list[int]:
-    """Give by how much each axis grows; the batch does not."""
-    given = operands[1:] if node.op == "Upsample" or node.opset < 11 else operands[2:]
-    for operand, divisor in zip(given, ([1] * value.rank, value.shape), strict=False):
+    """Give the factor by which each axis of the file's tensor grows; 1 for the batch.
+
+    They are an input, or follow from an input with the target's sizes.
+    """
+    has_no_region = node.op == "Upsample" or node.opset < 11
+    scales_and_sizes = operands[1:] if has_no_region else operands[2:]
+    divisors = ([1] * value.rank, value.shape)
+    for operand, divisor in zip(scales_and_sizes, divisors, strict=False):
         array = operand.arrays[0] if isinstance(operand, PerBatch) else operand
         if isinstance(array, np.ndarray) and array.size:
-            old = [d or 1 for d in divisor[1:]]
-            factors = [1, *(float(n) / d for n, d in zip(array[1:], old, strict=True))]
+            sizes = [d or 1 for d in divisor[1:]]
+            factors = [1, *(float(n) / d for n, d in zip(array[1:], sizes, strict=True))]
             if all(factor == int(factor) for factor in factors):
                 return [int(factor) for factor in factors]
             raise UnsupportedError(node, f"it resizes by {factors}, no whole factors")

@@ -1,4 +1,4 @@
-"""Padding and strides of convolutions and pools."""
+"""The windows of convolutions and pools: their places, strides and padding."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import keras
 
 from tfxai.models.converted_layers import Pad
 
-from ..layout import Value, channels_last, ordered
+from ..layout import Value, channels_last_order, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
 
 
 class Windows(NamedTuple):
-    """Where the windows of a convolution or pool stand, an entry for each axis in space."""
+    """The places of the windows of a convolution or pool, along each axis in space."""
 
     sizes: tuple[int, ...]
-    """Of the image."""
+    """The sizes of the image."""
     window: tuple[int, ...]
-    """From the first to the last cell, with what dilation leaves out."""
+    """The cells from a window's first to its last one, with those that dilation skips."""
     strides: tuple[int, ...]
     before: tuple[int, ...]
-    """Cells of padding."""
+    """The cells of padding before the image."""
     after: tuple[int, ...]
+    """The cells of padding after the image."""
     counts: tuple[int, ...]
-    """How many windows there are."""
+    """The number of windows."""
 
     @property
     def beyond(self) -> tuple[int, ...]:
-        """Cells after the image that the last window needs; more than `after` in ceil mode."""
+        """The cells after the image that the last window needs: more than `after` in ceil mode."""
         return tuple(
             max(after, (count - 1) * stride + window - before - size)
             for size, window, stride, before, after, count in zip(*self, strict=True)
@@ -37,16 +38,16 @@ class Windows(NamedTuple):
 
     @property
     def is_same(self) -> bool:
-        """Whether Keras's padding="same" stands for it."""
-        here = self.before, self.beyond, self.counts
-        return any(self.beyond) and here == _same(self.sizes, self.window, self.strides)
+        """Whether Keras's padding="same" places windows in the same way."""
+        placed = self.before, self.beyond, self.counts
+        return any(self.beyond) and placed == _same(self.sizes, self.window, self.strides)
 
 
-def image(node: Node, value: Any) -> keras.KerasTensor:
-    """Give what a node convolves or pools, channels-last."""
+def image_tensor(node: Node, value: Any) -> keras.KerasTensor:
+    """Give the tensor that a node convolves or pools, channels-last, with known sizes."""
     if not isinstance(value, Value) or not 3 <= value.rank <= 5:
         raise UnsupportedError(node, "its first input is no batch of signals, images or volumes")
-    tensor = ordered(value, channels_last(value.rank), node)
+    tensor = tensor_in_order(value, channels_last_order(value.rank), node)
     if None in tensor.shape[1:]:
         raise UnsupportedError(
             node,
@@ -56,8 +57,14 @@ def image(node: Node, value: Any) -> keras.KerasTensor:
     return tensor
 
 
-def windows(node: Node, tensor: keras.KerasTensor, kernel: Sequence[int]) -> Windows:
-    """Say where a node's windows of `kernel` cells stand."""
+def place_windows(node: Node, tensor: keras.KerasTensor, kernel: Sequence[int]) -> Windows:
+    """Give the places of a node's windows.
+
+    Args:
+        node: a convolution or a pool.
+        tensor: its image, channels-last.
+        kernel: the cells of a window along each axis in space, without those that dilation skips.
+    """
     sizes = tuple(tensor.shape[1:-1])
     rank = len(sizes)
     strides = tuple(node.attributes.get("strides", [1] * rank))
@@ -66,29 +73,44 @@ def windows(node: Node, tensor: keras.KerasTensor, kernel: Sequence[int]) -> Win
     pads = node.attributes.get("pads", [0] * 2 * rank)
     auto = node.attributes.get("auto_pad", "NOTSET")
     if auto.startswith("SAME"):
-        less, more, counts = _same(sizes, window, strides)
-        before, after = (less, more) if auto == "SAME_UPPER" else (more, less)
+        smaller, larger, counts = _same(sizes, window, strides)
+        before, after = (smaller, larger) if auto == "SAME_UPPER" else (larger, smaller)
         return Windows(sizes, window, strides, before, after, counts)
     if min(pads) < 0:
         raise UnsupportedError(node, f"negative padding {list(pads)}")
     before, after = tuple(pads[:rank]), tuple(pads[rank:])
     if auto == "VALID":
         before = after = (0,) * rank
-    ceil = node.attributes.get("ceil_mode", 0)
+    ceil_mode = bool(node.attributes.get("ceil_mode", 0))
     counts = tuple(
-        _count(*axis, ceil=bool(ceil))
+        _count(*axis, ceil_mode=ceil_mode)
         for axis in zip(sizes, window, strides, before, after, strict=True)
     )
     return Windows(sizes, window, strides, before, after, counts)
 
 
-def padded(
-    node: Node, tensor: keras.KerasTensor, where: Windows, *, value: float = 0.0, same: bool = True
+def pad_image(
+    node: Node,
+    tensor: keras.KerasTensor,
+    windows: Windows,
+    *,
+    value: float = 0.0,
+    allow_same: bool = True,
 ) -> tuple[keras.KerasTensor, str]:
-    """Give the tensor and Keras's padding; a layer pads where "same" and "valid" do not."""
-    if same and where.is_same:
+    """Give the image and the `padding` of the Keras layer that convolves or pools it.
+
+    Where neither "same" nor "valid" is right, the image is padded by a layer of its own first.
+
+    Args:
+        node: the node; the layer that pads is named after it.
+        tensor: the image, channels-last.
+        windows: the places of its windows.
+        value: what is padded with.
+        allow_same: whether the padding may be "same".
+    """
+    if allow_same and windows.is_same:
         return tensor, "same"
-    widths = list(zip(where.before, where.beyond, strict=True))
+    widths = list(zip(windows.before, windows.beyond, strict=True))
     if not any(map(any, widths)):
         return tensor, "valid"
     name = f"{node.name}_pad"
@@ -100,7 +122,7 @@ def padded(
 def _same(
     sizes: tuple[int, ...], window: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Give the cells before and after, and the windows, of Keras's padding="same"."""
+    """Give the cells before and after the image, and the windows, with Keras's padding="same"."""
     counts = tuple(-(-size // stride) for size, stride in zip(sizes, strides, strict=True))
     totals = [
         max((count - 1) * stride + cells - size, 0)
@@ -109,10 +131,13 @@ def _same(
     return tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals), counts
 
 
-def _count(size: int, window: int, stride: int, before: int, after: int, *, ceil: bool) -> int:
-    """Count the windows; in ceil mode the last may reach beyond, but has to start inside."""
-    room = size + before + after - window
-    if not ceil:
-        return room // stride + 1
-    count = -(-room // stride) + 1
+def _count(size: int, window: int, stride: int, before: int, after: int, *, ceil_mode: bool) -> int:
+    """Count the windows along one axis.
+
+    In ceil mode the last window may reach beyond the padding, but has to start before it.
+    """
+    last_start = size + before + after - window
+    if not ceil_mode:
+        return last_start // stride + 1
+    count = -(-last_start // stride) + 1
     return count - 1 if (count - 1) * stride >= size + before else count

@@ -33,7 +33,7 @@ from rich.table import Table
 
 import tfxai
 from tfxai import plot, zoo
-from tfxai.cli import demonstration
+from tfxai.cli.demo import EXCITATION_LAYERS
 
 RESOLUTIONS = (224, 112, 28, 14, 7)
 
@@ -64,7 +64,7 @@ def load(given):
     pixels = zoo.crops([files[i] for i in chosen], classifier.size)
     inputs = classifier.preprocess(pixels)
     targets = classifier.model.predict(inputs, verbose=0).argmax(1)
-    return Case(classifier, demonstration.MIDDLE.get(given.model), pixels, inputs, targets)
+    return Case(classifier, EXCITATION_LAYERS.get(given.model), pixels, inputs, targets)
 
 
 def label(case, i):

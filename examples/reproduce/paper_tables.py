@@ -29,8 +29,8 @@ from rich.console import Console
 
 import tfxai
 from tfxai import benchmark, kernels, quadrature
-from tfxai.cli import demonstration
-from tfxai.cli.ranking import table
+from tfxai.cli.benchmark import results_table
+from tfxai.cli.demo import EXCITATION_LAYERS
 
 SHIFT = 1.0
 """What Zhou et al. 2024a add to the digits."""
@@ -170,7 +170,7 @@ def deletion(subject, given):
     methods |= {
         "RISE": partial(tfxai.rise, masks=given.rise),
         "excitation backprop": partial(
-            tfxai.excitation_backprop, layer=demonstration.MIDDLE.get(given.model)
+            tfxai.excitation_backprop, layer=EXCITATION_LAYERS.get(given.model)
         ),
         "Grad-CAM": tfxai.grad_cam,
         "IG": tfxai.integrated_gradients,
@@ -231,7 +231,7 @@ def main():
         batch_size=4 if of_photos else 50,
         class_names=subject.names,
     )
-    Console(width=160).print(table(results))
+    Console(width=160).print(results_table(results))
     print(f"wrote {results.directory / 'report.html'}")
 
 

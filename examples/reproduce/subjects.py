@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tfxai import benchmark, zoo
-from tfxai.cli.arguments import image_files
+from tfxai.cli.images import image_files
 
 L = keras.layers
 REFERENCES = 200

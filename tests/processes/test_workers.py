@@ -13,7 +13,7 @@ from PIL import Image
 import tfxai
 from tests.test_serving import pixel_model, unit
 from tfxai import scale
-from tfxai.scale import images, shards
+from tfxai.scale import images, shard_folder
 
 COUNT, SHARD = 32, 4
 
@@ -94,7 +94,7 @@ def test_a_killed_worker_and_a_corrupt_image_lose_nothing_else(served, photos, t
     assert rerun.explained_now == 0
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}
     for number in (1, 5):
-        shards.path_of(out, number).unlink()
+        shard_folder.shard_path(out, number).unlink()
     rerun = scale.explain_dataset(served, photos, out, 1, **options)
     assert rerun == (out, COUNT, 1, 2 * SHARD)
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("part*")}

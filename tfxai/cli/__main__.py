@@ -1,4 +1,4 @@
-"""``python -m tfxai.cli``."""
+"""Runs the command line as ``python -m tfxai.cli``."""
 
 from tfxai.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The model of a command: read from a file, or one of the zoo, with what it is shown photos as."""
+"""The argument MODEL: a model from a file or from the zoo, with its preprocessing of photos."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import keras
 import numpy as np
-import typer
 
 import tfxai
 from tfxai import zoo
@@ -19,7 +18,7 @@ from tfxai.cli.terminal import UserError, one_line
 from tfxai.core import synonyms
 from tfxai.models import keras_graph
 
-UNREADABLE = (
+LOAD_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
@@ -32,23 +31,23 @@ UNREADABLE = (
 )
 """What Keras raises on damaged or refused files."""
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-"""Of ImageNet's colours in 0..1, by which most PyTorch models have their inputs normalised."""
-SCALES = {
+"""The mean and standard deviation of ImageNet's colours in 0..1, channel by channel.
+
+Most PyTorch models are trained on inputs that are normalised by them.
+"""
+PIXEL_RANGES = {
     "raw": (0.0, 255.0),
     "unit": (0.0, 1.0),
     "signed": (-1.0, 1.0),
     "imagenet": (-MEAN / DEVIATION, (1 - MEAN) / DEVIATION),
 }
-"""What black and white become."""
-CHOICES = (
+"""The model's inputs for black and for white, by the name of the preprocessing."""
+PREPROCESSING = (
     "raw (pixels as they are, 0..255), unit (0..1), signed (-1..1) or imagenet (colours of mean 0 "
     "and deviation 1, as PyTorch's models have it)"
 )
-Preprocess = Annotated[
-    str | None, typer.Option(help=f"What a file's model is shown photos as: {CHOICES}.")
-]
-"""The option of the commands."""
-SAME_RANGE = (
+"""The names in `PIXEL_RANGES` with their meanings, for help and messages."""
+RANGE_PRESERVING_LAYERS = (
     keras.layers.CenterCrop,
     keras.layers.Cropping2D,
     keras.layers.Identity,
@@ -64,11 +63,11 @@ SAME_RANGE = (
     keras.layers.Resizing,
     keras.layers.ZeroPadding2D,
 )
-"""Layers that leave the range of pixels as it is when a model predicts."""
+"""Layers that do not change the range of pixel values when a model predicts."""
 SAVE_ALL = "save the Keras model itself, model.save('model.keras')"
 CONVERT = "convert it once, keras.saving.load_model(FILE).save('model.keras')"
 TO_ONNX = "export the module to .onnx, or use tfxai.converters.from_torch in Python"
-ELSEWHERE = {
+OTHER_FORMATS = {
     ".weights.h5": f"weights alone: {SAVE_ALL}",
     ".h5": f"Keras's older format: {CONVERT}",
     ".hdf5": f"Keras's older format: {CONVERT}",
@@ -77,22 +76,25 @@ ELSEWHERE = {
     ".pt": f"a PyTorch file: {TO_ONNX}",
     ".pth": f"a PyTorch file: {TO_ONNX}",
 }
-"""What files of other kinds are, and what to do."""
+"""The formats of files that cannot be read, by their suffixes, each with a remedy."""
 
 
-def classifier(name: str, preprocess: str | None) -> zoo.Classifier:
-    """Load a model with what it takes to show it a photo.
+def load_classifier(name: str, preprocess: str | None) -> zoo.Classifier:
+    """Load a model together with its preprocessing of photos.
 
     Args:
-        name: a file, or a model of the zoo.
-        preprocess: one of `SCALES`. None for models that know it: those of the zoo, and files whose
-            first layer takes pixels.
+        name: a .keras or .onnx file, or the name of a model of the zoo.
+        preprocess: a name in `PIXEL_RANGES`, for a model from a file. None for a model of the zoo,
+            and for a model from a file that starts with a layer that takes pixels.
+
+    Raises:
+        UserError: a model that cannot be loaded or explained, or unknown preprocessing.
     """
     if name.endswith((".keras", ".onnx")):
         return _from_file(name, preprocess)
     path = Path(name)
     if path.name != name or path.suffix or path.exists():
-        raise UserError(f"MODEL {name}: {_of_another_kind(path)}")
+        raise UserError(f"MODEL {name}: {_not_a_model(path)}")
     if preprocess is not None:
         raise UserError(
             f"--preprocess {preprocess}: is for files; {name} of the zoo is shown photos as it was "
@@ -104,8 +106,16 @@ def classifier(name: str, preprocess: str | None) -> zoo.Classifier:
         raise UserError(f"MODEL {name}: {one_line(error)}") from error
 
 
-def onnx_model(path: str | Path, input_shape: str | None = None) -> keras.Model:
-    """Convert an ONNX file; the shape is sizes with commas between."""
+def load_onnx(path: str | Path, input_shape: str | None = None) -> keras.Model:
+    """Convert an ONNX file.
+
+    Args:
+        path: the file.
+        input_shape: the sizes of one example with commas between them, such as "3,224,224".
+
+    Raises:
+        UserError: a file that cannot be converted, or a shape that is not of this form.
+    """
     try:
         shape = None if input_shape is None else [int(n) for n in input_shape.split(",")]
     except ValueError as error:
@@ -118,26 +128,26 @@ def onnx_model(path: str | Path, input_shape: str | None = None) -> keras.Model:
         raise UserError(f"MODEL {path}: {one_line(error)}") from error
 
 
-def shown_as(name: str, classifier: zoo.Classifier) -> str:
-    """Say what a model is shown photos as."""
-    if classifier.preprocessing not in SCALES:
+def describe_preprocessing(name: str, classifier: zoo.Classifier) -> str:
+    """Give a line about the inputs that photos become for a model."""
+    if classifier.preprocessing not in PIXEL_RANGES:
         return f"{name} is shown photos as it was trained"
-    told = f"{name} is shown photos as {classifier.preprocessing}: {_range(classifier)}"
-    own = taking_pixels(classifier.model)
-    if own is None:
-        return told
+    line = f"{name} is shown photos as {classifier.preprocessing}: {_range(classifier)}"
+    layer = layer_that_takes_pixels(classifier.model)
+    if layer is None:
+        return line
     if classifier.preprocessing == "raw":
-        return f"{told}, which its layer {own} takes"
-    return f"{told}, although its layer {own} takes 0..255"
+        return f"{line}, which its layer {layer} takes"
+    return f"{line}, although its layer {layer} takes 0..255"
 
 
-def taking_pixels(model: keras.Model) -> str | None:
-    """Give the name of the layer at a model's input that takes pixels in 0..255, if there is one.
+def layer_that_takes_pixels(model: keras.Model) -> str | None:
+    """Give the name of a model's first layer if it takes pixels in 0..255, else None.
 
-    That is a Rescaling or Normalization that makes numbers smaller; one that makes them larger
-    takes 0..1.
+    A Rescaling or Normalization takes them if it makes numbers smaller; one that makes numbers
+    larger takes inputs in 0..1. Layers that only move pixels may stand before it.
     """
-    first = keras_graph.first_operations(model, lambda o: isinstance(o, SAME_RANGE))
+    first = keras_graph.first_operations(model, lambda o: isinstance(o, RANGE_PRESERVING_LAYERS))
     return first[0].name if first and all(map(_shrinks, first)) else None
 
 
@@ -150,69 +160,77 @@ def _shrinks(operation: keras.Operation) -> bool:
 
 
 def _range(classifier: zoo.Classifier) -> str:
-    low, high = (np.round(b, 3).tolist() for b in classifier.bounds)
-    return f"black is {low}, white {high}"
+    black, white = (np.round(bound, 3).tolist() for bound in classifier.bounds)
+    return f"black is {black}, white {white}"
 
 
 def _from_file(name: str, preprocess: str | None) -> zoo.Classifier:
-    if preprocess is not None and preprocess not in SCALES:
-        told = synonyms.hint(preprocess, SCALES)
-        raise UserError(f"--preprocess {preprocess}: expected {CHOICES}{told}")
+    if preprocess is not None and preprocess not in PIXEL_RANGES:
+        suggestion = synonyms.hint(preprocess, PIXEL_RANGES)
+        raise UserError(f"--preprocess {preprocess}: expected {PREPROCESSING}{suggestion}")
     if not Path(name).is_file():
         kind = "is a folder" if Path(name).is_dir() else "no such file"
         raise UserError(f"MODEL {name}: {kind}")
-    model = onnx_model(name) if name.endswith(".onnx") else _keras_model(name)
+    model = load_onnx(name) if name.endswith(".onnx") else _load_keras(name)
+    size, channels = _image_shape(name, model)
+    if preprocess is None:
+        if layer_that_takes_pixels(model) is None:
+            raise UserError(
+                f"--preprocess: {name} has no Rescaling or Normalization at its input that takes "
+                f"pixels, so say what it was trained on: {PREPROCESSING}"
+            )
+        preprocess = "raw"
+    black, white = (np.asarray(bound) for bound in PIXEL_RANGES[preprocess])
+    if black.ndim and channels == 1:
+        raise UserError(f"--preprocess {preprocess} is for colours, but MODEL {name} has none")
+    bounds = (black.tolist(), white.tolist())
+    rescale = _rescaling(preprocess, black, white)
+    return zoo.Classifier(model, size, rescale, bounds, None, preprocessing=preprocess)
+
+
+def _image_shape(name: str, model: keras.Model) -> tuple[tuple[int, int], int]:
+    """Give height and width, and the number of channels, of the images that a model takes."""
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] not in (1, 3):
         raise UserError(f"MODEL {name} takes inputs {shape}; expected images (batch, H, W, 3 or 1)")
     if None in shape[1:3]:
         raise UserError(f"MODEL {name} takes images of any size {shape}; give it a fixed one")
-    if preprocess is None:
-        if taking_pixels(model) is None:
-            raise UserError(
-                f"--preprocess: {name} has no Rescaling or Normalization at its input that takes "
-                f"pixels, so say what it was trained on: {CHOICES}"
-            )
-        preprocess = "raw"
-    low, high = (np.asarray(bound) for bound in SCALES[preprocess])
-    if low.ndim and shape[-1] == 1:
-        raise UserError(f"--preprocess {preprocess} is for colours, but MODEL {name} has none")
-    bounds = (low.tolist(), high.tolist())
-    scaled = _scaled(preprocess, low, high)
-    return zoo.Classifier(model, shape[1:3], scaled, bounds, None, preprocessing=preprocess)
+    return shape[1:3], shape[-1]
 
 
-def _scaled(name: str, low: np.ndarray, high: np.ndarray) -> Callable[[Any], Any]:
-    def scaled(pixels: Any) -> Any:
-        return low + pixels / 255 * (high - low)
+def _rescaling(name: str, black: np.ndarray, white: np.ndarray) -> Callable[[Any], Any]:
+    """Give the function from pixels in 0..255 to inputs between those of black and white."""
 
-    scaled.__name__ = name  # which the metadata of an exported model notes
-    return scaled
+    def rescale(pixels: Any) -> Any:
+        return black + pixels / 255 * (white - black)
+
+    rescale.__name__ = name  # which the metadata of an exported model notes
+    return rescale
 
 
-def _keras_model(name: str) -> keras.Model:
+def _load_keras(name: str) -> keras.Model:
     if not zipfile.is_zipfile(name):
         raise UserError(
             f"MODEL {name}: is no Keras file, or only a part of one (they are zip archives)"
         )
     try:
         return keras.saving.load_model(name, compile=False)
-    except UNREADABLE as error:
-        told = one_line(error)
-        raise UserError(f"MODEL {name}: {_remedy(told)}Keras says: {told}") from error
+    except LOAD_ERRORS as error:
+        message = one_line(error)
+        raise UserError(f"MODEL {name}: {_remedy(message)}Keras says: {message}") from error
 
 
-def _remedy(told: str) -> str:
-    """Say what to do about what Keras says, if that is known."""
-    unknown = re.search(r"Could not locate (?:class|function) '(\w+)'", told)
-    if unknown is not None:
-        name = unknown[1]
+def _remedy(message: str) -> str:
+    """Give a remedy for an error message of Keras, or "" if none is known."""
+    custom_object = re.search(r"Could not locate (?:class|function) '(\w+)'", message)
+    if custom_object is not None:
+        name = custom_object[1]
         return (
             f"it has code of your own, {name}, which this command does not know; in Python, load "
             f"it by keras.saving.load_model(FILE, custom_objects={{'{name}': {name}}}) and explain "
             "it by tfxai's functions. "
         )
-    if "Lambda" in told:
+    if "Lambda" in message:
         return (
             "it has Python code in a Lambda layer, which this command does not run; if you trust "
             "it, load it in Python with safe_mode=False and explain it by tfxai's functions. "
@@ -220,15 +238,18 @@ def _remedy(told: str) -> str:
     return ""
 
 
-def _of_another_kind(path: Path) -> str:
+def _not_a_model(path: Path) -> str:
+    """Say why a path is no model that can be loaded, and what is expected instead."""
     expected = "expected a .keras or .onnx file, or a model of the zoo"
     if not path.exists():
         return f"no such file; {expected}"
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
-            return f"{expected}; this folder is a SavedModel, {ELSEWHERE['.pb']}"
+            return f"{expected}; this folder is a SavedModel, {OTHER_FORMATS['.pb']}"
         return f"{expected}; this is a folder"
     if (mimetypes.guess_type(path)[0] or "").startswith("image/"):
         return f"{expected}; this is a photo, and the model comes before the photos"
-    known = next((told for end, told in ELSEWHERE.items() if path.name.endswith(end)), None)
-    return expected if known is None else f"{expected}; this is {known}"
+    for suffix, description in OTHER_FORMATS.items():
+        if path.name.endswith(suffix):
+            return f"{expected}; this is {description}"
+    return expected

@@ -1,4 +1,4 @@
-"""What the commands say, and how they answer a mistake."""
+"""What commands print, and the error that ends a command in one line."""
 
 from __future__ import annotations
 
@@ -9,33 +9,38 @@ from contextlib import contextmanager
 from rich.console import Console
 
 console = Console()
-errors = Console(stderr=True)
+error_console = Console(stderr=True)
 
 
 class UserError(Exception):
-    """What the user can mend; printed as one line, exit code 2."""
+    """A mistake that the user can mend; it is printed as one line, with exit code 2."""
 
 
 def one_line(error: BaseException) -> str:
-    """Give the whole of what an error says, without line breaks."""
+    """Give the whole message of an error without line breaks."""
     return " ".join(str(error).split())
 
 
-def say(text: str) -> None:
-    """Print a line as it is."""
+def print_line(text: str) -> None:
+    """Print a line to stdout, as it is."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def warn(text: str, style: str = "yellow") -> None:
-    """Print a line beside the results."""
-    errors.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+def print_error(text: str, style: str = "red") -> None:
+    """Print a line to stderr, as it is."""
+    error_console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning to stderr, as it is."""
+    print_error(text, "yellow")
 
 
 @contextmanager
-def gathering() -> Iterator[list[str]]:
-    """Give a list that has what the library warned of, once the block has ended."""
+def collected_warnings() -> Iterator[list[str]]:
+    """Give a list that holds the messages of the block's warnings once the block has ended."""
     messages: list[str] = []
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield messages
-    messages += [str(warning.message) for warning in told]
+    messages += [str(warning.message) for warning in caught]

@@ -1,4 +1,8 @@
-"""Layers of converted models for what Keras has no layer; they load without the converters."""
+"""Layers of converted models for operations that have no layer in Keras.
+
+They stand here, not in the converters, so that converted models load without ONNX installed. Beside
+their own arguments they take ``name``, ``dtype`` and ``trainable``, as every layer does.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,12 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfxai")
 class Apply(keras.layers.Layer):
-    """A function of `keras.ops`, of one tensor or several."""
+    """A function of `keras.ops`, applied to one tensor or several.
+
+    Args:
+        function: the function's name.
+        arguments: its arguments besides the tensors.
+    """
 
     def __init__(
         self,
@@ -24,7 +33,6 @@ class Apply(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take the function's name, and its arguments besides the tensors."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.function = function
         self.arguments = arguments or {}
@@ -35,13 +43,19 @@ class Apply(keras.layers.Layer):
         return getattr(ops, self.function)(*tensors, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments that are saved."""
         return {**super().get_config(), "function": self.function, "arguments": self.arguments}
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class WithConstant(keras.layers.Layer):
-    """A function of `keras.ops`, of a tensor and an array that is not trained."""
+    """A function of `keras.ops`, applied to a tensor and a constant.
+
+    Args:
+        function: the function's name.
+        shape: the shape of the constant, which is a weight that is not trained.
+        first: whether the constant is the function's first argument.
+    """
 
     def __init__(
         self,
@@ -53,7 +67,6 @@ class WithConstant(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take the function's name, the constant's shape and whether it comes first."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.function = function
         self.shape = tuple(shape)
@@ -63,7 +76,7 @@ class WithConstant(keras.layers.Layer):
         )
 
     def build(self, shape: Any) -> None:
-        """Do nothing: the constant does not depend on the input."""
+        """Do nothing, as the constant does not depend on the input."""
 
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
@@ -72,14 +85,18 @@ class WithConstant(keras.layers.Layer):
         return getattr(ops, self.function)(*pair)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments that are saved."""
         own = {"function": self.function, "shape": self.shape, "first": self.first}
         return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("tfxai")
-class Part(keras.layers.Layer):
-    """A slice of a tensor."""
+class Slice(keras.layers.Layer):
+    """A slice of a tensor.
+
+    Args:
+        slices: [start, stop, step] for each axis after the batch.
+    """
 
     def __init__(
         self,
@@ -89,22 +106,27 @@ class Part(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take [start, stop, step] for each axis behind that of the batch."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        self.slices = [list(one) for one in slices]
+        self.slices = [list(bounds) for bounds in slices]
 
     def call(self, inputs: Any) -> Any:
-        """Take the slice."""
-        return inputs[(slice(None), *(slice(*one) for one in self.slices))]
+        """Slice."""
+        return inputs[(slice(None), *(slice(*bounds) for bounds in self.slices))]
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments that are saved."""
         return {**super().get_config(), "slices": self.slices}
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class Pad(keras.layers.Layer):
-    """Padding with any value, in any mode of `keras.ops.pad`."""
+    """Padding with any value, in any mode of `keras.ops.pad`.
+
+    Args:
+        widths: [before, after] for each axis after the batch.
+        mode: "constant", "reflect" or "symmetric".
+        value: what is padded with in the mode "constant".
+    """
 
     def __init__(
         self,
@@ -116,9 +138,8 @@ class Pad(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take [before, after] for each axis behind that of the batch."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        self.widths = [list(one) for one in widths]
+        self.widths = [list(pair) for pair in widths]
         self.mode = mode
         self.value = value
 
@@ -128,32 +149,37 @@ class Pad(keras.layers.Layer):
         return ops.pad(inputs, [[0, 0], *self.widths], self.mode, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments that are saved."""
         own = {"widths": self.widths, "mode": self.mode, "value": self.value}
         return {**super().get_config(), **own}
 
 
-def with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -> Any:
-    """Call a layer for the first time, and give it its weights.
+def call_with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -> Any:
+    """Call a new layer, which builds it, then set its weights; give the outputs of the call.
 
-    Its initialisers are to be zeros: random ones would move Keras's seed, and take long.
+    The initialisers should be zeros: random numbers take long, and they would advance Keras's seed.
     """
     outputs = layer(inputs)
     layer.set_weights(list(weights))
     return outputs
 
 
-def with_constant(
+def apply_with_constant(
     function: str, inputs: Any, constant: np.ndarray, *, first: bool = False, name: str
 ) -> Any:
-    """Apply a function to a tensor and an array."""
+    """Apply a function of `keras.ops` to a tensor and a constant, by a `WithConstant` layer."""
     layer = WithConstant(function, constant.shape, first, name=name)
-    return with_weights(layer, inputs, constant)
+    return call_with_weights(layer, inputs, constant)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class SavedGraph(keras.layers.Layer):
-    """What a SavedModel computes, by a graph that has gradients but no weights to change."""
+    """The graph of a SavedModel, which has gradients but no weights that could be changed.
+
+    Args:
+        shapes: the shapes of the outputs, without the batch.
+        one_by_one: whether the graph takes batches of one example only.
+    """
 
     def __init__(
         self,
@@ -164,7 +190,6 @@ class SavedGraph(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = False,
     ) -> None:
-        """Take the outputs' shapes without the batch, and whether a batch has one example."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.shapes = [list(shape) for shape in shapes]
         self.one_by_one = one_by_one
@@ -172,7 +197,7 @@ class SavedGraph(keras.layers.Layer):
         self.loaded: Any = None
 
     def load(self, folder: str | Path) -> None:
-        """Read the SavedModel in a folder; the layer keeps what is in its files."""
+        """Load the SavedModel in a folder; the layer keeps the content of its files."""
         folder = Path(folder)
         paths = [path for path in folder.rglob("*") if path.is_file()]
         self.files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
@@ -183,7 +208,7 @@ class SavedGraph(keras.layers.Layer):
         return [(None, *shape) for shape in self.shapes]
 
     def call(self, inputs: Any) -> list[tf.Tensor]:
-        """Run the graph."""
+        """Run the graph, on one example after another if it takes no more at once."""
         tensors = tf.nest.flatten(inputs)
         if not self.one_by_one:
             return self._run(tensors)
@@ -196,8 +221,8 @@ class SavedGraph(keras.layers.Layer):
     def _run(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         function = self.loaded.signatures["serving_default"]
         names = function.structured_input_signature[1]
-        found = function(**dict(zip(names, tensors, strict=True)))
-        return [found[name] for name in sorted(found)]
+        outputs = function(**dict(zip(names, tensors, strict=True)))
+        return [outputs[name] for name in sorted(outputs)]
 
     def save_assets(self, folder: str) -> None:
         """Write the SavedModel into a .keras file."""
@@ -207,10 +232,10 @@ class SavedGraph(keras.layers.Layer):
             path.write_bytes(content)
 
     def load_assets(self, folder: str) -> None:
-        """Read it from there."""
+        """Read the SavedModel from a .keras file."""
         self.load(folder)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved besides the graph."""
+        """Give the arguments that are saved beside the graph."""
         own = {"shapes": self.shapes, "one_by_one": self.one_by_one}
         return {**super().get_config(), **own}

@@ -1,4 +1,9 @@
-"""EfficientNet-Lite (Tan & Le 2019) in Keras, filled from a PyTorch state dict."""
+"""EfficientNet-Lite in Keras, with weights from a PyTorch state dict.
+
+This is EfficientNet (Tan and Le 2019, arXiv:1905.11946) as its authors adapted it to small devices:
+without squeeze-and-excitation, with ReLU6 in place of swish, with a stem and a head of fixed width,
+and with a first and a last stage of fixed depth.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +18,22 @@ class Lite(NamedTuple):
     """One size of EfficientNet-Lite."""
 
     width: float
+    """The factor on the channels of each stage."""
     depth: float
+    """The factor on the repeats of each stage but the first and the last."""
     size: int
+    """Height and width of the input, in pixels."""
 
 
 class Stage(NamedTuple):
-    """One row of the architecture: `repeats` inverted-residual blocks."""
+    """One row of the architecture: `repeats` inverted residual blocks."""
 
     repeats: int
     kernel: int
     stride: int
+    """The stride of the first block; the others have stride 1."""
     expand: int
+    """The factor on the channels within a block."""
     channels: int
 
 
@@ -44,7 +54,7 @@ STAGES = (
 
 
 def build(name: str) -> keras.Model:
-    """Build EfficientNet-Lite with random weights and a softmax head."""
+    """Build the model of a name in `LITES`, with random weights and a softmax head."""
     layers = keras.layers
     config = LITES[name]
 
@@ -82,11 +92,19 @@ def build(name: str) -> keras.Model:
 
 
 def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Fill the layers from a PyTorch state dict; every entry must find its place."""
-    left = {k for k in state if not k.endswith("num_batches_tracked")}
+    """Set the weights of a model from `build`.
+
+    Args:
+        model: the model.
+        state: a PyTorch state dict, name -> array.
+
+    Raises:
+        ValueError: an entry has no place in the model.
+    """
+    unused = {k for k in state if not k.endswith("num_batches_tracked")}
 
     def take(*names: str) -> list[np.ndarray]:
-        left.difference_update(names)
+        unused.difference_update(names)
         return [state[n] for n in names]
 
     def normalisation(layer: str, source: str) -> None:
@@ -112,23 +130,25 @@ def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
         normalisation(f"{block}_dw_bn", f"{source}._bn1")
         convolution(f"{block}_project_conv", f"{source}._project_conv")
         normalisation(f"{block}_project_bn", f"{source}._bn2")
-    if left:
-        raise ValueError(f"The weights file has entries that {model.name} has not: {sorted(left)}")
+    if unused:
+        raise ValueError(
+            f"The weights file has entries that {model.name} has not: {sorted(unused)}"
+        )
 
 
 def _blocks(config: Lite) -> list[tuple[Stage, bool]]:
-    """Repeat the stages; the first and last are not deepened. True marks a stage's first block."""
+    """List all blocks: each one's stage, its channels scaled, and whether it is the first there."""
     blocks = []
     for i, stage in enumerate(STAGES):
-        fixed = i in (0, len(STAGES) - 1)
-        repeats = stage.repeats if fixed else math.ceil(stage.repeats * config.depth)
+        is_outer = i in (0, len(STAGES) - 1)
+        repeats = stage.repeats if is_outer else math.ceil(stage.repeats * config.depth)
         scaled = stage._replace(channels=_round_channels(stage.channels, config.width))
         blocks += [(scaled, j == 0) for j in range(repeats)]
     return blocks
 
 
 def _round_channels(channels: int, width: float) -> int:
-    """Scale to the nearest multiple of 8, but not by more than 10 % down."""
+    """Scale to the nearest multiple of 8, or the next larger one where that loses over 10 %."""
     if width == 1.0:
         return channels
     scaled = channels * width

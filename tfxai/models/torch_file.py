@@ -1,6 +1,6 @@
-"""Read a legacy ``torch.save`` file of tensors (before PyTorch 1.6) with numpy alone.
+"""Reads files of tensors in the format of ``torch.save`` before PyTorch 1.6, with NumPy alone.
 
-The file is a pickle; the unpickler builds ordered dicts of tensors and refuses everything else.
+Such a file is a pickle. The unpickler builds ordered dicts of tensors and refuses everything else.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ _DAMAGED = (
     OverflowError,
     MemoryError,
 )
-"""What unpickling a damaged or hostile file can raise."""
+"""What can be raised while a damaged or hostile file is unpickled."""
 
 
 class _Tensor(NamedTuple):
+    """A tensor as a view of its storage; offset and strides count elements."""
+
     storage: str
     offset: int
     shape: tuple[int, ...]
@@ -43,11 +45,11 @@ class _Tensor(NamedTuple):
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors and ordered dicts, and nothing else."""
+    """Builds tensors and ordered dicts, and nothing else."""
 
     def __init__(self, file: BinaryIO):
         super().__init__(file)
-        self.types: dict[str, str] = {}
+        self.storage_types: dict[str, str] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -59,24 +61,28 @@ class _TensorUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"refused to build {module}.{name}")
 
     def persistent_load(self, pid: Any) -> str:
-        _, kind, key, _, _, _ = pid
-        if kind not in _TYPES:
-            raise pickle.UnpicklingError(f"refused a storage of type {kind}")
-        self.types.setdefault(key, kind)
+        _, storage_type, key, _, _, _ = pid
+        if storage_type not in _TYPES:
+            raise pickle.UnpicklingError(f"refused a storage of type {storage_type}")
+        self.storage_types.setdefault(key, storage_type)
         return key
 
 
 def read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """Give the tensors of a state dict by name.
+    """Read the tensors of a state dict, by name.
+
+    Args:
+        path: the file.
 
     Raises:
-        ValueError: not such a file, damaged, or with anything but tensors in it.
+        ValueError: the file has another format, is damaged, or holds anything but tensors.
+        OSError: the file cannot be opened.
     """
     try:
         with open(path, "rb") as file:
             return _read(file)
-    except _DAMAGED as e:
-        raise ValueError(f"{path} is not a readable file of PyTorch tensors: {e}") from e
+    except _DAMAGED as error:
+        raise ValueError(f"{path} is not a readable file of PyTorch tensors: {error}") from error
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:
@@ -89,7 +95,7 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
     if not isinstance(tensors, dict):
         raise pickle.UnpicklingError(f"holds a {type(tensors).__name__}, not a state dict")
     keys = _TensorUnpickler(file).load()
-    storages = {key: _read_storage(file, _TYPES[unpickler.types[key]]) for key in keys}
+    storages = {key: _read_storage(file, _TYPES[unpickler.storage_types[key]]) for key in keys}
     return {name: _view(tensor, storages[tensor.storage]) for name, tensor in tensors.items()}
 
 

@@ -1,4 +1,4 @@
-"""Explain datasets of any size by an exported model, in several processes with Ray Data."""
+"""Datasets of any size, explained by an exported model in several processes, with Ray Data."""
 
 import importlib.util
 
@@ -6,6 +6,6 @@ if importlib.util.find_spec("pyarrow") is None:
     raise ModuleNotFoundError("tfxai.scale needs PyArrow and Ray: pip install 'tfxai[ray]'")
 
 from tfxai.scale.dataset import Summary, explain_dataset
-from tfxai.scale.shards import read
+from tfxai.scale.shard_folder import read
 
 __all__ = ["Summary", "explain_dataset", "read"]

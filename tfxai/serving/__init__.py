@@ -1,1 +1,5 @@
-"""Explanations inside a SavedModel."""
+"""Models and their explanations as one SavedModel."""
+
+from tfxai.serving.saved_model import export, metadata
+
+__all__ = ["export", "metadata"]

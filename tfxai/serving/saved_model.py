@@ -1,4 +1,4 @@
-"""One SavedModel that predicts and explains, and needs no tfxai where it is served."""
+"""`export`: one SavedModel that predicts and explains, and needs no tfxai where it is served."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.models import keras_graph
 from tfxai.models.heads import PREDICTED
 from tfxai.serving.functions import served_module
-from tfxai.serving.inputs import KINDS, Preprocess, as_argument, from_served
+from tfxai.serving.inputs import INPUT_KINDS, Preprocess, prepare_and_signature, to_argument
 
 METADATA = "tfxai.json"
 
@@ -37,28 +37,31 @@ def export(
 ) -> Path:
     """Write a model and explainers of it as one SavedModel.
 
-    Its signatures are ``serving_default`` (inputs -> outputs) and, for each explainer,
-    ``explain_<name>``: inputs, ``targets`` int32 ``[B]`` (-1 for the predicted class, none at all,
-    ``[0]``, for all predicted ones) and ``seed`` int32 ``[]`` -> ``attributions``, ``scores``,
-    ``targets`` and the method's diagnostics, such as ``completeness_gap`` or ``standard_error``.
-    Batches may be of any size. The signatures carry defaults for ``targets`` and ``seed``, which
-    TensorFlow Serving fills in where a request leaves them out. TensorFlow's Python does so for
-    functions, not for signatures: the loaded model has one for each explainer, of the same name.
+    The signature ``serving_default`` maps inputs to outputs. For each explainer there is a
+    signature ``explain_<name>``. It takes the inputs, ``targets`` and ``seed``, and gives
+    ``attributions``, ``scores``, ``targets`` and the method's diagnostics, such as
+    ``completeness_gap`` or ``standard_error``. Targets are int32 ``[B]``, in which -1 stands for
+    the predicted class; targets of shape ``[0]`` stand for the predicted classes of all examples.
+    The seed is int32 ``[]``. Batches may be of any size.
 
-    Metadata is the asset ``tfxai.json``: methods and options, versions, class names, what the
-    signatures take and give, the name of `preprocess`, and how far the numbers of the written model
-    are from those of the explainers here (0 as a rule).
+    The signatures carry defaults for ``targets`` and ``seed``, which TensorFlow Serving fills in
+    where a request leaves them out. TensorFlow in Python fills in the defaults of functions, but
+    not those of signatures; therefore the loaded model has a function ``explain_<name>``, too.
+
+    The asset ``tfxai.json`` holds the metadata: methods and options, versions, class names, the
+    inputs and outputs of signatures, the name of `preprocess`, and the largest difference between
+    the results of the written model and those of the explainers in this process (0 as a rule).
 
     Args:
         model: a Keras model with declared inputs.
         path: a folder that does not exist yet.
         explainers: a dict, name -> an explainer of this very model.
-        inputs: "tensor" takes what the model takes, "uint8" pixels ``[B, H, W, C]`` of its size,
-            "bytes" encoded JPEG or PNG images ``[B]`` of any size, of which the middle is cut and
-            resized.
-        preprocess: for "uint8" and "bytes", from pixels in 0..255 to what the model takes, in
-            TensorFlow; None where the model takes these pixels.
-        class_names: for the metadata; None for the model's `class_names`.
+        inputs: "tensor" for the model's own inputs; "uint8" for pixels ``[B, H, W, C]`` of the
+            model's size; "bytes" for JPEG or PNG files ``[B]`` of any size, whose centres are
+            cropped to the model's proportions and resized.
+        preprocess: for "uint8" and "bytes", a function in TensorFlow from pixels in 0..255 to the
+            model's inputs; None where the model takes these pixels.
+        class_names: names for the metadata; None for the model's `class_names`.
 
     Returns:
         The path.
@@ -84,14 +87,14 @@ def export(
         TensorShape([4])
     """
     checks.model(model)
-    checks.one_of("inputs", inputs, KINDS)
+    checks.one_of("inputs", inputs, INPUT_KINDS)
     if not isinstance(explainers, Mapping):
         raise TypeError(
             f"explainers: expected a dict from names to explainers, such as {{'ig': explainer}}, "
             f"got {type(explainers).__name__}"
         )
     for name, explainer in explainers.items():
-        _check(name, explainer, model)
+        _check_explainer(name, explainer, model)
     specs = keras_graph.declared_inputs(model)
     if specs is None:
         raise ValueError(
@@ -101,15 +104,15 @@ def export(
     target = Path(path)
     if target.exists():
         raise ValueError(f"path={str(path)!r} exists already")
-    prepare, signature = from_served(inputs, specs, preprocess)
+    prepare, signature = prepare_and_signature(inputs, specs, preprocess)
     module = served_module(model, explainers, prepare, signature)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and moved: a folder of this name is a whole one.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as room:
-        written = Path(room) / "model"
-        note = Path(room) / METADATA
-        note.write_text("{}")
-        module.metadata = tf.saved_model.Asset(str(note))
+    # Written in another folder and then moved, so that a folder of this name is always complete.
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
+        written = Path(temporary) / "model"
+        empty = Path(temporary) / METADATA
+        empty.write_text("{}")
+        module.metadata = tf.saved_model.Asset(str(empty))
         tf.saved_model.save(module, str(written), signatures=module.endpoints)
         loaded = tf.saved_model.load(str(written))
         names = class_names or getattr(model, "class_names", None)
@@ -119,7 +122,7 @@ def export(
             "preprocess": readable({"preprocess": preprocess})["preprocess"],
             "class_names": None if names is None else list(names),
             "explainers": {name: e.settings for name, e in explainers.items()},
-            "signatures": {name: _shapes(s) for name, s in loaded.signatures.items()},
+            "signatures": {name: _shapes_and_types(s) for name, s in loaded.signatures.items()},
             "versions": versions(),
             "parity": _parity(loaded.signatures, module.endpoints, signature),
         }
@@ -129,10 +132,13 @@ def export(
 
 
 def metadata(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the metadata of what `export` wrote.
+    """Read the metadata of a SavedModel that `export` wrote.
+
+    Args:
+        path: the folder of the SavedModel.
 
     Raises:
-        ValueError: it is no such model.
+        ValueError: the folder is no SavedModel that `export` wrote.
 
     Example:
         >>> metadata("nowhere")
@@ -145,7 +151,7 @@ def metadata(path: str | PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is no model that tfxai exported") from error
 
 
-def _check(name: str, explainer: Any, model: keras.Model) -> None:
+def _check_explainer(name: str, explainer: Any, model: keras.Model) -> None:
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
         raise ValueError(f"explainers: {name!r} cannot name a signature: use letters, digits and _")
     if not isinstance(explainer, Explainer):
@@ -157,10 +163,10 @@ def _check(name: str, explainer: Any, model: keras.Model) -> None:
         )
 
 
-def _shapes(served: Any) -> dict[str, dict[str, list]]:
-    """Give the shape and type of what a signature takes and gives, by name."""
-    sides = {"inputs": served.structured_input_signature[1]}
-    sides["outputs"] = served.structured_outputs
+def _shapes_and_types(signature: Any) -> dict[str, dict[str, list]]:
+    """Give the shape and type of each input and output of a loaded signature, by name."""
+    sides = {"inputs": signature.structured_input_signature[1]}
+    sides["outputs"] = signature.structured_outputs
     return {
         side: {name: [spec.shape.as_list(), spec.dtype.name] for name, spec in specs.items()}
         for side, specs in sides.items()
@@ -172,17 +178,18 @@ def _parity(
     live: Mapping[str, Any],
     signature: Mapping[str, tf.TensorSpec],
 ) -> dict[str, float]:
-    """Give the largest difference of the written signatures from the live ones, on two examples."""
+    """Give the largest difference of each written signature from the live one, on two examples."""
     examples = {name: _example(spec) for name, spec in signature.items()}
     differences = {}
     for name, function in live.items():
-        asked = {"targets": tf.constant([PREDICTED] * 2), "seed": tf.constant(0)}
+        integers = {"targets": tf.constant([PREDICTED] * 2), "seed": tf.constant(0)}
         if name == "serving_default":
-            asked = {}
-        once = function.get_concrete_function()  # TensorFlow warns of calls of several functions
+            integers = {}
+        # TensorFlow warns of calls of several tf.functions, but not of concrete functions.
+        concrete = function.get_concrete_function()
         pairs = zip(
-            tf.nest.flatten(once(as_argument(examples), *asked.values())),
-            tf.nest.flatten(written[name](**examples, **asked)),
+            tf.nest.flatten(concrete(to_argument(examples), *integers.values())),
+            tf.nest.flatten(written[name](**examples, **integers)),
             strict=True,
         )
         differences[name] = max(_difference(a.numpy(), b.numpy()) for a, b in pairs)
@@ -196,6 +203,7 @@ def _difference(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def _example(spec: tf.TensorSpec) -> tf.Tensor:
+    """Give a batch of two random inputs; sizes that are open are 8, encoded images 64 x 64."""
     random = np.random.default_rng(0)
     if spec.dtype == tf.string:
         pixels = random.integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
