@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral, Real
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from diagnostics import Integral, Real
 
 from tfxai.core import synonyms
 from tfxai.core.named_inputs import arranged, leaves
