@@ -159,7 +159,7 @@ def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: Orde
 def _of_images(
     of_image: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order
 ) -> Tensors:
-    return order.back(tf.nest.map_structure(of_image, order.last(inputs)))
+    return order.from_channels_last(tf.nest.map_structure(of_image, order.to_channels_last(inputs)))
 
 
 def _blurred(x: tf.Tensor, argument: str) -> tf.Tensor:

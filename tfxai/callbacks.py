@@ -25,7 +25,7 @@ from tfxai import plot
 from tfxai.benchmark.measures import Measure, check, named, score
 from tfxai.benchmark.subject import Subject, chosen_targets, explained, predictor
 from tfxai.core import checks
-from tfxai.core.map_checks import constant
+from tfxai.core.map_checks import constant_warnings
 from tfxai.explaining.explainer import Explainer
 from tfxai.metrics import rank_correlation
 from tfxai.metrics.scoring import one_array
@@ -231,7 +231,7 @@ class MetricCallback(keras.callbacks.Callback):
 
     def _measure(self, title: str, explainer: Explainer) -> None:
         subject = self._subject(title, explainer)
-        for message in constant(subject.heatmaps, explainer.method.if_constant):
+        for message in constant_warnings(subject.heatmaps, explainer.method.if_constant):
             warnings.warn(f"{title}: {message}", stacklevel=2)
         for name, measure in self.measures.items():
             self._note(f"{title}_{name}", score(measure, subject).values)

@@ -92,7 +92,7 @@ def predictor(model: keras.Model) -> Predictor:
     info, order = inspection.info(specs), inspection.order(specs)
     if info.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
-    heads.check_logits(model, info, batch.ones(specs))
+    heads.check_logits(model, info, batch.example_of_ones(specs))
     units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:
@@ -110,7 +110,9 @@ def predictor(model: keras.Model) -> Predictor:
 
     def on_numpy(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
         concrete = traced(function).get_concrete_function(any_images)
-        return lambda images: concrete(tf.constant(order.back(images), any_images.dtype)).numpy()
+        return lambda images: concrete(
+            tf.constant(order.from_channels_last(images), any_images.dtype)
+        ).numpy()
 
     return Predictor(on_numpy(probabilities), on_numpy(logits), units, order)
 
@@ -134,10 +136,12 @@ def explained(
     order = predictor.order
 
     def channels_last(of: Explain) -> Explain:
-        return lambda x, targets: order.last(np.asarray(of(order.back(x), targets)))
+        return lambda x, targets: order.to_channels_last(
+            np.asarray(of(order.from_channels_last(x), targets))
+        )
 
     explain = channels_last(quiet(explainer, seed))
-    images = order.last(inputs)
+    images = order.to_channels_last(inputs)
     maps = explain(images, targets)
     heatmaps = over_channels(maps, sign)
     return Subject(
@@ -181,7 +185,7 @@ def quiet(explainer: Explainer, seed: int) -> Explain:
 
 def chosen_targets(predictor: Predictor, inputs: np.ndarray, given: Sequence[int | None]) -> Any:
     """Give the classes to explain, int32 ``[B]``: those given, else the predicted ones."""
-    predicted = predictor.probabilities(predictor.order.last(inputs)).argmax(1)
+    predicted = predictor.probabilities(predictor.order.to_channels_last(inputs)).argmax(1)
     targets = [p if t is None else t for t, p in zip(given, predicted, strict=True)]
     return checks.targets(targets, len(targets), predictor.units, None)
 

@@ -25,7 +25,7 @@ class Command(TyperCommand):
                 raise
             wrong = str(getattr(error, "option_name", ""))
             known = self._known()
-            meant = synonyms.meant(wrong.lstrip("-"), known)
+            meant = synonyms.closest_name(wrong.lstrip("-"), known)
             told = f"; perhaps {known[meant]}" if meant else f": it has {', '.join(self._own())}"
             raise UserError(f"{wrong}: {self.name} has no such option{told}") from error
 

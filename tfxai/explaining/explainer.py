@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfxai.core import batch, checks, data
 from tfxai.core.named_inputs import as_given
 from tfxai.core.provenance import readable
-from tfxai.core.synonyms import answering
+from tfxai.core.synonyms import with_keyword_hints
 from tfxai.core.types import Measured, Tensors
 from tfxai.explaining.explanation import Explanation, join
 from tfxai.explaining.method import Method
@@ -109,7 +109,7 @@ class Explainer(keras.Model):
         of = self.of.on(model) if isinstance(self.of, Explainer) else model
         return self._builder(of, **self._options)
 
-    @answering
+    @with_keyword_hints
     def __call__(
         self, inputs: Tensors, targets: Any = None, *, seed: Any = 0, training: bool | None = None
     ) -> Any:
@@ -145,7 +145,7 @@ class Explainer(keras.Model):
                 self._runner.prepare(self._runner.cast(inputs))
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
-        with checks.plain_assertions(self.name):
+        with checks.assertions_as_errors(self.name):
             return super().__call__(inputs, targets=targets, seed=seed)
 
     def build(self, inputs_shape: Any) -> None:
@@ -163,7 +163,7 @@ class Explainer(keras.Model):
         specs = self._declared
         if specs is not None and not self.built:
             # Keras exports what has been called, and learns the inputs' shapes from that.
-            self(batch.ones(specs), 0)
+            self(batch.example_of_ones(specs), 0)
         super().export(filepath, format, verbose, input_signature)
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
@@ -191,13 +191,13 @@ class Explainer(keras.Model):
         units = self._runner.info(inputs).units
         if units is not None:
             inside = targets < max(units, 2)
-            targets = checks.required(targets, inside, "targets: expected a class below", units)
+            targets = checks.asserted(targets, inside, "targets: expected a class below", units)
         targets, scores = self._runner.read(inputs)(inputs, targets)
         measured = self._runner.measure(inputs)(inputs, targets, checks.seed(seed))
         maps = as_given(measured.attributions, given, self._declared)
         return Answer(measured._replace(attributions=maps), scores, targets)
 
-    @answering
+    @with_keyword_hints
     def explain(
         self,
         inputs: Tensors,
@@ -268,7 +268,7 @@ class Explainer(keras.Model):
             progress.update(done, finalize=True)
         record = join(parts)
         for message in recorder.doubts(record):
-            # Shown at the line that called `explain`, past what `answering` puts around it.
+            # Shown at the line that called `explain`, outside the wrapper of `with_keyword_hints`.
             warnings.warn(f"{self.name}: {message}", stacklevel=3)
         return record
 

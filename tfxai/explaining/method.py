@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tfxai.core.map_checks import missed
+from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Measurement, Score, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.models.inspection import Inspection
@@ -46,4 +46,4 @@ def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[st
     """Give what warns of maps that have not reached the tolerance, if there is one."""
     if tolerance is None:
         return None
-    return lambda record: missed(record.diagnostics, tolerance)
+    return lambda record: sampling_warnings(record.diagnostics, tolerance)

@@ -66,7 +66,7 @@ class Recorder(NamedTuple):
         """Explain examples together."""
         runner = self.runner
         inputs = runner.cast(examples)
-        with checks.plain_assertions(self.name):
+        with checks.assertions_as_errors(self.name):
             asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = runner.read(inputs)(inputs, asked)
             measured = runner.measure(inputs, self.strategy)(inputs, chosen, checks.seed(self.seed))
@@ -111,7 +111,7 @@ class Recorder(NamedTuple):
         if (
             "mask" not in record.diagnostics
         ):  # methods with masks say themselves why one is constant
-            messages += map_checks.constant(record.attributions, method.if_constant)
+            messages += map_checks.constant_warnings(record.attributions, method.if_constant)
         if method.warn is not None:
             messages += method.warn(record)
         return messages

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.core.named_inputs import arranged
+from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import in_batches, traced
 from tfxai.core.types import Measured, Tensors
 from tfxai.explaining.method import Method
@@ -40,7 +40,7 @@ class Runner:
 
     def cast(self, inputs: Tensors) -> Tensors:
         """Give inputs in the runner's type and the structure that the model declares."""
-        return batch.cast(arranged(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
+        return batch.cast(as_declared(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
 
     def info(self, inputs: Tensors) -> heads.ModelInfo:
         """Look at the model; once, on the first (cast) inputs that are seen."""
@@ -99,13 +99,13 @@ class Runner:
 
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""
-        if batch.features(inputs) is None:
+        if batch.feature_count(inputs) is None:
             return ROWS_OF_UNKNOWN_SIZE
         return heads.rows_within(self.memory, self.info(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
         """Give how many examples fill the chunks twice and fit, with what the method keeps."""
-        features = batch.features(inputs)
+        features = batch.feature_count(inputs)
         if features is None:
             return ROWS_OF_UNKNOWN_SIZE
         kept = self.method.copies * features * self.dtype.size

@@ -77,8 +77,10 @@ def drawn(
     images, maps = _checked(given, heatmaps, order)
     count, cells = len(images), maps.shape[1] * maps.shape[2]
     chosen = checks.targets(targets, count, None, None)
-    forward = order.score(scored)
-    substrate = order.last(references_of("substrate", rule.substrate, rule.bounds, given, order))
+    forward = order.channels_last_model(scored)
+    substrate = order.to_channels_last(
+        references_of("substrate", rule.substrate, rule.bounds, given, order)
+    )
     step = max(1, cells // STEPS)
     if rule.step is not None:
         step = checks.positive_integer("step", rule.step)
@@ -145,8 +147,8 @@ def curve_of(fractions: np.ndarray, scores: np.ndarray, name: str) -> Curve:
 
 def _checked(given: np.ndarray, heatmaps: Any, order: Order) -> tuple[np.ndarray, np.ndarray]:
     """Give images ``[B, H, W, C]`` and heatmaps ``[B, h, w]``."""
-    images, maps = order.last(given), one_array("heatmaps", heatmaps)
-    maps = order.last(maps) if maps.ndim == 4 else maps
+    images, maps = order.to_channels_last(given), one_array("heatmaps", heatmaps)
+    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(
             f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "

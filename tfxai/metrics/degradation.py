@@ -71,7 +71,7 @@ def degradation(
     """
     given = checked_images(images)
     scored, order = score_function(model, score, given, data_format)
-    images = order.last(given)
+    images = order.to_channels_last(given)
     maps = checked_maps("attributions", attributions, images, order).sum(-1)
     chosen = checks.targets(targets, len(images), None, None)
     side = checks.positive_integer("patch", patch)
@@ -82,7 +82,7 @@ def degradation(
     if substrate is None:
         plain = per_pixel(patch_means(images, side), side, images.shape)
     else:
-        plain = order.last(references_of("substrate", substrate, bounds, given, order))
+        plain = order.to_channels_last(references_of("substrate", substrate, bounds, given, order))
     taken = np.arange(min(checks.positive_integer("most", most), patches) + 1)
 
     def points(which: np.ndarray, number: np.ndarray) -> np.ndarray:
@@ -90,7 +90,7 @@ def degradation(
         return np.where(gone, plain[which], images[which])
 
     size = checks.positive_integer("batch_size", batch_size)
-    scores = scored_points(points, taken, order.score(scored), chosen, size)
+    scores = scored_points(points, taken, order.channels_last_model(scored), chosen, size)
     return curve_of(taken / patches, unless_constant(scores, maps), "degradation")
 
 

@@ -161,11 +161,13 @@ def infidelity(
     """
     given = checked_images(images)
     scored, order = score_function(model, score, given, data_format)
-    images = order.last(given)
+    images = order.to_channels_last(given)
     maps = checked_maps("attributions", attributions, images, order)
     chosen = checks.targets(targets, len(images), None, None)
-    forward = order.score(scored)
-    difference = images - order.last(references_of("baseline", baseline, bounds, given, order))
+    forward = order.channels_last_model(scored)
+    difference = images - order.to_channels_last(
+        references_of("baseline", baseline, bounds, given, order)
+    )
     shares = maps * difference if slopes else maps
     squares = random_squares(images.shape[1:3], samples, seed)
     predicted = np.einsum("bhwc,shw->bs", shares.astype(np.float64), squares)

@@ -84,7 +84,7 @@ def information_level(
     """
     given = checked_images(images)
     scored, order = _score(model, checks.one_of("kind", kind, KINDS), given, data_format)
-    images, predict = order.last(given), order.score(scored)
+    images, predict = order.to_channels_last(given), order.channels_last_model(scored)
     if images.shape[-1] not in (1, 3):
         raise ValueError(f"images has {images.shape[-1]} channels: expected 1 or 3")
     maps = checked_maps("attributions", attributions, images, order).sum(-1)

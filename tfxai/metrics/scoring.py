@@ -57,9 +57,9 @@ def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np
     They come in the order of the images that the model takes.
     """
     maps = one_array(name, values)
-    maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
+    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps[..., None]
     if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
-        expected = list(order.back(images).shape)
+        expected = list(order.from_channels_last(images).shape)
         raise ValueError(
             f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
         )
@@ -155,7 +155,7 @@ def score_function(
         function = traced(heads.scored(model, score)).get_concrete_function(
             any_images, tf.TensorSpec([None], tf.int32)
         )
-    checks.convolutions(function.graph)
+    checks.supported_convolutions(function.graph)
     if score is not None and expects_logits(score):
         heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
     read = [graph_axes.channel_axis(function.graph.inputs[0])]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.core.axes import moved
+from tfxai.core.axes import move_axis
 
 FORMATTED = {
     "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D",
@@ -71,7 +71,7 @@ def channels_last(values: Sequence[tf.Tensor], activation: tf.Tensor) -> list[tf
     They are where the operation has them that the activation comes from, last if it does not say.
     """
     axis = _channel_written(activation)
-    return [x if axis is None else moved(x, axis - activation.shape.rank, -1) for x in values]
+    return [x if axis is None else move_axis(x, axis - activation.shape.rank, -1) for x in values]
 
 
 def _channel_written(tensor: tf.Tensor) -> int | None:

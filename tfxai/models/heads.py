@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import batch, checks
-from tfxai.core.tracing import any_batch
+from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Classifier, Score, ScoredModel, Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.scores import as_rows, expects_logits, on_logits, two_classes
@@ -141,7 +141,7 @@ def inspect(model: keras.Model, specs: Tensors) -> ModelInfo:
 
     one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
     graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
-    checks.convolutions(graph)
+    checks.supported_convolutions(graph)
     channels = tuple(graph_axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
     size = sum(
         (output.shape.num_elements() or 0) * output.dtype.size
@@ -193,7 +193,7 @@ def logits(model: keras.Model) -> keras.Model:
     """
     specs = keras_graph.declared_inputs(model)
     if specs is not None and (info := inspect(model, specs)).head is None:
-        check_logits(model, info, batch.ones(specs))
+        check_logits(model, info, batch.example_of_ones(specs))
         return model
     return Logits(model)
 
@@ -216,7 +216,7 @@ class Logits(keras.Model):
         """Compute the logits."""
         concrete = all(hasattr(x, "numpy") for x in tf.nest.flatten(inputs))
         if concrete and not self._checked:
-            check_logits(self.of, inspect(self.of, any_batch(inputs)), inputs)
+            check_logits(self.of, inspect(self.of, any_batch_specs(inputs)), inputs)
             self._checked = True
         return self.traced(inputs)
 

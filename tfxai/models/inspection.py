@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfxai.core import axes, checks
 from tfxai.core.axes import Order
-from tfxai.core.named_inputs import arranged
-from tfxai.core.tracing import any_batch
+from tfxai.core.named_inputs import as_declared
+from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Tensors
 from tfxai.models import heads, keras_graph
 
@@ -34,10 +34,10 @@ class Inspection:
         """Give the anatomy, by a trace on inputs like these."""
         if self._anatomy is None:
             with tf.init_scope():
-                self._anatomy = heads.inspect(self.model, any_batch(inputs))
+                self._anatomy = heads.inspect(self.model, any_batch_specs(inputs))
         return self._anatomy
 
-    def arranged(self, argument: str, value: Any) -> Any:
+    def as_declared(self, argument: str, value: Any) -> Any:
         """Give a dict by the names of inputs in the structure that the model declares.
 
         Args:
@@ -46,7 +46,7 @@ class Inspection:
         """
         if not isinstance(value, dict):
             return value
-        return arranged(_arrays(value), keras_graph.declared_inputs(self.model), name=argument)
+        return as_declared(_arrays(value), keras_graph.declared_inputs(self.model), name=argument)
 
     def order(self, inputs: Tensors) -> Order:
         """Give the order of the axes of inputs."""

@@ -72,7 +72,7 @@ def _one_for_each(targets: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Give targets ``[B]``: those given or, where there are none, the predicted classes."""
     count = tf.size(targets)
     fits = (count == rows) | (count == 0)
-    known = checks.required(
+    known = checks.asserted(
         targets, fits, "targets: expected one for each example,", rows, "not", count
     )
     return tf.concat([known, tf.fill([tf.maximum(rows - count, 0)], PREDICTED)], 0)

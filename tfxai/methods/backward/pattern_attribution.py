@@ -11,7 +11,7 @@ from tfxai import scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import checks
 from tfxai.core.baseline_functions import option
-from tfxai.core.map_checks import unconverged
+from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Measurement, Score, Tensors
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
@@ -164,7 +164,7 @@ def pattern_guided_integrated_gradients(
     """
     checks.positive_integer("steps", steps)
     inspection = Inspection(checks.model(model))
-    named = inspection.arranged("baseline", baseline)
+    named = inspection.as_declared("baseline", baseline)
     reference = as_baseline(named, bounds, order=inspection.order)
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
@@ -181,7 +181,7 @@ def pattern_guided_integrated_gradients(
         evaluations=steps,
         report=parts.report,
         if_constant=DEAD,
-        warn=lambda r: unconverged(r.attributions, r.diagnostics, tolerance=None, complete=False),
+        warn=lambda r: path_warnings(r.attributions, r.diagnostics, tolerance=None, complete=False),
         inspection=inspection,
     )
     options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}

@@ -25,8 +25,8 @@ def upsampled(
         ValueError: maps and inputs have different numbers of axes, or three of position.
     """
     if method is None:
-        return order.back(maps) if maps.shape.rank == inputs.shape.rank else maps
-    inputs = order.last(inputs)
+        return order.from_channels_last(maps) if maps.shape.rank == inputs.shape.rank else maps
+    inputs = order.to_channels_last(inputs)
     if maps.shape.rank != inputs.shape.rank or maps.shape.rank not in (3, 4):
         raise ValueError(
             f"upsample={method!r}: cannot bring maps of shape {maps.shape} to the resolution of "
@@ -39,4 +39,4 @@ def upsampled(
     if density:
         large *= tf.cast(tf.reduce_prod(before) / tf.reduce_prod(after), maps.dtype)
     large = large[:, :, 0] if maps.shape.rank == 3 else large
-    return order.back(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))
+    return order.from_channels_last(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))

@@ -68,7 +68,7 @@ def expected_gradients(
     effort = budget(samples, tolerance, max_samples, resolution)
     inspection = Inspection(checks.model(model))
     given = option(baselines) if callable(baselines) else _examples(baselines)
-    named = inspection.arranged("baselines", given)
+    named = inspection.as_declared("baselines", given)
     references = as_baseline(named, argument="baselines")
     attribution = gradient_of(scored(model, score))
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfxai import scores
 from tfxai.core import checks
-from tfxai.core.tracing import any_batch
+from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Attribution, Measured, Measurement, Score, Tensors
 from tfxai.estimation.estimate import gradient_of
 from tfxai.estimation.samplers import split
@@ -153,7 +153,7 @@ def shaped_by(attribution: Attribution) -> Callable[[Tensors], Tensors]:
     def like(inputs: Tensors) -> Tensors:
         integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
         maps = tf.function(lambda *a: attribution(*a), autograph=False).get_concrete_function(
-            any_batch(inputs), *integers
+            any_batch_specs(inputs), *integers
         )
         count = tf.shape(tf.nest.flatten(inputs)[0])[0]
         return tf.nest.map_structure(

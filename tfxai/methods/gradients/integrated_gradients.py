@@ -15,7 +15,7 @@ from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import batch, checks
 from tfxai.core.baseline_functions import option
-from tfxai.core.map_checks import unconverged
+from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Measured, Measurement, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.adaptive_path import adaptive_integral
@@ -106,7 +106,7 @@ def integrated_gradients(
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
     inspection = base.method.inspection or Inspection(base.model)
-    named = inspection.arranged("baseline", baseline)
+    named = inspection.as_declared("baseline", baseline)
     reference = as_baseline(named, bounds, order=inspection.order)
     scored_model = scored(base.model, base.method.score)
 
@@ -147,7 +147,7 @@ def integrated_gradients(
 
 def _warn(tolerance: float | None, complete: bool, record: Explanation) -> list[str]:
     maps, diagnostics = record.attributions, record.diagnostics
-    return unconverged(maps, diagnostics, tolerance=tolerance, complete=complete)
+    return path_warnings(maps, diagnostics, tolerance=tolerance, complete=complete)
 
 
 def fixed_integral(
@@ -174,7 +174,9 @@ def fixed_integral(
         error = tf.sqrt(found.squared_error)
         unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
         diagnostics = {
-            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(found.mean)),
+            "map_error": unknown
+            if len(nodes) == 1
+            else batch.relative_error(error, batch.norm(found.mean)),
             "steps": tf.fill(tf.shape(targets), len(nodes)),
         }
         return Measured(batch.from_rows(found.mean, inputs), diagnostics)
@@ -222,10 +224,10 @@ def averaged_over_references(
             maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
             error = tf.norm(each[1], axis=0) / count
             steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
-        diagnostics = {"map_error": batch.ratio(error, batch.norm(maps)), "steps": steps}
+        diagnostics = {"map_error": batch.relative_error(error, batch.norm(maps)), "steps": steps}
         if scored_model is not None:
-            gap = tf.abs(batch.total(maps) - change)
-            diagnostics["completeness_gap"] = batch.ratio(gap, tf.abs(change))
+            gap = tf.abs(batch.feature_sum(maps) - change)
+            diagnostics["completeness_gap"] = batch.relative_error(gap, tf.abs(change))
         return Measured(maps, diagnostics)
 
     return measure

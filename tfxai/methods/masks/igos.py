@@ -163,10 +163,10 @@ def igos(
     score = traced(scored(model, scores.probability))
 
     def build(rows: int, order: Order) -> Measurement:
-        deletion = Deletion(order.score(score), steps, noise, rows)
+        deletion = Deletion(order.channels_last_model(score), steps, noise, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            of = blended(inputs, targets, order.references(references))
+            of = blended(inputs, targets, order.channels_last_baseline(references))
             size = cells_of(of.images, cells)
             settings = settings_for(size)
             state = optimised(deletion, settings, of, size, seed)

@@ -43,12 +43,12 @@ def channels_last(
     def built(rows: int) -> Measurement:
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             order = inspection.order(inputs)
-            found = build(rows, order)(order.last(inputs), targets, seed)
+            found = build(rows, order)(order.to_channels_last(inputs), targets, seed)
             diagnostics = {
-                name: order.back(value) if value.shape.rank == 4 else value
+                name: order.from_channels_last(value) if value.shape.rank == 4 else value
                 for name, value in found.diagnostics.items()
             }
-            return Measured(order.back(found.attributions), diagnostics)
+            return Measured(order.from_channels_last(found.attributions), diagnostics)
 
         return measure
 
@@ -166,7 +166,7 @@ def maps_of(inspection: Inspection) -> Callable[[Tensors], tf.Tensor]:
 
     def like(inputs: Tensors) -> tf.Tensor:
         order = inspection.order(inputs)
-        return order.back(one_map(order.last(inputs)))
+        return order.from_channels_last(one_map(order.to_channels_last(inputs)))
 
     return like
 

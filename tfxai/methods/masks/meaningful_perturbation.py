@@ -107,8 +107,8 @@ def meaningful_perturbation(
     of_model = scored(model, scores.probability)
 
     def measure(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-        of = blended(inputs, targets, order.references(references))
-        score = order.score(of_model)
+        of = blended(inputs, targets, order.channels_last_baseline(references))
+        score = order.channels_last_model(of_model)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             points = blend(of.images, of.references, state.masks)

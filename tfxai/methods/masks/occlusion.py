@@ -84,13 +84,13 @@ def occlusion(
     of_model = scored(model, score)
 
     def build(rows: int, order: Order) -> Measurement:
-        forward = order.score(of_model)
+        forward = order.channels_last_model(of_model)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             images = one_image(inputs)
             rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
             whole = forward(images, targets)
-            hidden = one_reference(order.references(references), images)
+            hidden = one_reference(order.channels_last_baseline(references), images)
 
             def evaluate(
                 inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor

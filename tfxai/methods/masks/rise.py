@@ -15,7 +15,7 @@ from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.baseline_functions import option
-from tfxai.core.interpolation import mirrored
+from tfxai.core.interpolation import half_pixel
 from tfxai.core.types import Measured, Measurement, Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
@@ -117,7 +117,7 @@ def rise(
     ) -> tuple[tf.Tensor, tf.Tensor]:
         images, hidden = inputs
         drawn = draw(images, ks, seed)
-        found = scores_under(order.score(forward), images, hidden, targets, drawn)
+        found = scores_under(order.channels_last_model(forward), images, hidden, targets, drawn)
         weights = tf.ones(tf.shape(ks), found.dtype)
         return found[..., None] * flat(drawn)[:, None] / visible, weights
 
@@ -133,7 +133,7 @@ def rise(
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
             images = one_image(inputs)
-            hidden = one_reference(order.references(references), images)
+            hidden = one_reference(order.channels_last_baseline(references), images)
             return run((images, hidden), targets, seed)
 
         return measure
@@ -168,7 +168,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
         size = images.shape[1:3]
         steps = [-(-pixels // n) for pixels, n in zip(size, cells, strict=True)]
         rows, columns = (
-            tf.constant(mirrored((n + 1) * step, n), images.dtype)
+            tf.constant(half_pixel((n + 1) * step, n), images.dtype)
             for n, step in zip(cells, steps, strict=True)
         )
 

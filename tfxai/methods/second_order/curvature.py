@@ -50,13 +50,13 @@ class Loss(NamedTuple):
             found = products.gradient(at)
         else:
             found = self._means(self.noise)[0](at.inputs, at.targets, seed)
-        size = batch.lengths(found)
-        found = checks.required(
+        size = batch.safe_norm(found)
+        found = checks.asserted(
             found,
             tf.math.is_finite(size),
             "the gradient of the cross-entropy is not finite: are the model's logits?",
         )
-        return checks.required(
+        return checks.asserted(
             found,
             tf.not_equal(size, 0),
             "the gradient of the cross-entropy is zero, so there is no change to look for: no unit "
@@ -170,4 +170,4 @@ def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Ten
         )
         shown = bound[:, 0] / 2
     least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * found
-    return checks.required(found, 2 * found - bound > least, refusal, shown)
+    return checks.asserted(found, 2 * found - bound > least, refusal, shown)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfxai import kernels, scores
 from tfxai.core import batch, checks
 from tfxai.core.axes import Order
-from tfxai.core.map_checks import unsolved
+from tfxai.core.map_checks import solver_warnings
 from tfxai.core.types import Measured, Measurement, Tensors
 from tfxai.estimation import samplers
 from tfxai.explaining.explainer import Explainer
@@ -111,6 +111,6 @@ def explainer_of(
         evaluations=samples * together,
         inspection=inspection,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
-        warn=(lambda record: unsolved(record.diagnostics)) if solves else None,
+        warn=(lambda record: solver_warnings(record.diagnostics)) if solves else None,
     )
     return Explainer(inspection.model, method, builder=builder, options=options)

@@ -87,7 +87,7 @@ def adaptgrad(
     """
     effort = budget(samples, tolerance, max_samples, resolution)
     model = of.model if isinstance(of, Explainer) else checks.model(of)
-    low, high = ends(bounds, Inspection(model).arranged)
+    low, high = ends(bounds, Inspection(model).as_declared)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)
     options = {
