@@ -25,7 +25,7 @@ from tfxai.explaining.explanation import Explanation
 from tfxai.methods.gradients.gradient import in_place_of_gradient, maps_only
 from tfxai.models.heads import scored
 from tfxai.models.inspection import Inspection
-from tfxai.quadrature import Rule, trapezoid
+from tfxai.quadrature import Quadrature, trapezoid
 
 WAVE = 8
 """Gradients that the adaptive rule takes of an example at once, in the middle of its work."""
@@ -39,7 +39,7 @@ def integrated_gradients(
     *,
     baseline: Any = 0.0,
     steps: int = 64,
-    quadrature: Rule | str = "adaptive",
+    quadrature: Quadrature | str = "adaptive",
     tolerance: float | None = None,
     max_steps: int = 512,
     bounds: tuple[Any, Any] | None = None,
