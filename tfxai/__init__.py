@@ -28,8 +28,8 @@ from tfxai.methods.smoothing.adaptgrad import adaptgrad, adaptive_epsilon, inher
 from tfxai.methods.smoothing.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
 from tfxai.methods.smoothing.smoothgrad import smoothgrad, smoothgrad_squared, vargrad
 from tfxai.models import converted_layers as _converted_layers  # noqa: F401  known to saved models
-from tfxai.models.heads import logits
-from tfxai.models.keras_graph import split
+from tfxai.models.logits_model import logits
+from tfxai.models.splitting import split
 from tfxai.rules.pattern_fit import fit_patterns
 from tfxai.rules.patterns import Patterns
 from tfxai.serving.saved_model import export

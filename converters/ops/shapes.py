@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfxai.models.converted_layers import Apply, Pad, Part
+from tfxai.models.converted_layers import Apply, Pad, Slice
 
 from ..constants import BATCHES, Operand, PerBatch
 from ..layout import Value, ordered, plain, same, without
@@ -227,4 +227,4 @@ def _inner(node: Node, value: Value, axis: int) -> int:
 
 def _part(name: str, value: Value, slices: dict[int, list[int | None]]) -> Value:
     whole = [slices.get(axis, [None, None, None]) for axis in range(1, value.rank)]
-    return value._replace(tensor=Part(whole, name=name)(value.tensor))
+    return value._replace(tensor=Slice(whole, name=name)(value.tensor))

@@ -20,7 +20,7 @@ from tfxai.core.tracing import traced
 from tfxai.explaining.explainer import Explainer
 from tfxai.metrics.scoring import Explain
 from tfxai.models import heads, keras_graph
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector, check_logits
 from tfxai.scores import as_rows
 
 Build = Callable[[keras.Model], Explainer]
@@ -88,11 +88,11 @@ def predictor(model: keras.Model) -> Predictor:
             f"model: {model.name} has no single declared input of images [H, W, C] of a fixed "
             "size, which the metrics need"
         )
-    inspection = Inspection(model)
-    info, order = inspection.info(specs), inspection.order(specs)
+    inspector = ModelInspector(model)
+    info, order = inspector.model_info(specs), inspector.order(specs)
     if info.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
-    heads.check_logits(model, info, batch.example_of_ones(specs))
+    check_logits(model, info, batch.example_of_ones(specs))
     units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:

@@ -22,7 +22,8 @@ from tfxai.explaining.recording import Recorder
 from tfxai.explaining.replicas import mirrored
 from tfxai.explaining.runner import Runner
 from tfxai.explaining.waiting import somebody_waits, told
-from tfxai.models import heads, keras_graph
+from tfxai.models import keras_graph
+from tfxai.models.model_info import check_logits
 from tfxai.rules.backward import Report
 from tfxai.scores import expects_logits
 
@@ -329,7 +330,7 @@ class Explainer(keras.Model):
         one = self._runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
         info = self._runner.info(one)
         if not self._has_logits and expects_logits(self.method.score):
-            heads.check_logits(self.model, info, one)
+            check_logits(self.model, info, one)
             self._has_logits = True
 
     def _tracing(self, *, quiet: bool) -> AbstractContextManager[None]:

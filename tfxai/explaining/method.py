@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Measurement, Score, Tensors
 from tfxai.explaining.explanation import Explanation
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules.backward import Report
 
 
@@ -38,7 +38,7 @@ class Method(NamedTuple):
     """What its reader may try where a map is the same everywhere."""
     warn: Callable[[Explanation], list[str]] | None = None
     """A record -> what its reader is to be warned of, besides constant maps."""
-    inspection: Inspection | None = None
+    inspector: ModelInspector | None = None
     """Of the model, for a method that has looked at it itself."""
 
 

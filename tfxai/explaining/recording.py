@@ -96,7 +96,7 @@ class Recorder(NamedTuple):
             versions=versions(),
             names=self.class_names,
             inputs=examples,
-            channels=like_given(runner.inspection.order(inputs).channels),
+            channels=like_given(runner.inspector.order(inputs).channels),
         )
 
     def doubts(self, record: Explanation) -> list[str]:

@@ -14,6 +14,7 @@ from tfxai.core.named_inputs import as_declared, as_given
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import heads, keras_graph
+from tfxai.models.model_info import check_logits, trace_info
 
 
 class Examples:
@@ -31,8 +32,8 @@ class Examples:
         self.given = inputs
         self.dtype = keras_graph.float_type(model)
         self.inputs = batch.cast(as_declared(inputs, self.declared), self.dtype)
-        info = heads.inspect(model, any_batch_specs(self.inputs))
-        heads.check_logits(model, info, self.inputs)
+        info = trace_info(model, any_batch_specs(self.inputs))
+        check_logits(model, info, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
         self.targets = tf.constant(checks.targets(targets, count, info.units, None))
         self.classifier = heads.classifier(model)

@@ -15,6 +15,7 @@ from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
 from tfxai.core.types import Score
 from tfxai.models import graph_axes, heads
+from tfxai.models.model_info import check_logits, trace_info
 from tfxai.scores import expects_logits
 
 Explain = Callable[[np.ndarray, Any], Any]
@@ -157,7 +158,7 @@ def score_function(
         )
     checks.supported_convolutions(function.graph)
     if score is not None and expects_logits(score):
-        heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
+        check_logits(model, trace_info(model, any_images), tf.constant(images[:1]))
     read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)
     if score is None:

@@ -1,4 +1,7 @@
-"""Layers of converted models for what Keras has no layer; they load without the converters."""
+"""Layers of converted models for operations that no Keras layer computes.
+
+A converted model loads with them alone, without `tfxai.converters`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfxai")
 class Apply(keras.layers.Layer):
-    """A function of `keras.ops`, of one tensor or several."""
+    """Applies a function of `keras.ops` to one tensor or several."""
 
     def __init__(
         self,
@@ -24,7 +27,7 @@ class Apply(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take the function's name, and its arguments besides the tensors."""
+        """Take the function's name, and its arguments other than the tensors."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.function = function
         self.arguments = arguments or {}
@@ -35,13 +38,13 @@ class Apply(keras.layers.Layer):
         return getattr(ops, self.function)(*tensors, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments with which the layer is made again."""
         return {**super().get_config(), "function": self.function, "arguments": self.arguments}
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class WithConstant(keras.layers.Layer):
-    """A function of `keras.ops`, of a tensor and an array that is not trained."""
+    """Applies a function of `keras.ops` to a tensor and an array that is not trained."""
 
     def __init__(
         self,
@@ -53,7 +56,7 @@ class WithConstant(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take the function's name, the constant's shape and whether it comes first."""
+        """Take the function's name, the array's shape, and whether it is the first argument."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.function = function
         self.shape = tuple(shape)
@@ -72,14 +75,14 @@ class WithConstant(keras.layers.Layer):
         return getattr(ops, self.function)(*pair)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments with which the layer is made again."""
         own = {"function": self.function, "shape": self.shape, "first": self.first}
         return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable("tfxai")
-class Part(keras.layers.Layer):
-    """A slice of a tensor."""
+class Slice(keras.layers.Layer):
+    """Slices a tensor."""
 
     def __init__(
         self,
@@ -89,22 +92,22 @@ class Part(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take [start, stop, step] for each axis behind that of the batch."""
+        """Take [start, stop, step] for each axis after the batch axis."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        self.slices = [list(one) for one in slices]
+        self.slices = [list(bounds) for bounds in slices]
 
     def call(self, inputs: Any) -> Any:
         """Take the slice."""
-        return inputs[(slice(None), *(slice(*one) for one in self.slices))]
+        return inputs[(slice(None), *(slice(*bounds) for bounds in self.slices))]
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments with which the layer is made again."""
         return {**super().get_config(), "slices": self.slices}
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class Pad(keras.layers.Layer):
-    """Padding with any value, in any mode of `keras.ops.pad`."""
+    """Pads a tensor, in any mode of `keras.ops.pad`."""
 
     def __init__(
         self,
@@ -116,27 +119,27 @@ class Pad(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
-        """Take [before, after] for each axis behind that of the batch."""
+        """Take [before, after] for each axis after the batch axis, the mode, and its value."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
-        self.widths = [list(one) for one in widths]
+        self.widths = [list(pair) for pair in widths]
         self.mode = mode
         self.value = value
 
     def call(self, inputs: Any) -> Any:
-        """Pad."""
+        """Pad the tensor."""
         value = self.value if self.mode == "constant" else None
         return ops.pad(inputs, [[0, 0], *self.widths], self.mode, value)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved."""
+        """Give the arguments with which the layer is made again."""
         own = {"widths": self.widths, "mode": self.mode, "value": self.value}
         return {**super().get_config(), **own}
 
 
 def with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -> Any:
-    """Call a layer for the first time, and give it its weights.
+    """Call a layer for the first time, set its weights, and give its outputs.
 
-    Its initialisers are to be zeros: random ones would move Keras's seed, and take long.
+    The layer's initialisers should be zeros: random ones take long and advance Keras's seed.
     """
     outputs = layer(inputs)
     layer.set_weights(list(weights))
@@ -146,14 +149,14 @@ def with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -
 def with_constant(
     function: str, inputs: Any, constant: np.ndarray, *, first: bool = False, name: str
 ) -> Any:
-    """Apply a function to a tensor and an array."""
+    """Apply a function to a tensor and an array by a `WithConstant` layer."""
     layer = WithConstant(function, constant.shape, first, name=name)
     return with_weights(layer, inputs, constant)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class SavedGraph(keras.layers.Layer):
-    """What a SavedModel computes, by a graph that has gradients but no weights to change."""
+    """Computes a SavedModel by its graph, which has gradients but no weights to change."""
 
     def __init__(
         self,
@@ -164,7 +167,7 @@ class SavedGraph(keras.layers.Layer):
         dtype: Any = None,
         trainable: bool = False,
     ) -> None:
-        """Take the outputs' shapes without the batch, and whether a batch has one example."""
+        """Take the outputs' shapes without the batch, and whether batches have one example."""
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.shapes = [list(shape) for shape in shapes]
         self.one_by_one = one_by_one
@@ -172,7 +175,7 @@ class SavedGraph(keras.layers.Layer):
         self.loaded: Any = None
 
     def load(self, folder: str | Path) -> None:
-        """Read the SavedModel in a folder; the layer keeps what is in its files."""
+        """Load the SavedModel in a folder; the layer keeps the content of its files."""
         folder = Path(folder)
         paths = [path for path in folder.rglob("*") if path.is_file()]
         self.files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
@@ -196,8 +199,8 @@ class SavedGraph(keras.layers.Layer):
     def _run(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         function = self.loaded.signatures["serving_default"]
         names = function.structured_input_signature[1]
-        found = function(**dict(zip(names, tensors, strict=True)))
-        return [found[name] for name in sorted(found)]
+        outputs = function(**dict(zip(names, tensors, strict=True)))
+        return [outputs[name] for name in sorted(outputs)]
 
     def save_assets(self, folder: str) -> None:
         """Write the SavedModel into a .keras file."""
@@ -207,10 +210,10 @@ class SavedGraph(keras.layers.Layer):
             path.write_bytes(content)
 
     def load_assets(self, folder: str) -> None:
-        """Read it from there."""
+        """Load the SavedModel from a .keras file."""
         self.load(folder)
 
     def get_config(self) -> dict[str, Any]:
-        """Give what is saved besides the graph."""
+        """Give the arguments with which the layer is made again, without the graph."""
         own = {"shapes": self.shapes, "one_by_one": self.one_by_one}
         return {**super().get_config(), **own}

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite (Tan & Le 2019) in Keras, filled from a PyTorch state dict."""
+"""EfficientNet-Lite (Tan and Le 2019) in Keras, with weights from a PyTorch state dict."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ class Lite(NamedTuple):
     """One size of EfficientNet-Lite."""
 
     width: float
+    """Factor of the numbers of channels."""
     depth: float
+    """Factor of the numbers of blocks."""
     size: int
+    """Height and width of the input, in pixels."""
 
 
 class Stage(NamedTuple):
-    """One row of the architecture: `repeats` inverted-residual blocks."""
+    """One row of the architecture: a number of inverted-residual blocks."""
 
     repeats: int
     kernel: int
+    """Height and width of the depthwise convolution's kernel."""
     stride: int
+    """Stride of the first block; the others have 1."""
     expand: int
+    """Channels inside a block, as a multiple of its input's."""
     channels: int
+    """Channels of the output."""
 
 
 LITES = {
@@ -82,11 +89,15 @@ def build(name: str) -> keras.Model:
 
 
 def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
-    """Fill the layers from a PyTorch state dict; every entry must find its place."""
-    left = {k for k in state if not k.endswith("num_batches_tracked")}
+    """Set the weights from a PyTorch state dict.
+
+    Raises:
+        ValueError: the state dict has an entry that no layer takes.
+    """
+    remaining = {k for k in state if not k.endswith("num_batches_tracked")}
 
     def take(*names: str) -> list[np.ndarray]:
-        left.difference_update(names)
+        remaining.difference_update(names)
         return [state[n] for n in names]
 
     def normalisation(layer: str, source: str) -> None:
@@ -112,12 +123,14 @@ def set_weights(model: keras.Model, state: dict[str, np.ndarray]) -> None:
         normalisation(f"{block}_dw_bn", f"{source}._bn1")
         convolution(f"{block}_project_conv", f"{source}._project_conv")
         normalisation(f"{block}_project_bn", f"{source}._bn2")
-    if left:
-        raise ValueError(f"The weights file has entries that {model.name} has not: {sorted(left)}")
+    if remaining:
+        raise ValueError(
+            f"The weights file has entries without a place in {model.name}: {sorted(remaining)}"
+        )
 
 
 def _blocks(config: Lite) -> list[tuple[Stage, bool]]:
-    """Repeat the stages; the first and last are not deepened. True marks a stage's first block."""
+    """Give each block's stage, and whether it is the first there; outer stages keep their depth."""
     blocks = []
     for i, stage in enumerate(STAGES):
         fixed = i in (0, len(STAGES) - 1)
@@ -128,7 +141,7 @@ def _blocks(config: Lite) -> list[tuple[Stage, bool]]:
 
 
 def _round_channels(channels: int, width: float) -> int:
-    """Scale to the nearest multiple of 8, but not by more than 10 % down."""
+    """Scale, and round to a multiple of 8 that is at least 90 % of the scaled number."""
     if width == 1.0:
         return channels
     scaled = channels * width

@@ -1,6 +1,6 @@
-"""Read a legacy ``torch.save`` file of tensors (before PyTorch 1.6) with numpy alone.
+"""Reads a legacy ``torch.save`` file of tensors (before PyTorch 1.6) with numpy alone.
 
-The file is a pickle; the unpickler builds ordered dicts of tensors and refuses everything else.
+The file is a pickle. The unpickler builds ordered dicts of tensors and refuses everything else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DAMAGED = (
     OverflowError,
     MemoryError,
 )
-"""What unpickling a damaged or hostile file can raise."""
+"""The errors that unpickling a damaged or hostile file can raise."""
 
 
 class _Tensor(NamedTuple):
@@ -43,7 +43,7 @@ class _Tensor(NamedTuple):
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors and ordered dicts, and nothing else."""
+    """Unpickles tensors and ordered dicts, and refuses anything else."""
 
     def __init__(self, file: BinaryIO):
         super().__init__(file)
@@ -67,10 +67,10 @@ class _TensorUnpickler(pickle.Unpickler):
 
 
 def read(path: str | PathLike[str]) -> dict[str, np.ndarray]:
-    """Give the tensors of a state dict by name.
+    """Read the tensors of a state dict by name.
 
     Raises:
-        ValueError: not such a file, damaged, or with anything but tensors in it.
+        ValueError: the file is not of this format, is damaged, or holds anything but tensors.
     """
     try:
         with open(path, "rb") as file:

@@ -16,9 +16,9 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, upsampled
 from tfxai.methods.gradients.gradient import shaped_by, without_numbers
-from tfxai.models import graph_axes, keras_graph
-from tfxai.models.heads import explained
-from tfxai.models.inspection import Inspection
+from tfxai.models import graph_axes, keras_graph, named_layers
+from tfxai.models.heads import scored_outputs
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules.backward import backpropagate, report
 from tfxai.rules.excitation import excitation
 from tfxai.rules.steps import steps_between
@@ -72,14 +72,14 @@ def excitation_backprop(
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     names = checks.names("passthrough", passthrough)
     layers = [name for name in (layer, contrast_layer) if name is not None]
-    keras_graph.check_layers(model, layers)
-    inspection = Inspection(model, data_format)
-    forward = explained(model, scores.logit)
+    named_layers.check_layers(model, layers)
+    inspector = ModelInspector(model, data_format)
+    forward = scored_outputs(model, scores.logit)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Tensors:
         del seed
         flat = tf.nest.flatten(inputs)
-        with keras_graph.inlined(), keras_graph.recording(model, layers) as output_of:
+        with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
             logits, chosen = forward(inputs, targets)
         (one_hot,) = tf.gradients(chosen, [logits])
         ends = flat if layer is None else [output_of(layer)]
@@ -104,7 +104,7 @@ def excitation_backprop(
             return tf.nest.pack_sequence_as(inputs, found)
         (probabilities,) = graph_axes.channels_last(found, ends[0])
         maps = tf.reduce_sum(probabilities, -1, keepdims=True)
-        first = Order(inspection.order(inputs).channels[:1])
+        first = Order(inspector.order(inputs).channels[:1])
         return upsampled(maps, flat[0], upsample, first, density=True)
 
     attribution = traced(attribute)
@@ -113,7 +113,7 @@ def excitation_backprop(
         scores.logit,
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),
         like=None if layer is None else shaped_by(attribution),
-        inspection=inspection,
+        inspector=inspector,
     )
     options = {
         "layer": layer,

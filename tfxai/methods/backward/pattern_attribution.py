@@ -17,7 +17,7 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients.gradient import without_numbers
 from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern as rules
 from tfxai.rules.backward import Report, Rule, gradient_under, report
@@ -163,9 +163,9 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    inspection = Inspection(checks.model(model))
-    named = inspection.as_declared("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inspection.order)
+    inspector = ModelInspector(checks.model(model))
+    named = inspector.as_declared("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inspector.order)
     parts = _prepare(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
     def build(rows: int) -> Measurement:
@@ -182,7 +182,7 @@ def pattern_guided_integrated_gradients(
         report=parts.report,
         if_constant=DEAD,
         warn=lambda r: path_warnings(r.attributions, r.diagnostics, tolerance=None, complete=False),
-        inspection=inspection,
+        inspector=inspector,
     )
     options = {**parts.options, "baseline": option(baseline), "steps": steps, "bounds": bounds}
     builder = pattern_guided_integrated_gradients

@@ -19,7 +19,7 @@ from tfxai.estimation.estimate import gradient_of, over_inputs
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -66,15 +66,15 @@ def expected_gradients(
         array([[2., 6.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    inspection = Inspection(checks.model(model))
+    inspector = ModelInspector(checks.model(model))
     given = option(baselines) if callable(baselines) else _examples(baselines)
-    named = inspection.as_declared("baselines", given)
+    named = inspector.as_declared("baselines", given)
     references = as_baseline(named, argument="baselines")
     attribution = gradient_of(scored(model, score))
 
     def build(rows: int) -> Measurement:
         evaluate = over_inputs(attribution, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspector.order)
 
     method = Method(
         build,
@@ -83,7 +83,7 @@ def expected_gradients(
         copies=12,
         evaluations=samples,
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
+        inspector=inspector,
     )
     options = {**effort._asdict(), "baselines": given, "score": score}
     return Explainer(model, method, builder=expected_gradients, options=options)

@@ -24,7 +24,7 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.explanation import Explanation
 from tfxai.methods.gradients.gradient import in_place_of_gradient, maps_only
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import Quadrature, trapezoid
 
 WAVE = 8
@@ -105,9 +105,9 @@ def integrated_gradients(
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    inspection = base.method.inspection or Inspection(base.model)
-    named = inspection.as_declared("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inspection.order)
+    inspector = base.method.inspector or ModelInspector(base.model)
+    named = inspector.as_declared("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inspector.order)
     scored_model = scored(base.model, base.method.score)
 
     def build(rows: int) -> Measurement:
@@ -131,7 +131,7 @@ def integrated_gradients(
         like=None,
         if_constant="is the input its own baseline, or the score the same all the way from it?",
         warn=None if base.method.random else partial(_warn, tolerance, base is not model),
-        inspection=inspection,
+        inspector=inspector,
     )
     options = {
         "baseline": option(baseline),

@@ -31,7 +31,7 @@ from tfxai.methods.masks.mask_descent import BETA_TV, Settings, optimised
 from tfxai.methods.masks.masks import Regulariser
 from tfxai.methods.masks.total_gradient import Deletion
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 PRESETS = {7: (0.03, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.1, 16.0), 224: (0.3, 64.0)}
 """Resolution -> lambda1, lambda2; the search is in examples/reproduce/igos_parts.py."""
@@ -158,8 +158,8 @@ def igos(
             patience=patience,
         )
 
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     score = traced(scored(model, scores.probability))
 
     def build(rows: int, order: Order) -> Measurement:
@@ -207,14 +207,14 @@ def igos(
         "data_format": data_format,
     }
     method = Method(
-        channels_last(build, inspection),
+        channels_last(build, inspector),
         scores.probability,
         random=noise > 0,
         copies=8,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
+        inspector=inspector,
     )
     return Explainer(model, method, builder=igos, options=options)
 

@@ -28,7 +28,7 @@ from tfxai.methods.masks.images import (
 )
 from tfxai.methods.masks.masks import Regulariser, blend, noise_like
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 BETA_TV = 3
 FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8
@@ -102,8 +102,8 @@ def meaningful_perturbation(
     regulariser = Regulariser(
         checks.real("lambda1", lambda1, least=0), checks.real("lambda2", lambda2, least=0), BETA_TV
     )
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     of_model = scored(model, scores.probability)
 
     def measure(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
@@ -140,14 +140,14 @@ def meaningful_perturbation(
         "data_format": data_format,
     }
     method = Method(
-        channels_last(lambda rows, order: partial(measure, order), inspection),
+        channels_last(lambda rows, order: partial(measure, order), inspector),
         scores.probability,
         random=noise > 0,
         copies=8,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         if_constant=UNMOVED,
         warn=unmoved,
-        inspection=inspection,
+        inspector=inspector,
     )
     return Explainer(model, method, builder=meaningful_perturbation, options=options)
 

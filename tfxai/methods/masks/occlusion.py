@@ -30,7 +30,7 @@ from tfxai.methods.masks.images import (
     scores_under,
 )
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -79,8 +79,8 @@ def occlusion(
     checks.model(model)
     patch_size = None if patch is None else resolution_of(patch, "patch")
     step = None if stride is None else resolution_of(stride, "stride")
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     of_model = scored(model, score)
 
     def build(rows: int, order: Order) -> Measurement:
@@ -126,11 +126,11 @@ def occlusion(
         "data_format": data_format,
     }
     method = Method(
-        channels_last(build, inspection),
+        channels_last(build, inspector),
         score,
         copies=8,
-        like=maps_of(inspection),
-        inspection=inspection,
+        like=maps_of(inspector),
+        inspector=inspector,
     )
     return Explainer(model, method, builder=occlusion, options=options)
 

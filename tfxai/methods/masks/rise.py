@@ -34,7 +34,7 @@ from tfxai.methods.masks.images import (
 )
 from tfxai.methods.smoothing.noisy_inputs import KEPT
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 PROBABILITY = 0.5
 Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -100,8 +100,8 @@ def rise(
     given = None if isinstance(masks, int | np.integer) else _checked(masks)
     count = checks.positive_integer("masks", masks) if given is None else len(given)
     effort = budget(count, tolerance, count, resolution)
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     forward = scored(model, score)
     if given is None:
         visible = PROBABILITY if probability is None else probability
@@ -150,13 +150,13 @@ def rise(
         "data_format": data_format,
     }
     method = Method(
-        channels_last(build, inspection),
+        channels_last(build, inspector),
         score,
         random=given is None,
         copies=KEPT,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
+        inspector=inspector,
     )
     return Explainer(model, method, builder=rise, options=options)
 

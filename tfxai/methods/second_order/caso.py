@@ -36,7 +36,7 @@ from tfxai.methods.second_order.proximal import Problem, Solution
 from tfxai.methods.second_order.refinement import Solver, evaluated, refined
 from tfxai.methods.second_order.sparsity import HALVINGS
 from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.models.preprocessing import preprocessed
 
 MARGIN = 10.0
@@ -97,14 +97,14 @@ def cafo(
     """
     options = checked(lambda1, lambda2, samples, noise_level)
     model = preprocessed(checks.model(model), preprocess)
-    inspection = Inspection(model)
+    inspector = ModelInspector(model)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
     def build(rows: int) -> Measurement:
         loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            order = inspection.order(inputs)
+            order = inspector.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
             lambda2 = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
@@ -120,7 +120,7 @@ def cafo(
 
         return measure
 
-    return explainer_of(inspection, build, samples, HALVINGS * 4, 1, cafo, options)
+    return explainer_of(inspector, build, samples, HALVINGS * 4, 1, cafo, options)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -201,14 +201,14 @@ def caso(
             "take 'krylov'"
         )
     model = preprocessed(checks.model(model), preprocess)
-    inspection = Inspection(model)
+    inspector = ModelInspector(model)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
     def build(rows: int) -> Measurement:
         loss = loss_of(model, samples, noise_level, rows)
 
         def measure(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Measured:
-            order = inspection.order(inputs)
+            order = inspector.order(inputs)
             at = products.local(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
             network = traced(loss.hessian(at, seed))
@@ -251,7 +251,7 @@ def caso(
     arrays = _ARRAYS * HALVINGS + vectors
     together = HALVINGS if hessian == "products" else _ALONE
     return explainer_of(
-        inspection,
+        inspector,
         build,
         samples,
         arrays,

@@ -21,7 +21,7 @@ from tfxai.methods.second_order.curvature import Loss
 from tfxai.methods.second_order.proximal import Problem
 from tfxai.methods.second_order.sparsity import just_sparse_enough, sparse_enough, sparsity
 from tfxai.models import heads
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
 
@@ -81,7 +81,7 @@ def measured(
 
 
 def explainer_of(
-    inspection: Inspection,
+    inspector: ModelInspector,
     build: Callable[[int], Measurement],
     samples: int,
     arrays: int,
@@ -94,7 +94,7 @@ def explainer_of(
     """Give the explainer of a measurement.
 
     Args:
-        inspection: of the model with its preprocessing.
+        inspector: of the model with its preprocessing.
         build: rows that may be differentiated at once -> the measurement.
         samples: of the noise.
         arrays: how many arrays of an example's size it keeps for each.
@@ -109,8 +109,8 @@ def explainer_of(
         random=samples > 1,
         copies=arrays,
         evaluations=samples * together,
-        inspection=inspection,
+        inspector=inspector,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
         warn=(lambda record: solver_warnings(record.diagnostics)) if solves else None,
     )
-    return Explainer(inspection.model, method, builder=builder, options=options)
+    return Explainer(inspector.model, method, builder=builder, options=options)

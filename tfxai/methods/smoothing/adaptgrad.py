@@ -20,7 +20,7 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.kernels import Density, Kernel
 from tfxai.methods.smoothing.bounds import check_inside, ends
 from tfxai.methods.smoothing.noisy_inputs import over_noisy_inputs
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 class InherentNoise(NamedTuple):
@@ -87,7 +87,7 @@ def adaptgrad(
     """
     effort = budget(samples, tolerance, max_samples, resolution)
     model = of.model if isinstance(of, Explainer) else checks.model(of)
-    low, high = ends(bounds, Inspection(model).as_declared)
+    low, high = ends(bounds, ModelInspector(model).as_declared)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)
     options = {

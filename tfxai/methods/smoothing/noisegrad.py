@@ -21,8 +21,8 @@ from tfxai.methods.gradients.gradient import gradient, maps_only
 from tfxai.methods.smoothing.noisy_inputs import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing.smoothgrad import smoothgrad
 from tfxai.methods.smoothing.weight_noise import noisy, selected
-from tfxai.models import keras_graph
-from tfxai.models.inspection import Inspection
+from tfxai.models import named_layers
+from tfxai.models.model_info import ModelInspector
 
 NOISES = ("multiplicative", "additive")
 NOISEGRAD_SIGMA = 0.2
@@ -98,7 +98,7 @@ def noisegrad(
     base = as_explainer(of, gradient)
     perturb = _perturbation(base.model, **weights)
     effort = budget(samples, tolerance, max_samples, resolution)
-    inspection = base.method.inspection or Inspection(base.model)
+    inspector = base.method.inspector or ModelInspector(base.model)
 
     def build(rows: int) -> Measurement:
         evaluate = over_weights(maps_only(base.method.build(rows)), perturb)
@@ -108,7 +108,7 @@ def noisegrad(
             effort,
             rows=1,
             like=base.method.like,
-            order=inspection.order,
+            order=inspector.order,
         )
 
     method = base.method._replace(
@@ -116,7 +116,7 @@ def noisegrad(
         random=True,
         copies=base.method.copies + KEPT,
         warn=missed_tolerance(effort.tolerance),
-        inspection=inspection,
+        inspector=inspector,
     )
     options = {**effort._asdict(), **weights}
     return Explainer(of, method, builder=noisegrad, options=options)
@@ -238,6 +238,6 @@ def _perturbation(
     scale = kernels.epsilon(kernel, r, confidence)
     if epsilon is not None:
         scale = checks.real("epsilon", epsilon, least=0)
-    keras_graph.check_layers(model, exclude)
+    named_layers.check_layers(model, exclude)
     chosen = partial(selected, model, biases=biases, statistics=statistics, exclude=exclude)
     return noisy(chosen, kernel, scale, multiply=noise == "multiplicative")

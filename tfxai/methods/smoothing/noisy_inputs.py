@@ -18,7 +18,7 @@ from tfxai.explaining.explainer import Explainer, as_explainer
 from tfxai.explaining.method import missed_tolerance
 from tfxai.kernels import Density
 from tfxai.methods.gradients.gradient import gradient, maps_only
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 NOISE_LEVEL = 0.15
 KEPT = 10
@@ -39,7 +39,7 @@ def over_noisy_inputs(
     """Aggregate an explainer (of a model: its gradient) at the points of a sampler."""
     base = as_explainer(of, gradient)
     each = 2 if antithetic else 1
-    inspection = base.method.inspection or Inspection(base.model)
+    inspector = base.method.inspector or ModelInspector(base.model)
     together = 1 if base.method.random else budget.samples  # see `estimate.over_inputs`
 
     def build(rows: int) -> Measurement:
@@ -52,7 +52,7 @@ def over_noisy_inputs(
             rows=chunk,
             each=each,
             like=base.method.like,
-            order=inspection.order,
+            order=inspector.order,
         )
 
     method = base.method._replace(
@@ -62,7 +62,7 @@ def over_noisy_inputs(
         evaluations=base.method.evaluations * together,
         check=check or base.method.check,
         warn=missed_tolerance(budget.tolerance),
-        inspection=inspection,
+        inspector=inspector,
     )
     return Explainer(of, method, builder=builder, options=options)
 
