@@ -10,7 +10,7 @@ from tfxai.core import axes, checks
 from tfxai.estimation.accuracy import pooled_error
 from tfxai.estimation.aggregators import mean
 from tfxai.methods.second_order.sparsity import sparsity
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 L = keras.layers
 ops = keras.ops
@@ -122,7 +122,7 @@ def reading(*layers, shape):
 
 
 def channels(model):
-    return Inspection(model).order(tf.zeros([1, *model.input_shape[1:]])).channels[0]
+    return ModelInspector(model).order(tf.zeros([1, *model.input_shape[1:]])).channels[0]
 
 
 @pytest.mark.parametrize("front", [[], [L.Rescaling(2.0, -1.0)], [L.ReLU(), L.ZeroPadding2D(1)]])

@@ -14,7 +14,7 @@ from tfxai.core.types import Result
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients import gradient as gradients
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 BUILDERS = [
     name
@@ -33,7 +33,7 @@ def scaled_inputs(base: keras.Model, factor: float = 3.0, *, table=None, exclude
     def attribute(inputs, targets, seed):
         return Result(factor * inputs, {})
 
-    return Method(Inspection(base), lambda rows: attribute, scores.logit)
+    return Method(ModelInspector(base), lambda rows: attribute, scores.logit)
 
 
 def test_what_a_builder_was_called_with_is_kept_with_defaults(cnn):

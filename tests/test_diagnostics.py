@@ -11,7 +11,7 @@ import pytest
 import tfxai
 from tests.conftest import as_model, small_cnn
 from tfxai import benchmark, metrics
-from tfxai.core.map_checks import is_constant, unconverged
+from tfxai.core.map_checks import is_constant, path_warnings
 
 L = keras.layers
 
@@ -110,7 +110,7 @@ def test_a_gap_that_is_large_by_chance_is_none():
     """The score hardly changes, and the map is exact but for rounding."""
     record = {"map_error": np.array([1e-3]), "steps": np.array([64])}
     maps = np.array([[5.0, -4.9999]])  # of a change of .0004: the gap is .75
-    told = partial(unconverged, tolerance=None, complete=True)
+    told = partial(path_warnings, tolerance=None, complete=True)
     assert told(maps, record | {"completeness_gap": np.array([0.75])}) == []
     unsure = {"map_error": np.array([0.2]), "steps": np.array([64])}
     assert told(maps, unsure | {"completeness_gap": np.array([0.75])})

@@ -8,8 +8,8 @@ import tensorflow as tf
 import tfxai
 from tests.conftest import gradient_of, small_cnn
 from tfxai import scores
-from tfxai.models import heads as heads_module
 from tfxai.models import keras_graph
+from tfxai.models.model_info import trace_info
 
 L = keras.layers
 
@@ -158,7 +158,7 @@ def test_eager_functions_make_no_difference(cnn, images):
 
 def test_the_size_of_a_row_counts_every_intermediate_result():
     model = keras.Sequential([keras.Input((100,)), L.Dense(50, use_bias=False), L.ReLU()])
-    info = heads_module.inspect(model, keras_graph.declared_inputs(model))
+    info = trace_info(model, keras_graph.declared_inputs(model))
     assert info.units == 50
     assert 2 * 50 * 4 <= info.bytes_per_row <= 3 * 100 * 4
 

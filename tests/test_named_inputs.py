@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.conftest import small_cnn
-from tfxai.core.named_inputs import arranged, as_given
+from tfxai.core.named_inputs import as_declared, as_given
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -109,13 +109,13 @@ def test_structures_may_be_nested():
     specs = {n: tf.TensorSpec([None], name=n) for n in "abc"}
     declared = [specs["c"], {"left": specs["b"], "far": (specs["a"],)}]
     given = ("C", {"far": ["A"], "left": "B"})
-    assert arranged(given, declared) == ["C", {"left": "B", "far": ("A",)}]
+    assert as_declared(given, declared) == ["C", {"left": "B", "far": ("A",)}]
     assert as_given(["c", {"left": "b", "far": ("a",)}], given, declared) == (
         "c",
         {"far": ["a"], "left": "b"},
     )
     with pytest.raises(TypeError, match=r"inputs\[1\]: .*'lift' is none of them, perhaps 'left'"):
-        arranged(["C", {"lift": "B", "far": ["A"]}], declared)
+        as_declared(["C", {"lift": "B", "far": ["A"]}], declared)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

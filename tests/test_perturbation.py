@@ -7,7 +7,7 @@ from skimage.transform import resize
 
 import tfxai
 from tfxai import scores
-from tfxai.core.interpolation import mirrored
+from tfxai.core.interpolation import half_pixel
 from tfxai.methods.masks.occlusion import patches
 
 SIZE, BIAS, P = (6, 8), 0.7, 0.3
@@ -37,16 +37,16 @@ def test_the_grid_is_drawn_as_by_scikit_image():
     """METHODS 5.6: RISE calls resize with order 1; its borders mirror."""
     for cells, size in ((7, 256), (7, 32), (3, 16), (2, 9)):
         grid = np.random.default_rng(0).random((cells, cells))
-        matrix = mirrored(size, cells)
+        matrix = half_pixel(size, cells)
         theirs = resize(grid, (size, size), order=1, mode="reflect", anti_aliasing=False)
         np.testing.assert_allclose(matrix @ grid @ matrix.T, theirs, atol=1e-12)
-    np.testing.assert_array_equal(mirrored(4, 1), np.ones((4, 1)))
+    np.testing.assert_array_equal(half_pixel(4, 1), np.ones((4, 1)))
 
 
 def expected_products(size, cells):
     """Give E (A_i . A_j), over the offsets of the cut, for rows (or columns) i and j."""
     step = -(-size // cells)
-    matrix = mirrored((cells + 1) * step, cells)
+    matrix = half_pixel((cells + 1) * step, cells)
     cuts = [matrix[offset : offset + size] for offset in range(step)]
     return np.mean([cut @ cut.T for cut in cuts], axis=0)
 

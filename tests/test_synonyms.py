@@ -41,6 +41,14 @@ def test_a_name_like_no_other_is_not():
         _ = tfxai.zebra
 
 
+def test_dir_lists_what_users_use():
+    names = dir(tfxai)
+    assert {*tfxai.__all__, "__version__", "benchmark", "converters"} <= set(names)
+    assert not {"checks", "importlib", "inspect", "synonyms"} & set(names)
+    assert not [name for name in names if name.startswith("_") and name != "__version__"]
+    assert all(hasattr(tfxai, name) for name in names)
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_says_what_it_takes(name):
     function = getattr(tfxai, name)

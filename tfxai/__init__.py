@@ -28,8 +28,8 @@ from tfxai.methods.smoothing.adaptgrad import adaptgrad, adaptive_epsilon, inher
 from tfxai.methods.smoothing.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
 from tfxai.methods.smoothing.smoothgrad import smoothgrad, smoothgrad_squared, vargrad
 from tfxai.models import converted_layers as _converted_layers  # noqa: F401  known to saved models
-from tfxai.models.heads import logits
-from tfxai.models.keras_graph import split
+from tfxai.models.logits_model import logits
+from tfxai.models.splitting import split
 from tfxai.rules.pattern_fit import fit_patterns
 from tfxai.rules.patterns import Patterns
 from tfxai.serving.saved_model import export
@@ -84,16 +84,21 @@ __all__ = [
 for _name in __all__:
     # The modules keep the plain functions, in which doctest finds the examples.
     if inspect.isfunction(globals()[_name]):
-        globals()[_name] = synonyms.answering(globals()[_name])
+        globals()[_name] = synonyms.with_keyword_hints(globals()[_name])
         globals()[_name].__module__ = "tfxai"  # where pickle finds it
 
 _LATE = ("benchmark", "callbacks", "converters", "scale")
-"""Modules that are slow to import, or need extras."""
+"""Modules that are slow to import, or need extras: they are imported at their first use."""
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import modules at their first use, and answer other names with what is meant."""
+    """Import a late module, or raise an AttributeError that names the likely attribute."""
     if name in _LATE:
         return importlib.import_module(f"tfxai.{name}")
-    told = "" if name.startswith("_") else synonyms.hint(name, [*__all__, *_LATE])
-    raise AttributeError(f"module 'tfxai' has no attribute {name!r}{told}")
+    hint = "" if name.startswith("_") else synonyms.hint(name, [*__all__, *_LATE])
+    raise AttributeError(f"module 'tfxai' has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    """List what users use, without the modules and names that serve the package itself."""
+    return sorted({*__all__, *_LATE, "__version__"})

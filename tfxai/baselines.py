@@ -1,4 +1,4 @@
-"""Baselines: the input x' without information that an attribution compares with."""
+"""Baselines: the inputs x' without information with which an attribution compares x."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from tfxai.core.named_inputs import check_names
 from tfxai.core.types import Tensors
 
 Baseline = Callable[[Tensors], Tensors]
-"""Maps inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R of them for each example."""
+"""A function from inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R for each example."""
 
 NAMES = ("black", "white", "blur", "mean", "noise")
 BLUR_SHARE = 51 / 224
-"""Kernel size over image side, from the 51 of 224 pixels of METHODS 5.4."""
+"""The size of the blur's kernel over the image's side: 51 of 224 pixels in the published code of
+I-GOS (docs/methods.md, Baselines)."""
 
 
 def baseline(
@@ -32,26 +33,32 @@ def baseline(
     argument: str = "baseline",
     order: OrderOf = axes.order_of,
 ) -> Baseline:
-    """Turn what a user calls a baseline into a function of the inputs.
+    """Turn a value that stands for a baseline into a function from inputs to references.
 
     Args:
-        value: a number; an array of one example's shape; a batch of references ``[R, ...]``;
-            ``"black"`` or ``"white"`` (the ends of `bounds`); for images also ``"blur"``,
-            ``"mean"`` (each channel's own) or ``"noise"`` (normal, with each channel's mean and
-            spread, always the same draw); for a model with several inputs also a structure like
-            theirs of numbers and arrays; or a function that gives each example references of its
-            own, inputs ``[B, ...]`` -> the same structure of ``[B, ...]``, or ``[R, B | 1, ...]``
-            for R each. A method calls it in its graph, on a part of a batch at a time: write it
-            with TensorFlow's operations or keras.ops, so that a reference depends on its own
-            example alone. To be saved it needs ``keras.saving.register_keras_serializable()``.
-        bounds: smallest and largest value of an input, scalars or per channel.
-        argument: what messages call `value`.
-        order: which axes of the inputs are rows, columns and channels; from their shape alone,
-            unless told.
+        value: one of
+
+            * a number;
+            * an array of one example's shape, or a batch of references ``[R, ...]``;
+            * ``"black"`` or ``"white"``, the ends of `bounds`; for images also ``"blur"``,
+              ``"mean"`` (the mean of each channel) or ``"noise"`` (normal, with the mean and spread
+              of each channel; the draw is always the same);
+            * for a model with several inputs, a structure like theirs of numbers and arrays;
+            * a function that gives each example its own references: inputs ``[B, ...]`` -> the same
+              structure of ``[B, ...]``, or of ``[R, B | 1, ...]`` for R references each. A method
+              calls it in its graph, on a part of a batch at a time: write it with TensorFlow's
+              operations or keras.ops, so that a reference depends on its own example alone. To be
+              saved it needs ``keras.saving.register_keras_serializable()``.
+        bounds: the smallest and the largest value of an input, scalars or one for each channel.
+        argument: the name of `value` in messages.
+        order: a function from inputs to the order of their axes; by default the shapes tell.
+
+    Returns:
+        A function from inputs ``[B, ...]`` to references ``[R, B | 1, ...]`` of their structure.
 
     Raises:
-        ValueError: an unknown name, a name without `bounds`, or values that are not finite. What a
-            function gives is checked when it is called, its shape when it is traced.
+        ValueError: the name is unknown or needs `bounds`, or a value is not finite. The values of a
+            function are checked when it is called, their shape when it is traced.
 
     Example:
         >>> half = baseline(lambda images: images / 2)
@@ -64,7 +71,7 @@ def baseline(
         return _named(value, bounds, argument, order)
     if callable(value):
         computed = checked(value, argument)
-        return lambda inputs: _same_number(computed(inputs), argument)
+        return lambda inputs: _equally_many(computed(inputs), argument)
     parts = arrays(value)
     for part in parts:
         if part.dtype.kind == "O" and any(map(callable, tf.nest.flatten(value))):
@@ -83,21 +90,30 @@ def baseline(
             raise ValueError(
                 f"{argument} has {len(parts)} arrays for a model of {len(flat)} inputs"
             )
-        wide = parts * len(flat) if len(parts) == 1 else parts
-        references = [_references(b, x, argument) for b, x in zip(wide, flat, strict=True)]
-        return _same_number(tf.nest.pack_sequence_as(inputs, references), argument)
+        each = parts * len(flat) if len(parts) == 1 else parts
+        references = [_references(b, x, argument) for b, x in zip(each, flat, strict=True)]
+        return _equally_many(tf.nest.pack_sequence_as(inputs, references), argument)
 
     return constant
 
 
 def arrays(value: Any) -> list[np.ndarray]:
-    """Give the arrays of a structure; a list of numbers is one array."""
+    """Give the arrays of a structure as a flat list; a list of numbers is one array."""
     numbers = isinstance(value, list | tuple) and all(isinstance(v, Real) for v in value)
     return [np.asarray(v) for v in ([value] if numbers else tf.nest.flatten(value))]
 
 
 def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
-    """Blur ``[B, H, W, C]`` by a Gaussian of `size` (odd) taps, borders mirrored (reflect-101).
+    """Blur images by a Gaussian, with mirrored borders that do not repeat the outermost pixel.
+
+    Args:
+        images: ``[B, H, W, C]``, larger than half the kernel along rows and columns, or of one row
+            or column.
+        size: number of taps of the kernel along each axis, odd.
+        sigma: standard deviation of the Gaussian, in pixels.
+
+    Returns:
+        Blurred images of the same shape.
 
     Example:
         >>> blur(tf.ones([1, 8, 8, 1]), size=3, sigma=1.0).shape
@@ -111,15 +127,28 @@ def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
         around = [[half, half] if a == axis else [0, 0] for a in range(4)]
         # A single row or column has no other to mirror.
         padded = tf.pad(padded, around, "SYMMETRIC" if images.shape[axis] == 1 else "REFLECT")
-    return _convolved(padded, taps / taps.sum(), "VALID")
+    return _convolve(padded, taps / taps.sum(), "VALID")
 
 
 @keras.saving.register_keras_serializable("tfxai")
 def rise_blur(images: tf.Tensor) -> tf.Tensor:
-    """Give images as RISE's insertion begins with them, slightly blurred, ``[1, B, H, W, C]``.
+    """Blur images slightly, as the published code of RISE's insertion game does.
 
-    Its 11 x 11 kernel is a Gaussian filter's answer (sigma 5) to an impulse in an image of that
-    size, whose borders mirror; beyond the photo there is zero (METHODS 5.6).
+    The kernel of 11 x 11 pixels is the answer of a Gaussian filter (sigma 5, with mirrored borders)
+    to an impulse in the middle of an image of that size. Beyond the borders of the photo the values
+    are zero.
+
+    Args:
+        images: ``[B, H, W, C]``.
+
+    Returns:
+        References ``[1, B, H, W, C]``.
+
+    Raises:
+        ValueError: the images look channels-first.
+
+    Reference:
+        Petsiuk, Das and Saenko 2018, section 3.3, and their code (docs/methods.md, Baselines).
 
     Example:
         >>> rise_blur(tf.ones([2, 30, 30, 3])).shape
@@ -128,13 +157,13 @@ def rise_blur(images: tf.Tensor) -> tf.Tensor:
     axes.expect_channels_last("images", images)
     offsets = np.arange(-20, 21)
     gaussian = np.exp(-(offsets**2) / (2 * 5.0**2))
-    seen = (np.arange(11)[:, None] + offsets) % 22
-    hits = np.where(seen < 11, seen, 21 - seen) == 5
-    return _convolved(images, hits @ gaussian / gaussian.sum(), "SAME")[None]
+    position = (np.arange(11)[:, None] + offsets) % 22
+    is_middle = np.where(position < 11, position, 21 - position) == 5
+    return _convolve(images, is_middle @ gaussian / gaussian.sum(), "SAME")[None]
 
 
-def _convolved(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
-    """Convolve rows and columns of each channel."""
+def _convolve(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
+    """Convolve the rows and the columns of each channel with the same taps."""
     kernel = tf.constant(taps, images.dtype)[:, None, None, None]
     kernel = tf.tile(kernel, [1, 1, images.shape[-1], 1])
     rows = tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], padding)
@@ -144,10 +173,10 @@ def _convolved(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
 def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: OrderOf) -> Baseline:
     if name not in NAMES:
         raise ValueError(f"{argument}={name!r}: expected a number, an array, or one of {_listed()}")
-    of_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
-    if of_image is not None:
-        each = partial(of_image, argument=argument)
-        return lambda inputs: _of_images(each, inputs, order(inputs))
+    from_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
+    if from_image is not None:
+        make = partial(from_image, argument=argument)
+        return lambda inputs: _from_images(make, inputs, order(inputs))
     if bounds is None:
         raise ValueError(
             f"{argument}={name!r} needs bounds=(smallest, largest), the range of the inputs after "
@@ -156,10 +185,8 @@ def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: Orde
     return baseline(bounds[0] if name == "black" else bounds[1], argument=argument)
 
 
-def _of_images(
-    of_image: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order
-) -> Tensors:
-    return order.back(tf.nest.map_structure(of_image, order.last(inputs)))
+def _from_images(make: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order) -> Tensors:
+    return order.from_channels_last(tf.nest.map_structure(make, order.to_channels_last(inputs)))
 
 
 def _blurred(x: tf.Tensor, argument: str) -> tf.Tensor:
@@ -178,36 +205,36 @@ def _mean_colour(x: tf.Tensor, argument: str, name: str = "mean") -> tf.Tensor:
 
 
 def _noise(x: tf.Tensor, argument: str) -> tf.Tensor:
-    """Give noise that all images share but for its mean and spread."""
+    """Scale one draw of noise, which all images share, to the mean and spread of each channel."""
     mean = _mean_colour(x, argument, "noise")
     spread = tf.math.reduce_std(x, (1, 2), keepdims=True)
     return mean + spread * tf.random.stateless_normal(tf.shape(x)[1:], [0, 0], dtype=x.dtype)
 
 
 def _references(value: np.ndarray, x: tf.Tensor, argument: str) -> tf.Tensor:
-    """Give a value as ``[R, 1, ...]``, of the rank of the inputs plus one."""
+    """Give an array as references ``[R, 1, ...]`` of the rank of the inputs plus one."""
     example = x.shape[1:]
-    one = value if value.ndim == len(example) + 1 else value[None]
+    batch = value if value.ndim == len(example) + 1 else value[None]
     try:
-        np.broadcast_shapes(one.shape[1:], [1 if d is None else d for d in example])
-        fits = one.ndim <= len(example) + 1 and all(
+        np.broadcast_shapes(batch.shape[1:], [1 if d is None else d for d in example])
+        fits = batch.ndim <= len(example) + 1 and all(
             a in (1, b) or b is None
-            for a, b in zip(reversed(one.shape[1:]), reversed(list(example)), strict=False)
+            for a, b in zip(reversed(batch.shape[1:]), reversed(list(example)), strict=False)
         )
     except ValueError:
         fits = False
-    if not fits or one.shape[0] == 0:
+    if not fits or batch.shape[0] == 0:
         raise ValueError(
             f"{argument} has shape {list(value.shape)}, expected a number, one example's shape "
             f"{list(example)}, or a batch of references {['R', *example]}"
         )
-    missing = len(example) + 1 - one.ndim
-    shaped = one.reshape([one.shape[0]] + [1] * (missing + 1) + list(one.shape[1:]))
+    missing = len(example) + 1 - batch.ndim
+    shaped = batch.reshape([batch.shape[0]] + [1] * (missing + 1) + list(batch.shape[1:]))
     return tf.cast(tf.constant(shaped), x.dtype)
 
 
-def _same_number(references: Tensors, argument: str) -> Tensors:
-    """Repeat the one reference of an input beside the R of another."""
+def _equally_many(references: Tensors, argument: str) -> Tensors:
+    """Repeat the only reference of an input where another input has R of them."""
     counts = {r.shape[0] for r in tf.nest.flatten(references)}
     most = max(counts)
     if counts - {1, most}:

@@ -1,6 +1,8 @@
-r"""Smoothing kernels (paper 002, METHODS 3): densities phi_eps(x) = phi(x / eps) / eps.
+r"""Smoothing kernels (Zhou et al. 2024b): densities phi_eps(x) = phi(x / eps) / eps.
 
-Noise is drawn as t = eps Phi^-1(u) with u ~ U(0, 1), independently for each feature.
+Zhou et al. 2024b is *Axiomatization of Gradient Smoothing in Neural Networks*, arXiv:2407.00371.
+Noise is drawn as t = eps Phi^-1(u) with u ~ U(0, 1), independently for each feature, where Phi is
+the distribution function of phi.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from tfxai.core import checks
 
 Elementwise = Callable[[tf.Tensor], tf.Tensor]
 TINY = 2.0**-24
-"""Uniforms are kept so far away from 0 and 1, where Phi^-1 is infinite."""
+"""The least distance of uniforms from 0 and 1, where Phi^-1 is infinite."""
 
 
 class Density(Protocol):
-    """An even density on the line; all that smoothing asks of a kernel."""
+    """An even density on the line, by the two functions that smoothing needs of a kernel."""
 
     @property
     def pdf(self) -> Elementwise:
@@ -35,19 +37,31 @@ class Density(Protocol):
 @keras.saving.register_keras_serializable("tfxai")
 @dataclass(frozen=True)
 class Kernel:
-    """An even density on the line, by its elementwise functions; register your own with Keras."""
+    """An even density on the line, given by elementwise functions of tensors.
+
+    Register the functions of your own kernel with Keras, so that it can be saved.
+
+    Args:
+        pdf: the density phi.
+        cdf: the distribution function Phi.
+        inverse_cdf: the quantile function Phi^-1.
+
+    Example:
+        >>> gaussian.pdf(tf.constant([0.0])).numpy().round(4)
+        array([0.3989], dtype=float32)
+    """
 
     pdf: Elementwise
     cdf: Elementwise
     inverse_cdf: Elementwise
 
     def get_config(self) -> dict[str, Any]:
-        """Give the functions by their registered names."""
+        """Give the registered names of the functions."""
         return {k: keras.saving.serialize_keras_object(f) for k, f in asdict(self).items()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Kernel:
-        """Find the functions by their registered names."""
+        """Make the kernel from the registered names of its functions."""
         return cls(**{k: keras.saving.deserialize_keras_object(f) for k, f in config.items()})
 
     def __repr__(self) -> str:
@@ -55,19 +69,24 @@ class Kernel:
 
 
 def half_width(kernel: Density, confidence: float) -> float:
-    r"""Give the r with the mass alpha on [-r, r]: r = Phi^-1((1 + alpha) / 2).
+    r"""Give the r for which the kernel has the mass alpha on [-r, r]: r = Phi^-1((1 + alpha) / 2).
 
     Args:
         kernel: phi, of scale 1.
         confidence: alpha, between 0 and 1.
 
     Returns:
-        For the Gaussian sqrt(2) erfinv(alpha); Poisson tan(pi alpha / 2); Hyperbolic
-        artanh(alpha); Sigmoid ln((1 + alpha) / (1 - alpha)); Rect alpha.
+        r, in units of the kernel's scale: sqrt(2) erfinv(alpha) for the Gaussian kernel,
+        tan(pi alpha / 2) for Poisson, artanh(alpha) for Hyperbolic, ln((1 + alpha) / (1 - alpha))
+        for Sigmoid and alpha for Rect.
+
+    Raises:
+        TypeError, ValueError: `confidence` is not a number between 0 and 1.
 
     Reference:
-        Paper 002, eq. 30. Two of its closed forms are misprinted (METHODS 3): with the Hyperbolic's
-        arctan(alpha) the mass at alpha = .95 is .641, with the Rect's alpha / 2 it is .475.
+        Zhou et al. 2024b, equation 30 and Appendix D. Two closed forms of the appendix are
+        misprinted (docs/methods.md, Smoothing kernels): with arctan(alpha) for Hyperbolic the mass
+        at alpha = .95 is .641, and with alpha / 2 for Rect it is .475.
 
     Example:
         >>> round(half_width(gaussian, 0.95), 6)
@@ -79,15 +98,21 @@ def half_width(kernel: Density, confidence: float) -> float:
 
 
 def epsilon(kernel: Density, r: float, confidence: float) -> float:
-    """Give the scale of a kernel that has the mass alpha on [-r, r].
+    """Give the scale eps at which a kernel has the mass alpha on [-r, r]: r / half_width.
 
     Args:
         kernel: phi, of scale 1.
         r: above 0, in units of the noise.
         confidence: alpha, between 0 and 1.
 
+    Returns:
+        eps, in units of the noise.
+
+    Raises:
+        TypeError, ValueError: `r` or `confidence` is not a number in its range.
+
     Reference:
-        Paper 002, eq. 30 and Table 1 (see `half_width`).
+        Zhou et al. 2024b, equation 30 and Appendix D (see `half_width`).
 
     Example:
         >>> [round(epsilon(k, 1.0, 0.95), 4) for k in (gaussian, poisson, hyperbolic)]
@@ -97,7 +122,7 @@ def epsilon(kernel: Density, r: float, confidence: float) -> float:
 
 
 def check(name: str, kernel: Any) -> None:
-    """Raise a TypeError for what is no kernel."""
+    """Raise a TypeError for an object that is not a kernel."""
     if not all(callable(getattr(kernel, f, None)) for f in ("pdf", "inverse_cdf")):
         raise TypeError(
             f"{name}={kernel!r}: expected a kernel of tfxai.kernels, such as kernels.gaussian, or "
@@ -106,7 +131,7 @@ def check(name: str, kernel: Any) -> None:
 
 
 def quantile(kernel: Density, u: tf.Tensor) -> tf.Tensor:
-    """Give Phi^-1(u), finite for all u in [0, 1]: the ends stand for their neighbours."""
+    """Give Phi^-1(u) for u in [0, 1], clipped to `TINY` from 0 and 1, so that it is finite."""
     return kernel.inverse_cdf(tf.clip_by_value(u, TINY, 1 - TINY))
 
 
@@ -166,7 +191,7 @@ def hyperbolic_inverse_cdf(u: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("tfxai")
 def sigmoid_pdf(x: tf.Tensor) -> tf.Tensor:
-    """e^x / (e^x + 1)^2, the density of the logistic distribution; even, so without overflow."""
+    """e^x / (e^x + 1)^2, the logistic density, computed at -|x| so that nothing overflows."""
     decay = tf.exp(-tf.abs(x))
     return decay / (decay + 1) ** 2
 
@@ -204,12 +229,14 @@ def rect_inverse_cdf(u: tf.Tensor) -> tf.Tensor:
 gaussian = Kernel(gaussian_pdf, gaussian_cdf, gaussian_inverse_cdf)
 """N(0, 1): SmoothGrad's kernel."""
 poisson = Kernel(poisson_pdf, poisson_cdf, poisson_inverse_cdf)
-"""Cauchy: no variance, so gradients far out; they may be infinite or NaN in deep networks."""
+"""Cauchy's density, which has no variance: gradients are taken far from the input, where those of
+deep networks may be infinite or NaN."""
 hyperbolic = Kernel(hyperbolic_pdf, hyperbolic_cdf, hyperbolic_inverse_cdf)
-"""The same family as `sigmoid`: with epsilon from r and confidence the two give equal noise."""
+"""1 / (2 cosh^2 x), `sigmoid` at half its scale: with epsilon from r and confidence, the two give
+equal noise."""
 sigmoid = Kernel(sigmoid_pdf, sigmoid_cdf, sigmoid_inverse_cdf)
-"""Logistic."""
+"""The logistic density."""
 rect = Kernel(rect_pdf, rect_cdf, rect_inverse_cdf)
-"""Uniform on [-1, 1]."""
+"""The uniform density on [-1, 1]."""
 ALL = (gaussian, poisson, hyperbolic, sigmoid, rect)
-"""The five kernels of paper 002."""
+"""The five kernels of Zhou et al. 2024b."""

@@ -1,6 +1,7 @@
-"""Quadrature rules on [0, 1]: ``rule(n) -> (nodes [n], weights [n])``, the weights sum to 1.
+"""Quadrature rules on [0, 1]: ``rule(n) -> (nodes [n], weights [n])``, whose weights sum to 1.
 
-`trapezoid_weights` and `parabolic_weights` serve nodes that an adaptive method has chosen.
+`trapezoid_weights` and `parabolic_weights` are for nodes that an adaptive method has chosen. The
+rules are compared in docs/methods.md, Quadrature rules.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-Rule = Callable[[int], tuple[np.ndarray, np.ndarray]]
+Quadrature = Callable[[int], tuple[np.ndarray, np.ndarray]]
+"""A function from the number of nodes n, at least 1, to nodes and weights, float64 ``[n]`` each."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
 def left_riemann(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (k-1)/n, k = 1..n; order 1.
+    """Nodes (k-1)/n for k = 1..n, with equal weights; of order 1.
 
     Example:
         >>> left_riemann(2)
@@ -27,26 +29,53 @@ def left_riemann(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @keras.saving.register_keras_serializable("tfxai")
 def right_riemann(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes k/n, k = 1..n; order 1. The sum printed in the papers on IG and PGIG."""
+    """Nodes k/n for k = 1..n, with equal weights; of order 1.
+
+    This is the sum that the papers on integrated gradients (Sundararajan et al. 2017, equation 3)
+    and on PGIG (Schwarzenberg and Castle 2020, equation 4) print.
+
+    Example:
+        >>> right_riemann(2)
+        (array([0.5, 1. ]), array([0.5, 0.5]))
+    """
     return np.arange(1, n + 1) / n, np.full(n, 1 / n)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 def midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes (k-1/2)/n, k = 1..n; order 2, of the fixed rules the best without assumptions."""
+    """Nodes (k-1/2)/n for k = 1..n, with equal weights; of order 2.
+
+    It is the fixed rule to take where nothing is known of the integrand.
+
+    Example:
+        >>> midpoint(2)
+        (array([0.25, 0.75]), array([0.5, 0.5]))
+    """
     return (np.arange(n) + 0.5) / n, np.full(n, 1 / n)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 def squared_midpoint(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of the cells between (k/n)^2: denser near the baseline, where ReLU nets bend most."""
+    """Midpoints of the cells between (k/n)^2, k = 0..n, with the widths of the cells for weights.
+
+    The nodes are denser near the baseline, where ReLU networks bend most.
+
+    Example:
+        >>> squared_midpoint(2)
+        (array([0.125, 0.625]), array([0.25, 0.75]))
+    """
     edges = np.linspace(0, 1, n + 1) ** 2
     return (edges[1:] + edges[:-1]) / 2, np.diff(edges)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 def trapezoid(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes k/(n-1), k = 0..n-1, both ends included; order 2. One node is the midpoint."""
+    """Nodes k/(n-1) for k = 0..n-1, both ends included; of order 2. One node is the midpoint.
+
+    Example:
+        >>> trapezoid(3)
+        (array([0. , 0.5, 1. ]), array([0.25, 0.5 , 0.25]))
+    """
     if n == 1:
         return midpoint(1)
     weights = np.full(n, 1 / (n - 1))
@@ -56,25 +85,35 @@ def trapezoid(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 @keras.saving.register_keras_serializable("tfxai")
 def gauss_legendre(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact for polynomials up to degree 2n - 1: the choice for smooth networks and few steps."""
+    """Gauss-Legendre nodes, exact for polynomials up to degree 2n - 1.
+
+    It is the rule to take for smooth networks and few steps.
+
+    Example:
+        >>> nodes, weights = gauss_legendre(2)
+        >>> nodes.round(4), weights.round(4)
+        (array([0.2113, 0.7887]), array([0.5, 0.5]))
+    """
     nodes, weights = np.polynomial.legendre.leggauss(n)
     return (nodes + 1) / 2, weights / 2
 
 
 def trapezoid_weights(nodes: tf.Tensor) -> tf.Tensor:
-    """Weights of the piecewise linear interpolant through ascending nodes ``[..., n]`` with n >= 2.
+    """Give the weights of the trapezoidal rule at ascending nodes ``[..., n]``, n at least 2.
 
-    If the integrand is a random walk, this is its expected integral given the nodes.
+    The rule integrates the piecewise linear interpolant. If the integrand is a random walk, that is
+    its expected integral, given its values at the nodes.
     """
     half = (nodes[..., 1:] - nodes[..., :-1]) / 2
     return _pad(half, 0, 1) + _pad(half, 1, 0)
 
 
 def parabolic_weights(nodes: tf.Tensor) -> tf.Tensor:
-    """Weights of overlapping parabolas through ascending nodes ``[..., n]`` with n >= 3.
+    """Give the weights of overlapping parabolas at ascending nodes ``[..., n]``, n at least 3.
 
-    Each interval is integrated under the mean of the parabola through its right neighbour and the
-    one through its left neighbour (at the ends there is one); of order 4 on equal intervals.
+    Over each interval the rule integrates the mean of two parabolas: one passes through the ends of
+    the interval and the next node, the other through its ends and the node before. The first and
+    last interval have one parabola. The rule is of order 4 on equal intervals.
     """
     width = nodes[..., 1:] - nodes[..., :-1]
     share = tf.pad(
@@ -83,10 +122,8 @@ def parabolic_weights(nodes: tf.Tensor) -> tf.Tensor:
         constant_values=1,
     )
     left, right = width[..., :-1], width[..., 1:]
-    forward = _parabola_over_first(left, right)
-    backward = _parabola_over_first(right, left)
-    forward = [share[..., :-1] * w for w in forward]
-    backward = [share[..., 1:] * w for w in backward]
+    forward = [share[..., :-1] * w for w in _parabola_over_first(left, right)]
+    backward = [share[..., 1:] * w for w in _parabola_over_first(right, left)]
     return (
         _pad(forward[0] + backward[2], 0, 2)
         + _pad(forward[1] + backward[1], 1, 1)

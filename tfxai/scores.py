@@ -2,8 +2,8 @@
 
 The scores of this file are functions of the **logits** ``z [B, C]``: tfxai bypasses a softmax or
 sigmoid head before it calls them. A one-unit output ``[B, 1]`` (or ``[B]``) is the logit of
-class 1 of a binary classifier. A score of your own receives the model's outputs as they stand;
-decorate it with `on_logits` if it wants the logits.
+class 1 of a binary classifier. A score of your own receives the model's outputs unchanged;
+decorate it with `on_logits` if it is a function of the logits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ _S = TypeVar("_S", bound=Callable[..., tf.Tensor])
 
 
 def on_logits(score: _S) -> _S:
-    """Mark a score as a function of the logits, whatever head the model ends in."""
+    """Mark a score as a function of the logits: a softmax or sigmoid head is bypassed before it.
+
+    Example:
+        >>> @on_logits
+        ... def first_logit(outputs, targets):
+        ...     return outputs[:, 0]
+        >>> expects_logits(first_logit)
+        True
+    """
     score.on_logits = True  # type: ignore[attr-defined]
     return score
 
@@ -60,7 +68,14 @@ def logit(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 @keras.saving.register_keras_serializable("tfxai")
 @on_logits
 def probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give the softmax probability of the target; for a one-unit head the sigmoid's.
+    """Give the probability of the target: the softmax, for a one-unit head the sigmoid.
+
+    Args:
+        outputs: logits ``[B, C]``, ``[B, 1]`` or ``[B]``.
+        targets: class indices ``[B]``, int32.
+
+    Returns:
+        Scores ``[B]``, from 0 to 1.
 
     Example:
         >>> probability(tf.constant([[0.0, 0.0]]), tf.constant([1])).numpy().round(4)
@@ -72,10 +87,17 @@ def probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 @keras.saving.register_keras_serializable("tfxai")
 @on_logits
 def log_probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give the logarithm of `probability`, exact for confident predictions too.
+    """Give the logarithm of `probability`, which is exact for confident predictions, too.
 
-    log p_t = -log(1 + sum_{k != t} e^(z_k - z_t)): a softmax would lose 1 - p_t to rounding, and
-    with it the gradient.
+    log p_t = -log(1 + sum_{k != t} e^(z_k - z_t)). A softmax would lose 1 - p_t to rounding, and
+    the gradient with it.
+
+    Args:
+        outputs: logits ``[B, C]``, ``[B, 1]`` or ``[B]``.
+        targets: class indices ``[B]``, int32.
+
+    Returns:
+        Scores ``[B]``, at most 0.
 
     Example:
         >>> certain = log_probability(tf.constant([[0.0, 40.0]]), tf.constant([1]))
@@ -90,14 +112,33 @@ def log_probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 @keras.saving.register_keras_serializable("tfxai")
 @on_logits
 def cross_entropy(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give the loss ``-log p_t``: its attributions point at what speaks against the target."""
+    """Give the loss ``-log p_t``, whose attributions show what speaks against the target.
+
+    Args:
+        outputs: logits ``[B, C]``, ``[B, 1]`` or ``[B]``.
+        targets: class indices ``[B]``, int32.
+
+    Returns:
+        Scores ``[B]``, at least 0.
+
+    Example:
+        >>> cross_entropy(tf.constant([[0.0, 0.0]]), tf.constant([1])).numpy().round(4)
+        array([0.6931], dtype=float32)
+    """
     return -log_probability(outputs, targets)
 
 
 @keras.saving.register_keras_serializable("tfxai")
 @on_logits
 def margin(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give the target's logit less the largest other one: positive where the target wins.
+    """Give the target's logit minus the largest other logit: positive where the target wins.
+
+    Args:
+        outputs: logits ``[B, C]``, ``[B, 1]`` or ``[B]``; one unit z stands for the logits (0, z).
+        targets: class indices ``[B]``, int32.
+
+    Returns:
+        Scores ``[B]``.
 
     Example:
         >>> margin(tf.constant([[1.0, 5.0, 4.0]]), tf.constant([1])).numpy().round(4)
@@ -108,7 +149,7 @@ def margin(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
 
 
 def as_rows(outputs: tf.Tensor) -> tf.Tensor:
-    """Give outputs ``[B]`` or ``[B, C]`` as ``[B, C]``, and refuse any others."""
+    """Give outputs ``[B]`` or ``[B, C]`` as ``[B, C]``; refuse any others with a ValueError."""
     if not tf.is_tensor(outputs):
         raise ValueError(
             f"The model has several outputs ({type(outputs).__name__}) but a score needs one. "
@@ -127,12 +168,12 @@ def as_rows(outputs: tf.Tensor) -> tf.Tensor:
 
 
 def two_classes(logits: tf.Tensor) -> tf.Tensor:
-    """Give a one-unit logit ``[B, 1]`` z as the softmax logits (0, z), and others as they are."""
+    """Give a one-unit logit z ``[B, 1]`` as the softmax logits (0, z); leave others unchanged."""
     return tf.pad(logits, [[0, 0], [1, 0]]) if logits.shape[-1] == 1 else logits
 
 
 def _without(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """Give logits with the target's as low as can be."""
+    """Replace the target's logit by the lowest finite number."""
     is_target = tf.one_hot(targets, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
     return tf.where(is_target, logits.dtype.min, logits)
 

@@ -93,10 +93,12 @@ def explain_batch(
     order = predictor.order
 
     def channels_last(explain: Explain) -> Explain:
-        return lambda x, targets: order.last(np.asarray(explain(order.back(x), targets)))
+        return lambda x, targets: order.to_channels_last(
+            np.asarray(explain(order.from_channels_last(x), targets))
+        )
 
     explain = channels_last(explain_quietly(explainer, seed))
-    images = order.last(inputs)
+    images = order.to_channels_last(inputs)
     attributions = explain(images, targets)
     heatmaps = sum_over_channels(attributions, sign)
     return ExplainedBatch(

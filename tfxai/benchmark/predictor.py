@@ -13,7 +13,7 @@ from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
 from tfxai.models import heads, keras_graph
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector, check_logits
 from tfxai.scores import as_rows
 
 
@@ -47,11 +47,11 @@ def build_predictor(model: keras.Model) -> Predictor:
             f"model: {model.name} has no single declared input of images [H, W, C] of a fixed "
             "size, which the metrics need"
         )
-    inspection = Inspection(model)
-    info, order = inspection.info(specs), inspection.order(specs)
+    inspector = ModelInspector(model)
+    info, order = inspector.model_info(specs), inspector.order(specs)
     if info.units is None:
         raise ValueError(f"model: {model.name} has no single output [N, classes]")
-    heads.check_logits(model, info, batch.ones(specs))
+    check_logits(model, info, batch.example_of_ones(specs))
     units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:
@@ -69,7 +69,9 @@ def build_predictor(model: keras.Model) -> Predictor:
 
     def on_numpy(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[[np.ndarray], np.ndarray]:
         concrete = traced(function).get_concrete_function(any_images)
-        return lambda images: concrete(tf.constant(order.back(images), any_images.dtype)).numpy()
+        return lambda images: concrete(
+            tf.constant(order.from_channels_last(images), any_images.dtype)
+        ).numpy()
 
     return Predictor(on_numpy(probabilities), on_numpy(logits), units, order)
 
@@ -84,6 +86,6 @@ def classes_to_explain(
         inputs: ``[B, ...]``, in the order of the model's inputs.
         targets: ``[B]``; None stands for the predicted class.
     """
-    predicted = predictor.probabilities(predictor.order.last(inputs)).argmax(1)
+    predicted = predictor.probabilities(predictor.order.to_channels_last(inputs)).argmax(1)
     classes = [p if t is None else t for t, p in zip(targets, predicted, strict=True)]
     return checks.targets(classes, len(classes), predictor.units, None)

@@ -17,7 +17,7 @@ from tfxai.benchmark.metric import Metric, check_needs, evaluate
 from tfxai.benchmark.predictor import build_predictor, classes_to_explain
 from tfxai.callbacks.explainers import check_same_model, checked_explainers, log_seconds
 from tfxai.core import checks
-from tfxai.core.map_checks import constant
+from tfxai.core.map_checks import constant_warnings
 from tfxai.explaining.explainer import Explainer
 from tfxai.metrics import rank_correlation
 from tfxai.metrics.arrays import one_array
@@ -121,7 +121,7 @@ class MetricCallback(keras.callbacks.Callback):
     def _measure(self, title: str) -> None:
         """Explain the images and keep the mean of each metric for the logs."""
         batch = self._explain(title)
-        for message in constant(batch.heatmaps, self.explainers[title].method.if_constant):
+        for message in constant_warnings(batch.heatmaps, self.explainers[title].method.if_constant):
             warnings.warn(f"{title}: {message}", stacklevel=2)
         for name, metric in self.metrics.items():
             self._keep_mean(f"{title}_{name}", evaluate(metric, batch).values)

@@ -31,7 +31,7 @@ class Command(TyperCommand):
                 raise
             unknown = str(getattr(error, "option_name", ""))
             spellings = self._spellings()
-            name = synonyms.meant(unknown.lstrip("-"), spellings)
+            name = synonyms.closest_name(unknown.lstrip("-"), spellings)
             if name:
                 answer = f"; perhaps {spellings[name]}"
             else:

@@ -1,8 +1,9 @@
 """Which axes of an image are its rows, its columns and its channels.
 
-Methods and metrics are written for images ``[B, H, W, C]``; a model may take ``[B, C, H, W]``. Its
-graph tells which (`tfxai.models.graph_axes`). Images are moved before a method sees them, and its
-maps, masks and references are moved back. Sequences are ``[B, T, C]`` likewise.
+Methods and metrics are written for images ``[B, H, W, C]``; a model may take ``[B, C, H, W]``. The
+model's graph tells which of the two it takes (`tfxai.models.graph_axes`). Images are moved to
+channels-last before a method sees them, and the method's maps, masks and references are moved back.
+Sequences ``[B, T, C]`` are treated in the same way.
 """
 
 from __future__ import annotations
@@ -16,69 +17,73 @@ import tensorflow as tf
 from tfxai.core.types import ScoredModel, Tensors
 
 DATA_FORMATS = ("channels_last", "channels_first")
-"""As Keras calls them."""
+"""The two orders of axes, by Keras's names."""
 
 
 class Order(NamedTuple):
-    """Where the channels of each input are."""
+    """The order of the axes of each input, told by the place of its channels."""
 
     channels: tuple[int | None, ...]
-    """Counted from the end: -1, or -3 for images ``[B, C, H, W]``; None where nothing tells."""
+    """The channels' axis of each input, counted from the end: -1, or -3 for images
+    ``[B, C, H, W]``; None where nothing tells."""
 
-    def last(self, values: Tensors) -> Tensors:
-        """Move the channels of inputs, or of arrays like them, to the end.
+    def to_channels_last(self, values: Tensors) -> Tensors:
+        """Move the channels of the inputs, or of arrays of the inputs' axes, to the end.
 
         Raises:
-            ValueError: nothing tells where they are.
+            ValueError: nothing tells where the channels are.
         """
-        return self._each(lambda x, channel: moved(x, _known(channel, x), -1), values)
+        return self._map(lambda x, channel: move_axis(x, _known(channel, x), -1), values)
 
-    def back(self, values: Tensors) -> Tensors:
-        """Move the channels from the end to where they are in the inputs."""
-        return self._each(lambda x, channel: moved(x, -1, _known(channel, x)), values)
+    def from_channels_last(self, values: Tensors) -> Tensors:
+        """Move the channels from the end to their place in the inputs."""
+        return self._map(lambda x, channel: move_axis(x, -1, _known(channel, x)), values)
 
-    def score(self, forward: ScoredModel) -> ScoredModel:
-        """Give a scored model of inputs whose channels are at the end."""
-        return lambda inputs, targets: forward(self.back(inputs), targets)
+    def channels_last_model(self, forward: ScoredModel) -> ScoredModel:
+        """Give the scored model as a function of inputs whose channels are at the end."""
+        return lambda inputs, targets: forward(self.from_channels_last(inputs), targets)
 
-    def references(self, baseline: Callable[[Tensors], Tensors]) -> Callable[[Tensors], Tensors]:
-        """Give a baseline for inputs whose channels are at the end."""
-        return lambda inputs: self.last(baseline(self.back(inputs)))
+    def channels_last_baseline(
+        self, baseline: Callable[[Tensors], Tensors]
+    ) -> Callable[[Tensors], Tensors]:
+        """Give the baseline as a function of inputs whose channels are at the end."""
+        return lambda inputs: self.to_channels_last(baseline(self.from_channels_last(inputs)))
 
-    def _each(self, move: Callable[[Any, int | None], Any], values: Tensors) -> Tensors:
-        flat = tf.nest.flatten(values)
-        each = [move(x, channel) for x, channel in zip(flat, self.channels, strict=True)]
-        return tf.nest.pack_sequence_as(values, each)
+    def _map(self, move: Callable[[Any, int | None], Any], values: Tensors) -> Tensors:
+        pairs = zip(tf.nest.flatten(values), self.channels, strict=True)
+        return tf.nest.pack_sequence_as(values, [move(x, channel) for x, channel in pairs])
 
 
 OrderOf = Callable[[Tensors], Order]
-"""Inputs -> their order."""
+"""A function from inputs to the order of their axes."""
 
 
 def order_of(
     inputs: Tensors, *, read: Sequence[int | None] | None = None, data_format: str | None = None
 ) -> Order:
-    """Give the order of inputs: as it is said, else as a model reads it, else as they look.
+    """Give the order of the axes of inputs.
 
-    Channels are last where nothing tells, as Keras has it, but for images that look otherwise:
-    their order is unknown.
+    `data_format` decides, where it is given; else the axes that a model reads; else the shapes.
+    Where none of them tells, channels are last, as in Keras. The order of images that look
+    channels-first, without a model that confirms it, is unknown.
 
     Args:
         inputs: tensors, arrays or TensorSpecs ``[B, ...]``.
-        read: the axis of each input's channels, as by `graph_axes.channel_axis`.
-        data_format: "channels_last" or "channels_first", for all.
+        read: the axis of each input's channels, as `graph_axes.channel_axis` finds it.
+        data_format: "channels_last" or "channels_first", for all inputs.
     """
     flat = tf.nest.flatten(inputs)
-    found = [None] * len(flat) if read is None else read
+    axes = [None] * len(flat) if read is None else read
 
-    def one(shape: Sequence[int | None], axis: int | None) -> int | None:
+    def channel_axis(shape: Sequence[int | None], axis: int | None) -> int | None:
         if data_format is not None or len(shape) < 3:
             return 1 - len(shape) if data_format == "channels_first" and len(shape) > 2 else -1
         if axis is not None:
             return axis - len(shape)
         return None if looks_channels_first(shape) else -1
 
-    return Order(tuple(one(tuple(x.shape), axis) for x, axis in zip(flat, found, strict=True)))
+    pairs = zip(flat, axes, strict=True)
+    return Order(tuple(channel_axis(tuple(x.shape), axis) for x, axis in pairs))
 
 
 def looks_channels_first(shape: Sequence[int | None]) -> bool:
@@ -102,8 +107,8 @@ def expect_channels_last(name: str, values: Any) -> None:
         )
 
 
-def moved(values: Any, source: int, destination: int) -> Any:
-    """Move an axis of a tensor or array; both are counted from the end."""
+def move_axis(values: Any, source: int, destination: int) -> Any:
+    """Move an axis of a tensor or array; both places are counted from the end, below 0."""
     if source == destination:
         return values
     rank = len(values.shape)
@@ -113,6 +118,7 @@ def moved(values: Any, source: int, destination: int) -> Any:
 
 
 def _known(channel: int | None, values: Any) -> int:
+    """Give the channels' axis, or raise where it is not known."""
     if channel is None:
         shape = ["B", *values.shape[1:]]
         raise ValueError(
@@ -120,11 +126,11 @@ def _known(channel: int | None, values: Any) -> int:
             "operation of the model says which axes are rows and columns: pass "
             "data_format='channels_first' (or 'channels_last'); where there is no such option, "
             "put a model in front whose inputs are channels-last and that permutes them: "
-            f"keras.Sequential([keras.Input({_last_shape(shape)}), "
+            f"keras.Sequential([keras.Input({_channels_last_shape(shape)}), "
             "keras.layers.Permute((3, 1, 2)), model])"
         )
     return channel
 
 
-def _last_shape(shape: Sequence[Any]) -> tuple:
+def _channels_last_shape(shape: Sequence[Any]) -> tuple:
     return (*shape[2:], shape[1])

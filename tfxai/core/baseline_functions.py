@@ -112,7 +112,7 @@ def _fits(got: list[int | None], wanted: list[int | None], *, shared: bool) -> b
 
 def _required(value: tf.Tensor, condition: tf.Tensor, message: str) -> tf.Tensor:
     if not tf.executing_eagerly():
-        return checks.required(value, condition, message)
+        return checks.asserted(value, condition, message)
     if not tf.reduce_all(condition):
         raise ValueError(message)
     return value

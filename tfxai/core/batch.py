@@ -1,4 +1,4 @@
-"""Structures of tensors seen as one row of features for each example."""
+"""Structures of tensors, seen as one row of features for each example."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from tfxai.core.types import Tensors
 
 
 def dtype(tensors: Tensors) -> tf.DType:
-    """Give the type that the tensors share."""
+    """Give the data type that all tensors of a structure share."""
     return tf.nest.flatten(tensors)[0].dtype
 
 
-def features(tensors: Tensors) -> int | None:
-    """Give the number of features of an example, None where a shape is not known."""
+def feature_count(tensors: Tensors) -> int | None:
+    """Give the number of features of one example, None where a shape is not known."""
     sizes = [x.shape[1:].num_elements() for x in tf.nest.flatten(tensors)]
     return None if None in sizes else sum(sizes)
 
 
-def ones(specs: Tensors) -> Tensors:
-    """Give an example of ones, with an ordinary size where any is allowed."""
+def example_of_ones(specs: Tensors) -> Tensors:
+    """Give a batch of one example of ones, of size 64 along axes of any size."""
     return tf.nest.map_structure(
         lambda s: tf.ones([1, *(64 if n is None else n for n in s.shape[1:])], s.dtype), specs
     )
@@ -41,7 +41,7 @@ def from_rows(values: tf.Tensor, like: Tensors) -> Tensors:
     return tf.nest.pack_sequence_as(like, shaped)
 
 
-def total(tensors: Tensors) -> tf.Tensor:
+def feature_sum(tensors: Tensors) -> tf.Tensor:
     """Sum the features of each example, ``[B]``."""
     return tf.reduce_sum(rows(tensors), 1)
 
@@ -51,47 +51,47 @@ def norm(tensors: Tensors) -> tf.Tensor:
     return tf.norm(rows(tensors), axis=1)
 
 
-def lengths(vectors: tf.Tensor) -> tf.Tensor:
-    """Give L2 norms along the last axis, also of numbers whose squares under- or overflow."""
+def safe_norm(vectors: tf.Tensor) -> tf.Tensor:
+    """Give L2 norms along the last axis, even where squares of elements under- or overflow."""
     largest = tf.reduce_max(tf.abs(vectors), -1, keepdims=True)
     scale = tf.where(largest > 0, largest, tf.ones_like(largest))
     return tf.norm(vectors / scale, axis=-1) * scale[..., 0]
 
 
-def unit(vectors: tf.Tensor) -> tf.Tensor:
-    """Give vectors of length 1 along the last axis; 0 where a vector is."""
-    return tf.math.divide_no_nan(vectors, lengths(vectors)[..., None])
+def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
+    """Divide vectors by their L2 norms along the last axis; a zero vector stays zero."""
+    return tf.math.divide_no_nan(vectors, safe_norm(vectors)[..., None])
 
 
-def ratio(error: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Give error / size: 0 where there is no error, infinite where there is but no size."""
+def relative_error(error: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Give error / size: 0 where the error is 0, infinite where only the size is 0."""
     return tf.where(tf.equal(error, 0), tf.zeros_like(error), error / size)
 
 
-def where(which: tf.Tensor, one: Tensors, other: Tensors) -> Tensors:
-    """Choose between structures by booleans over their tensors' leading axes."""
+def where(condition: tf.Tensor, x: Tensors, y: Tensors) -> Tensors:
+    """Give `x` where the condition holds, else `y`, by booleans over the leading axes."""
 
-    def chosen(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-        ones = [1] * (a.shape.rank - which.shape.rank)
-        return tf.where(tf.reshape(which, tf.concat([tf.shape(which), ones], 0)), a, b)
+    def choose(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+        ones = [1] * (a.shape.rank - condition.shape.rank)
+        return tf.where(tf.reshape(condition, tf.concat([tf.shape(condition), ones], 0)), a, b)
 
-    return tf.nest.map_structure(chosen, one, other)
-
-
-def take(tensors: Tensors, which: tf.Tensor) -> Tensors:
-    """Give some examples of each tensor, by their numbers ``[A]``."""
-    return tf.nest.map_structure(lambda x: tf.gather(x, which), tensors)
+    return tf.nest.map_structure(choose, x, y)
 
 
-def put(tensors: Tensors, which: tf.Tensor, values: Tensors) -> Tensors:
-    """Give tensors with other values for some examples: what `take` has taken, put back."""
+def take(tensors: Tensors, indices: tf.Tensor) -> Tensors:
+    """Give some examples of each tensor, by their indices ``[A]``."""
+    return tf.nest.map_structure(lambda x: tf.gather(x, indices), tensors)
+
+
+def put(tensors: Tensors, indices: tf.Tensor, values: Tensors) -> Tensors:
+    """Replace some examples of each tensor by `values`: put back what `take` has taken."""
     return tf.nest.map_structure(
-        lambda x, new: tf.tensor_scatter_nd_update(x, which[:, None], new), tensors, values
+        lambda x, new: tf.tensor_scatter_nd_update(x, indices[:, None], new), tensors, values
     )
 
 
 def cast(tensors: Tensors, dtype: tf.DType) -> Tensors:
-    """Give tensors in a type."""
+    """Cast each tensor to a data type."""
     return tf.nest.map_structure(lambda x: tf.cast(x, dtype), tensors)
 
 

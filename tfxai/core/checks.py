@@ -1,4 +1,4 @@
-"""Errors for mistakes that a user can make, each with the argument, the value and the remedy."""
+"""Checks of what users pass; each error names the argument, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import synonyms
-from tfxai.core.named_inputs import arranged, leaves
+from tfxai.core.named_inputs import as_declared, flatten_with_paths
 from tfxai.core.types import Tensors
 
 
 def positive_integer(name: str, value: Any, *, least: int = 1) -> int:
-    """Give an integer option back, or raise."""
+    """Give an integer that is at least `least`, or raise."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}={value!r}: expected an integer, not {type(value).__name__}")
     if value < least:
@@ -36,7 +36,7 @@ def real(
     least: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Give a finite number back, or raise."""
+    """Give a finite number within open or closed bounds as a float, or raise."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r}: expected a number, not {type(value).__name__}")
     too_small = (above is not None and value <= above) or (least is not None and value < least)
@@ -52,43 +52,44 @@ def real(
 
 
 def names(name: str, values: Any) -> list[str]:
-    """Give several names back as a list, or raise."""
+    """Give names as a list, or raise."""
     if isinstance(values, str) or not all(isinstance(v, str) for v in values):
         raise TypeError(f"{name}={values!r}: expected a list of names")
     return list(values)
 
 
 def one_of(name: str, value: Any, allowed: Sequence[Any]) -> Any:
-    """Give one of several values back, or raise."""
+    """Give the value if it is one of those allowed, or raise."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
     return value
 
 
-def model(of: Any) -> keras.Model:
-    """Give a Keras model (or explainer) back, or raise."""
-    if not isinstance(of, keras.Model):
+def model(value: Any) -> keras.Model:
+    """Give the value if it is a Keras model, such as an explainer, or raise."""
+    if not isinstance(value, keras.Model):
         raise TypeError(
-            f"model: expected a keras.Model, got {type(of).__name__}; load a .keras file with "
+            f"model: expected a keras.Model, got {type(value).__name__}; load a .keras file with "
             "keras.saving.load_model"
         )
-    return of
+    return value
 
 
 def inputs(values: Tensors, specs: Tensors | None) -> None:
-    """Check concrete inputs against what the model declares (nothing, where `specs` is None).
+    """Check concrete inputs against the TensorSpecs that a model declares, or None if none.
 
     Raises:
-        TypeError: not numbers, or other names or another structure than the model's inputs.
-        ValueError: another shape, an empty batch, batches that differ, or NaN or infinite values.
+        TypeError: the inputs are not numbers, or their names or structure are not the model's.
+        ValueError: a shape is not the model's, a batch is empty, the inputs have different numbers
+            of examples, or a value is NaN or infinite.
     """
     named = named_leaves(values)
-    labelled = tf.nest.pack_sequence_as(values, [name for name, _ in named])
-    places = tf.nest.flatten(arranged(labelled, specs))
-    expected = tf.nest.flatten(specs) if specs is not None else [None] * len(named)
-    by_name = dict(zip(places, expected, strict=True))
+    leaf_names = tf.nest.pack_sequence_as(values, [name for name, _ in named])
+    in_declared_order = tf.nest.flatten(as_declared(leaf_names, specs))
+    flat_specs = tf.nest.flatten(specs) if specs is not None else [None] * len(named)
+    spec_of = dict(zip(in_declared_order, flat_specs, strict=True))
     for name, value in named:
-        _check_array(name, np.asarray(value), by_name[name])
+        _check_array(name, np.asarray(value), spec_of[name])
     sizes = {name: np.shape(value)[0] for name, value in named}
     if len(set(sizes.values())) > 1:
         raise ValueError(f"inputs: all need the same number of examples, got {sizes}")
@@ -96,15 +97,24 @@ def inputs(values: Tensors, specs: Tensors | None) -> None:
 
 def named_leaves(values: Tensors) -> list[tuple[str, Any]]:
     """Give the tensors of a structure with the names that messages use: inputs, inputs['image']."""
-    return [("inputs" + "".join(f"[{p!r}]" for p in path), leaf) for path, leaf in leaves(values)]
+    return [
+        ("inputs" + "".join(f"[{key!r}]" for key in path), leaf)
+        for path, leaf in flatten_with_paths(values)
+    ]
 
 
 def targets(values: Any, count: int, units: int | None, names: Sequence[str] | None) -> np.ndarray:
-    """Turn one or many class indices or names into int32 ``[count]``.
+    """Turn class indices or names, one for all examples or one each, into int32 ``[count]``.
+
+    Args:
+        values: one class or ``[count]`` of them.
+        count: the number of examples.
+        units: the size of the model's outputs; 1 stands for two classes, None for any number.
+        names: the names of the classes, if they are known.
 
     Raises:
-        TypeError: neither integers nor names.
-        ValueError: an unknown name, a wrong count, or an index out of range.
+        TypeError: the values are neither integers nor names.
+        ValueError: a name is unknown, the count is wrong, or an index is out of range.
     """
     array = np.asarray(values)
     if array.dtype.kind in "US":
@@ -127,7 +137,10 @@ def targets(values: Any, count: int, units: int | None, names: Sequence[str] | N
 
 
 def class_index(name: str, names: Sequence[str] | None) -> int:
-    """Give the index of a class by its name, one of its synonyms, or a part that only it has."""
+    """Give the index of a class by its name, by one of its synonyms, or by a unique part of them.
+
+    Synonyms of one class are separated by ", ", as in ImageNet's names.
+    """
     if names is None:
         raise ValueError(
             f"targets: {name!r} is a name, but the class names are not known; set "
@@ -135,23 +148,23 @@ def class_index(name: str, names: Sequence[str] | None) -> int:
         )
     wanted = name.lower()
     exact = [i for i, n in enumerate(names) if wanted in (n.lower(), *n.lower().split(", "))]
-    found = exact or [i for i, n in enumerate(names) if wanted in n.lower()]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        told = synonyms.hint(name, [part for n in names for part in n.split(", ")])
-        raise ValueError(f"targets: no class is called {name!r}{told}")
-    some = ", ".join(f"{i} {names[i]!r}" for i in found[:5])
-    raise ValueError(f"targets: {name!r} is the name of several classes ({some}); use an index")
+    matches = exact or [i for i, n in enumerate(names) if wanted in n.lower()]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        hint = synonyms.hint(name, [part for n in names for part in n.split(", ")])
+        raise ValueError(f"targets: no class is called {name!r}{hint}")
+    first = ", ".join(f"{i} {names[i]!r}" for i in matches[:5])
+    raise ValueError(f"targets: {name!r} is the name of several classes ({first}); use an index")
 
 
 def not_probabilities(outputs: np.ndarray) -> None:
-    """Raise a ValueError for outputs ``[B, C]`` that all sum to 1 where logits are wanted.
+    """Raise a ValueError if all rows of outputs ``[B, C]`` sum to 1, where logits are needed.
 
-    Rows that are not finite are no evidence.
+    Rows that are not finite do not count.
     """
-    known = outputs[np.isfinite(outputs).all(-1)].astype(np.float64)
-    if len(known) and (known >= 0).all() and np.allclose(known.sum(-1), 1, atol=1e-3):
+    finite = outputs[np.isfinite(outputs).all(-1)].astype(np.float64)
+    if len(finite) and (finite >= 0).all() and np.allclose(finite.sum(-1), 1, atol=1e-3):
         raise ValueError(
             "The model's outputs are probabilities, but no softmax operation was found before "
             "them, so there are no logits to explain. Give a model that ends in the logits or in "
@@ -161,7 +174,7 @@ def not_probabilities(outputs: np.ndarray) -> None:
 
 
 def seed(value: Any) -> tf.Tensor:
-    """Give an integer, or a pair, as the stateless seed ``[2]``."""
+    """Give an integer, or a tensor or array of one or two, as a stateless seed ``[2]``."""
     if tf.is_tensor(value) or isinstance(value, np.ndarray):
         pair = tf.cast(value, tf.int32)
         return pair if pair.shape.rank == 1 else tf.stack([pair, 0])
@@ -172,19 +185,19 @@ def seed(value: Any) -> tf.Tensor:
     return tf.constant([int(value), 0], tf.int32)
 
 
-def required(value: tf.Tensor, condition: tf.Tensor, *message: Any) -> tf.Tensor:
-    """Give a tensor whose evaluation fails with a message where a condition does not hold.
+def asserted(value: tf.Tensor, condition: tf.Tensor, *message: Any) -> tf.Tensor:
+    """Give the tensor, such that its evaluation fails with the message unless the condition holds.
 
-    `plain_assertions` turns the failure into a ValueError.
+    `assertions_as_errors` turns the failure into a ValueError.
     """
-    asserted = tf.debugging.Assert(tf.reduce_all(condition), list(message))
-    with tf.control_dependencies([] if asserted is None else [asserted]):
+    assertion = tf.debugging.Assert(tf.reduce_all(condition), list(message))
+    with tf.control_dependencies([] if assertion is None else [assertion]):
         return tf.identity(value)
 
 
 @contextmanager
-def plain_assertions(name: str) -> Iterator[None]:
-    """Turn an assertion that fails in a graph into a ValueError with its message."""
+def assertions_as_errors(name: str) -> Iterator[None]:
+    """Turn an assertion that fails in a graph into a ValueError: the name, and its message."""
     try:
         yield
     except tf.errors.InvalidArgumentError as error:
@@ -194,12 +207,12 @@ def plain_assertions(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
 
 
-def convolutions(graph: tf.Graph) -> None:
-    """Raise a ValueError for a channels-first convolution in a graph where TensorFlow has none."""
+def supported_convolutions(graph: tf.Graph) -> None:
+    """Raise a ValueError for a channels-first convolution that TensorFlow cannot compute here."""
+    types = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool", "AvgPool")
     for operation in graph.get_operations():
-        kinds = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool", "AvgPool")
-        first = operation.type in kinds and operation.get_attr("data_format") == b"NCHW"
-        if first and not _runs_channels_first():
+        channels_first = operation.type in types and operation.get_attr("data_format") == b"NCHW"
+        if channels_first and not _runs_channels_first():
             raise ValueError(
                 f"model: {operation.name!r} takes channels-first images, which TensorFlow cannot "
                 "compute on this CPU: build the model with "
@@ -212,10 +225,10 @@ def convolutions(graph: tf.Graph) -> None:
 @cache
 def _runs_channels_first() -> bool:
     """Whether a channels-first convolution can be computed on this machine."""
-    one = np.ones([1, 1, 1, 1], np.float32)
+    pixel = np.ones([1, 1, 1, 1], np.float32)
     try:
         with tf.init_scope():
-            tf.nn.conv2d(one, one, 1, "VALID", data_format="NCHW")
+            tf.nn.conv2d(pixel, pixel, 1, "VALID", data_format="NCHW")
     except tf.errors.UnimplementedError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Examples from arrays or from a `tf.data.Dataset`, in one pass."""
+"""Examples from arrays or from a `tf.data.Dataset`, read in one pass."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from tfxai.core.types import Tensors
 
 
 def batches(data: Any, *, name: str, cut: int | None = None) -> Iterator[Tensors]:
-    """Give a structure of numpy arrays, whole or cut, or one for each batch of a dataset.
+    """Yield examples as structures of numpy arrays, batch by batch.
 
     Args:
-        data: a structure of arrays ``[N, ...]``; or a batched dataset of examples, alone or as the
-            first of (examples, labels), as `keras.Model.predict` takes it.
-        name: the argument, for messages.
-        cut: examples in each part of arrays; None for the whole. A dataset's batches stay.
+        data: a structure of arrays ``[N, ...]``; or a batched dataset of examples, or of
+            (examples, labels), as `keras.Model.predict` takes it.
+        name: the argument's name, for messages.
+        cut: how many examples of arrays are yielded at a time; None for all at once. A dataset
+            keeps its own batches.
 
     Raises:
-        ValueError: a dataset that is empty, or that never ends.
+        ValueError: the dataset is empty or never ends.
     """
     if not isinstance(data, tf.data.Dataset):
         whole = keras.tree.map_structure(np.asarray, data)
@@ -44,17 +45,17 @@ def batches(data: Any, *, name: str, cut: int | None = None) -> Iterator[Tensors
 
 
 def count(data: Any) -> int | None:
-    """Give how many examples there are, None where only going through them tells."""
+    """Give the number of examples of arrays; None for a dataset, which would have to be read."""
     if isinstance(data, tf.data.Dataset):
         return None
     return min((np.shape(x)[0] if np.ndim(x) else 0 for x in tf.nest.flatten(data)), default=0)
 
 
 def size(examples: Tensors) -> int:
-    """Give how many examples a batch has."""
+    """Give the number of examples of a batch."""
     return len(tf.nest.flatten(examples)[0])
 
 
 def part(examples: Tensors, start: int, stop: int) -> Tensors:
-    """Give some examples of a batch, by their places."""
+    """Give the examples `start` to `stop` - 1 of a batch."""
     return keras.tree.map_structure(lambda x: x[start:stop], examples)

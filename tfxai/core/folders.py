@@ -1,4 +1,7 @@
-"""Folders that several runs may write to, one after another: none is ever seen half-written."""
+"""Folders that several runs may write to, one after another.
+
+A run locks the folder while it writes, and each file appears only when it is complete.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from filelock import FileLock, Timeout
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Make the directory and keep other runs out of it, until the end or until this one is killed.
+    """Make the directory, and keep other runs out of it while the context is open.
+
+    The lock ends with the process, too, if that is killed.
 
     Raises:
-        ValueError: another run is writing there, or the directory cannot be written.
+        ValueError: another run is writing to the directory, or it cannot be written.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -31,7 +36,7 @@ def locked(directory: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it is never seen in part."""
+    """Write a file in such a way that nobody ever reads a part of it."""
     partial = path.with_name(f".{path.name}.part")
     partial.write_bytes(content)
     partial.replace(path)

@@ -1,7 +1,7 @@
-"""What tells a reader that maps say nothing, or not yet: one check for every way of running.
+"""Warnings of maps that say nothing or are inaccurate; the same for every way of running.
 
-A map that is the same everywhere ranks nothing: whatever is made of its order, by an eye or by a
-metric, is an order of rows and columns.
+A map that is the same everywhere ranks nothing: an order that an eye or a metric reads from it is
+only the order of its rows and columns.
 """
 
 from __future__ import annotations
@@ -13,24 +13,27 @@ import numpy as np
 
 from tfxai.core.types import Tensors
 
-MAP_ERROR = 0.3
-"""The stated relative L2 error beyond which a map is not to be trusted."""
-GAP = 0.5
-"""The same of the completeness gap; by chance it is large where the score hardly changes."""
-LEAST_GAP = 0.02
-"""By chance, what is missed is no more than this share of the map's size ..."""
-SURE = 0.05
-"""... and the stated error no more than this."""
+LARGE_MAP_ERROR = 0.3
+"""A map whose stated relative L2 error is larger than this is not to be trusted."""
+LARGE_COMPLETENESS_GAP = 0.5
+"""A map whose completeness gap is larger than this is not to be trusted, unless by chance: the gap
+is relative to the score's change, and large where the score hardly changes."""
+NEGLIGIBLE_GAP = 0.02
+"""A gap is large by chance where what the map's sum misses is at most this share of the map's L1
+norm ..."""
+SMALL_MAP_ERROR = 0.05
+"""... and the stated error of the map is at most this."""
 ROUNDING = 4 * np.finfo(np.float32).eps
-"""Relative differences that are none: maps are computed in single precision."""
+"""Relative differences up to this are rounding: maps are computed in single precision."""
 
 
 def is_constant(maps: Tensors) -> np.ndarray:
     """Tell which examples' maps are the same for all features, booleans ``[B]``.
 
+    A map that is not finite is not constant. A map of a single feature is constant if it is 0.
+
     Args:
-        maps: ``[B, ...]``, or a structure of such, of which all features are looked at. One that
-            is not finite is not constant; a single feature is if it is 0.
+        maps: ``[B, ...]``, or a structure of such arrays, whose features count together.
 
     Example:
         >>> is_constant(np.array([[0.0, 0.0], [2.0, 2.0], [1.0, 2.0]])).tolist()
@@ -40,53 +43,55 @@ def is_constant(maps: Tensors) -> np.ndarray:
     low = np.min([p.min(1) for p in parts], 0).astype(np.float64)
     high = np.max([p.max(1) for p in parts], 0).astype(np.float64)
     largest = np.maximum(np.abs(low), np.abs(high))
-    with np.errstate(invalid="ignore"):  # infinite less infinite
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         same = high - low <= ROUNDING * largest
     features = sum(p.shape[1] for p in parts)
     return np.where(features > 1, same, largest == 0)
 
 
-def constant(maps: Tensors, remedy: str) -> list[str]:
-    """Say how many maps are zero, or the same, everywhere, and what to try."""
-    same = is_constant(maps)
-    zero = same & ~np.any([p.any(1) for p in _rows(maps)], 0)
-    found = {"zero everywhere": zero, "the same everywhere": same & ~zero}
+def constant_warnings(maps: Tensors, remedy: str) -> list[str]:
+    """Say how many maps are zero everywhere, or the same everywhere, and what to try."""
+    constant = is_constant(maps)
+    zero = constant & ~np.any([p.any(1) for p in _rows(maps)], 0)
     return [
-        f"{_of(which)} {words}, without an order to see or to measure: {remedy}"
-        for words, which in found.items()
-        if which.any()
+        f"{_maps_are(affected)} {value}, without an order to see or to measure: {remedy}"
+        for value, affected in (
+            ("zero everywhere", zero),
+            ("the same everywhere", constant & ~zero),
+        )
+        if affected.any()
     ]
 
 
-def unconverged(
+def path_warnings(
     maps: Tensors, diagnostics: Mapping[str, np.ndarray], *, tolerance: float | None, complete: bool
 ) -> list[str]:
     """Say which integrals along a path are farther from their limit than a reader may trust.
 
     Args:
-        maps: attributions.
-        diagnostics: of a record: ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
-        tolerance: what was asked for; None for `MAP_ERROR`.
-        complete: whether the attributions should sum to the score's change.
+        maps: the attributions.
+        diagnostics: a record's ``map_error``, ``steps`` and, if `complete`, ``completeness_gap``.
+        tolerance: the relative error that was asked for; None for `LARGE_MAP_ERROR`.
+        complete: whether the attributions should sum to the score's change along the path.
     """
     messages = []
     error = diagnostics["map_error"]
-    worse = error > (MAP_ERROR if tolerance is None else tolerance)
-    if worse.any():
+    inaccurate = error > (LARGE_MAP_ERROR if tolerance is None else tolerance)
+    if inaccurate.any():
         steps = int(np.max(diagnostics["steps"]))
         asked = "" if tolerance is None else f", above tolerance={tolerance}"
         remedy = "steps" if tolerance is None else "max_steps"
         messages.append(
-            f"{_of(worse)} not converged after {steps} steps, with a stated error (map_error) of "
-            f"up to {error[worse].max():.3g}{asked}: raise {remedy}"
+            f"{_maps_are(inaccurate)} not converged after {steps} steps, with a stated error "
+            f"(map_error) of up to {error[inaccurate].max():.3g}{asked}: raise {remedy}"
         )
-    if complete and (far := _incomplete(maps, diagnostics)).any():
-        worst = diagnostics["completeness_gap"][far].max()
+    if complete and (incomplete := _incomplete(maps, diagnostics)).any():
+        worst = diagnostics["completeness_gap"][incomplete].max()
         messages.append(
-            f"{_of(far)} far from complete: their sums miss the score's change from the "
-            f"baseline by up to {worst:.0%} (completeness_gap). Raise steps; where that does not "
-            "help, the score jumps or hardly changes on the path, as it does from a baseline of "
-            "zero to a network that normalises its input: take another baseline, or "
+            f"{_maps_are(incomplete)} far from complete: their sums miss the score's change from "
+            f"the baseline by up to {worst:.0%} (completeness_gap). Raise steps; where that does "
+            "not help, the score jumps or hardly changes on the path, as it does from a baseline "
+            "of zero to a network that normalises its input: take another baseline, or "
             "expected_gradients"
         )
     return messages
@@ -95,7 +100,8 @@ def unconverged(
 def _incomplete(maps: Tensors, diagnostics: Mapping[str, np.ndarray]) -> np.ndarray:
     """Tell which maps miss much of the score's change, and not by chance, ``[B]``.
 
-    A sum that falls short of the change by the share g of it misses g |sum| / |1 - g|.
+    With g = |change - sum| / |change|, where the sum is smaller than the change, the sum misses
+    g |sum| / |1 - g|.
     """
     gap = diagnostics["completeness_gap"]
     parts = _rows(maps)
@@ -103,43 +109,44 @@ def _incomplete(maps: Tensors, diagnostics: Mapping[str, np.ndarray]) -> np.ndar
     size = np.sum([np.abs(p).sum(1, dtype=np.float64) for p in parts], 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         missed = gap * total / np.abs(1 - gap)
-    by_chance = (missed <= LEAST_GAP * size) & (diagnostics["map_error"] <= SURE)
-    return (gap > GAP) & ~by_chance
+    by_chance = (missed <= NEGLIGIBLE_GAP * size) & (diagnostics["map_error"] <= SMALL_MAP_ERROR)
+    return (gap > LARGE_COMPLETENESS_GAP) & ~by_chance
 
 
-def unsolved(diagnostics: Mapping[str, np.ndarray]) -> list[str]:
-    """Say which solutions of an optimisation are farther from it than a reader may trust."""
+def solver_warnings(diagnostics: Mapping[str, np.ndarray]) -> list[str]:
+    """Say which solutions of an optimisation are less accurate than a reader may trust."""
     error = diagnostics["residual"]
-    worse = ~(error <= MAP_ERROR)
-    if not worse.any():
+    inaccurate = ~(error <= LARGE_MAP_ERROR)
+    if not inaccurate.any():
         return []
     return [
-        f"{_of(worse)} not solved for, with a stated error (residual) of up to "
-        f"{error[worse].max():.3g}: raise margin, max_iterations or rank, or take a model of more "
-        "digits"
+        f"{_maps_are(inaccurate)} not solved for, with a stated error (residual) of up to "
+        f"{error[inaccurate].max():.3g}: raise margin, max_iterations or rank, or take a model of "
+        "more digits"
     ]
 
 
-def missed(diagnostics: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
-    """Say which sampled maps have not come as close to their limit as they were asked to."""
+def sampling_warnings(diagnostics: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+    """Say which sampled maps have not reached the tolerance that was asked for."""
     error = diagnostics["pooled_error"]
-    worse = error > tolerance
-    if not worse.any():
+    inaccurate = error > tolerance
+    if not inaccurate.any():
         return []
+    samples = int(np.max(diagnostics["samples"]))
     return [
-        f"{_of(worse)} not converged after {int(np.max(diagnostics['samples']))} samples, with a "
-        f"stated error (pooled_error) of up to {error[worse].max():.3g}, above "
-        f"tolerance={tolerance}: raise max_samples"
+        f"{_maps_are(inaccurate)} not converged after {samples} samples, with a stated error "
+        f"(pooled_error) of up to {error[inaccurate].max():.3g}, above tolerance={tolerance}: "
+        "raise max_samples"
     ]
 
 
-def _of(which: np.ndarray) -> str:
-    """Name the maps that are meant."""
-    places = np.flatnonzero(which)
-    if len(which) == 1:
+def _maps_are(affected: np.ndarray) -> str:
+    """Begin a message: "the map is", or "the maps of N of M examples (...) are"."""
+    places = np.flatnonzero(affected)
+    if len(affected) == 1:
         return "the map is"
-    some = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
-    return f"the maps of {len(places)} of {len(which)} examples ({some}) are"
+    first = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+    return f"the maps of {len(places)} of {len(affected)} examples ({first}) are"
 
 
 def _rows(maps: Tensors) -> list[np.ndarray]:

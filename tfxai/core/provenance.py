@@ -1,4 +1,4 @@
-"""What a record says of how it was made."""
+"""What a saved explanation or benchmark records about how it was made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the libraries that numbers depend on."""
+    """Give the versions of the libraries on which computed values depend."""
     return {
         "tfxai": version("tfxai"),
         "keras": keras.version(),
@@ -21,7 +21,7 @@ def versions() -> dict[str, str]:
 
 
 def readable(options: dict[str, Any]) -> dict[str, Any]:
-    """Give options as text and numbers."""
+    """Give options as JSON-like values: numbers and texts stay, other values become texts."""
     return {name: _text(value) for name, value in options.items()}
 
 

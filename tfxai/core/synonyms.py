@@ -1,4 +1,4 @@
-"""What a name that is nearly right, or another library's, is called here."""
+"""Names that are nearly right, or another library's, and the names of tfxai that they stand for."""
 
 from __future__ import annotations
 
@@ -49,42 +49,65 @@ _ELSEWHERE: dict[str, tuple[str, ...]] = {
     "gridsize": ("grid",),
     "preservationprobability": ("probability",),
 }
-"""A name elsewhere, in small letters without separators -> what may be meant by it."""
+"""A name of another library, in small letters without separators -> tfxai's names for it."""
 
 
-def meant(name: str, known: Iterable[str]) -> str | None:
-    """Give the one of some names that is most likely meant, None if none is.
+def similar_names(
+    name: str, known: Iterable[str], *, most: int = 1, cutoff: float = 0.6
+) -> list[str]:
+    """Give the known names that are spelt like `name`, the most similar first.
+
+    Case and separators do not count.
+
+    Args:
+        name: as it was given.
+        known: the names that exist.
+        most: how many names to give at most.
+        cutoff: the least similarity, from 0 to 1, as `difflib.get_close_matches` measures it.
 
     Example:
-        >>> meant("GradCAM", ["gradient", "grad_cam"]), meant("n_steps", ["steps", "baseline"])
-        ('grad_cam', 'steps')
-        >>> meant("Saliency", ["gradient", "grad_cam"])
+        >>> similar_names("conv2_D", ["conv_2d", "dense"])
+        ['conv_2d']
+    """
+    by_spelling = {_plain(own): own for own in known}
+    close = difflib.get_close_matches(_plain(name), by_spelling, most, cutoff)
+    return [by_spelling[spelling] for spelling in close]
+
+
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that `name` most likely stands for, None if there is no likely one.
+
+    Example:
+        >>> closest_name("GradCAM", ["gradient", "grad_cam"])
+        'grad_cam'
+        >>> closest_name("n_steps", ["steps", "baseline"])
+        'steps'
+        >>> closest_name("Saliency", ["gradient", "grad_cam"])
         'gradient'
-        >>> meant("colour", ["steps", "baseline"]) is None
+        >>> closest_name("colour", ["steps", "baseline"]) is None
         True
     """
-    spelt = {_plain(own): own for own in known}
-    plain = _plain(name)
-    if plain in spelt:
-        return spelt[plain]
-    for own in _ELSEWHERE.get(plain, ()):
-        if own in spelt.values():
+    by_spelling = {_plain(own): own for own in known}
+    spelling = _plain(name)
+    if spelling in by_spelling:
+        return by_spelling[spelling]
+    for own in _ELSEWHERE.get(spelling, ()):
+        if own in by_spelling.values():
             return own
-    close = difflib.get_close_matches(plain, spelt, 1, 0.6)
-    return spelt[close[0]] if close else None
+    return next(iter(similar_names(name, by_spelling.values())), None)
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """Give "; perhaps NAME" for a message, nothing where no name is near."""
-    found = meant(name, known)
-    return "" if found is None else f"; perhaps {found}"
+    """Give "; perhaps NAME" for the end of a message, or nothing where no name is likely."""
+    closest = closest_name(name, known)
+    return "" if closest is None else f"; perhaps {closest}"
 
 
-def answering(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Give a function that answers a keyword it does not have with the one that is meant.
+def with_keyword_hints(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Wrap a function so that an unknown keyword raises a TypeError that names the likely one.
 
     Example:
-        >>> @answering
+        >>> @with_keyword_hints
         ... def integrate(model, *, steps=64):
         ...     return steps
         >>> integrate(None, n_steps=50)
@@ -94,14 +117,14 @@ def answering(function: Callable[_P, _R]) -> Callable[_P, _R]:
     known = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
-    def answered(*args: _P.args, **keywords: _P.kwargs) -> _R:
+    def wrapped(*args: _P.args, **keywords: _P.kwargs) -> _R:
         for name in keywords:
             if name not in known:
-                told = hint(name, known) or f": it takes {', '.join(known)}"
-                raise TypeError(f"{function.__qualname__} has no argument {name!r}{told}")
+                remedy = hint(name, known) or f": it takes {', '.join(known)}"
+                raise TypeError(f"{function.__qualname__} has no argument {name!r}{remedy}")
         return function(*args, **keywords)
 
-    return answered
+    return wrapped
 
 
 def _plain(name: str) -> str:

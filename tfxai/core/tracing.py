@@ -1,4 +1,4 @@
-"""Functions of tensors as graphs: traced once, or run on a part of the batch at a time."""
+"""Functions of tensors as graphs that are traced once, or run on parts of a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tfxai.core.types import Tensors
 
 
 def traced(function: Callable) -> Any:
-    """Trace a function once and use its graph wherever it is called, for any batch size."""
+    """Trace a function once, and run its graph at each call, for any batch size."""
     return tf.function(function, autograph=False, reduce_retracing=True)
 
 
@@ -23,11 +23,11 @@ def in_batches(function: Callable, size: int) -> Callable:
     """
 
     def batched(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:
-        specs = any_batch((inputs, targets))
-        same = [tf.TensorSpec(s.shape, s.dtype) for s in shared]
-        once = traced(function).get_concrete_function(*specs, *same)
+        specs = any_batch_specs((inputs, targets))
+        shared_specs = [tf.TensorSpec(s.shape, s.dtype) for s in shared]
+        graph = traced(function).get_concrete_function(*specs, *shared_specs)
         total = tf.shape(targets)[0]
-        outputs = tf.nest.flatten(once.structured_outputs)
+        outputs = tf.nest.flatten(graph.structured_outputs)
         collected = [
             tf.TensorArray(
                 o.dtype, 0, dynamic_size=True, infer_shape=False, element_shape=[None, *o.shape[1:]]
@@ -37,7 +37,7 @@ def in_batches(function: Callable, size: int) -> Callable:
 
         def step(start: tf.Tensor, collected: list) -> tuple[tf.Tensor, list]:
             part = tf.nest.map_structure(lambda x: x[start : start + size], (inputs, targets))
-            values = tf.nest.flatten(once(*part, *shared))
+            values = tf.nest.flatten(graph(*part, *shared))
             index = collected[0].size()
             return start + size, [c.write(index, v) for c, v in zip(collected, values, strict=True)]
 
@@ -50,11 +50,11 @@ def in_batches(function: Callable, size: int) -> Callable:
         joined = [
             tf.ensure_shape(c.concat(), o.shape) for c, o in zip(collected, outputs, strict=True)
         ]
-        return tf.nest.pack_sequence_as(once.structured_outputs, joined)
+        return tf.nest.pack_sequence_as(graph.structured_outputs, joined)
 
     return batched
 
 
-def any_batch(tensors: Tensors) -> Tensors:
-    """Give the TensorSpecs of tensors, for any number of examples."""
+def any_batch_specs(tensors: Tensors) -> Tensors:
+    """Give the TensorSpecs of tensors, with the batch axis left open."""
     return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors)

@@ -125,7 +125,7 @@ def map_error(estimated: Estimate) -> tf.Tensor:
     """Give the estimated relative L2 error of the map, ``[B]``; infinite for nothing but noise."""
     error = batch.norm(estimated.standard_error)
     size = tf.sqrt(tf.maximum(batch.norm(estimated.value) ** 2 - error**2, 0))
-    return batch.ratio(error, size)
+    return batch.relative_error(error, size)
 
 
 def pooled_error(
@@ -157,7 +157,7 @@ def _pooled(values: tf.Tensor, like: Tensors, resolution: int, order: Order) -> 
 
     def pooled(x: tf.Tensor, channel: int | None) -> tf.Tensor:
         known = x.shape.rank == 4 and channel is not None
-        return _cells(Order((channel,)).last(x), resolution) if known else x
+        return _cells(Order((channel,)).to_channels_last(x), resolution) if known else x
 
     parts = tf.nest.flatten(batch.from_rows(values, like))
     return batch.rows([pooled(*pair) for pair in zip(parts, order.channels, strict=True)])

@@ -199,7 +199,7 @@ def _weights_and_error(nodes: Nodes) -> tuple[tf.Tensor, tf.Tensor]:
     smooth = alike & (fine_error < rough_error)
     weights = tf.where(smooth[:, None], fine, rough)
     error = tf.where(smooth, fine_error, rough_error)
-    return weights, batch.ratio(error, _norm(nodes.gram, weights))
+    return weights, batch.relative_error(error, _norm(nodes.gram, weights))
 
 
 def _bridges(nodes: Nodes, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

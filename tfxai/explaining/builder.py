@@ -32,11 +32,11 @@ def builder(function: Callable[_P, Method]) -> Callable[_P, Explainer]:
         >>> from tfxai import scores
         >>> from tfxai.estimation.estimate import gradient_of
         >>> from tfxai.models.heads import scored
-        >>> from tfxai.models.inspection import Inspection
+        >>> from tfxai.models.model_info import ModelInspector
         >>> @builder
         ... def slope(model, *, score=scores.logit):
         ...     attribution = gradient_of(scored(model, score))
-        ...     return Method(Inspection(model), lambda rows: attribution, score)
+        ...     return Method(ModelInspector(model), lambda rows: attribution, score)
         >>> explainer = slope(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
         >>> explainer.name, explainer.settings
         ('slope', {'method': 'slope', 'score': 'logit'})

@@ -13,7 +13,7 @@ from tfxai.core import batch, checks
 from tfxai.core.baseline_functions import savable
 from tfxai.core.named_inputs import as_given
 from tfxai.core.provenance import readable
-from tfxai.core.synonyms import answering
+from tfxai.core.synonyms import with_keyword_hints
 from tfxai.core.types import Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
@@ -106,7 +106,7 @@ class Explainer(keras.Model):
         base = self.base.on(model) if isinstance(self.base, Explainer) else model
         return self._builder(base, **self._options)
 
-    @answering
+    @with_keyword_hints
     def __call__(
         self, inputs: Tensors, targets: Any = None, *, seed: Any = 0, training: bool | None = None
     ) -> Any:
@@ -139,7 +139,7 @@ class Explainer(keras.Model):
             targets = self._preparation.prepare(inputs, targets, self.class_names, quiet=quiet)
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
-        with checks.plain_assertions(self.name):
+        with checks.assertions_as_errors(self.name):
             return super().__call__(inputs, targets=targets, seed=seed)
 
     def build(self, inputs_shape: Any) -> None:
@@ -157,7 +157,7 @@ class Explainer(keras.Model):
         specs = self._declared
         if specs is not None and not self.built:
             # Keras exports what has been called, and learns the inputs' shapes from that.
-            self(batch.ones(specs), 0)
+            self(batch.example_of_ones(specs), 0)
         super().export(filepath, format, verbose, input_signature)
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
@@ -185,13 +185,13 @@ class Explainer(keras.Model):
         units = self._runner.info(inputs).units
         if units is not None:
             inside = targets < max(units, 2)
-            targets = checks.required(targets, inside, "targets: expected a class below", units)
+            targets = checks.asserted(targets, inside, "targets: expected a class below", units)
         targets, scores = self._runner.read(inputs)(inputs, targets)
         result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
         maps = as_given(result.attributions, given, self._declared)
         return Answer(maps, result.diagnostics, scores, targets)
 
-    @answering
+    @with_keyword_hints
     def explain(
         self,
         inputs: Tensors,

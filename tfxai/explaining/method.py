@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import keras
 
-from tfxai.core.map_checks import missed
+from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.explanation import Explanation
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules.backward import Report
 
 
 class Method(NamedTuple):
     """What an explainer runs."""
 
-    inspection: Inspection
+    inspector: ModelInspector
     """The explained model, and what is known of it."""
     build: Callable[[int], Attribution]
     """How many rows may be differentiated at once -> the attribution."""
@@ -48,11 +48,11 @@ class Method(NamedTuple):
     @property
     def model(self) -> keras.Model:
         """The explained model."""
-        return self.inspection.model
+        return self.inspector.model
 
 
 def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[str]] | None:
     """Give what warns of maps that have not reached the tolerance, if there is one."""
     if tolerance is None:
         return None
-    return lambda record: missed(record.diagnostics, tolerance)
+    return lambda record: sampling_warnings(record.diagnostics, tolerance)

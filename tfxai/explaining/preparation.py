@@ -12,7 +12,8 @@ from tfxai.core import checks
 from tfxai.core.types import Tensors
 from tfxai.explaining.runner import Runner
 from tfxai.explaining.waiting import announced
-from tfxai.models import heads, keras_graph
+from tfxai.models import keras_graph
+from tfxai.models.model_info import check_logits
 from tfxai.scores import expects_logits
 
 
@@ -73,7 +74,7 @@ class Preparation:
         first = self._first(inputs)
         info = runner.info(first)
         if not self._has_logits and expects_logits(runner.method.score):
-            heads.check_logits(runner.model, info, first)
+            check_logits(runner.model, info, first)
             self._has_logits = True
 
     def _first(self, inputs: Tensors) -> Tensors:

@@ -113,7 +113,7 @@ class Recorder(NamedTuple):
         """Explain examples together."""
         runner = self.runner
         inputs = runner.cast(examples)
-        with checks.plain_assertions(self.name):
+        with checks.assertions_as_errors(self.name):
             asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
             chosen, scores = runner.read(inputs)(inputs, asked)
             attribute = runner.attribute(inputs, self.strategy)
@@ -144,7 +144,7 @@ class Recorder(NamedTuple):
             versions=versions(),
             names=self.class_names,
             inputs=examples,
-            channels=like_given(runner.inspection.order(inputs).channels),
+            channels=like_given(runner.inspector.order(inputs).channels),
         )
 
     def doubts(self, record: Explanation) -> list[str]:
@@ -159,7 +159,7 @@ class Recorder(NamedTuple):
         if (
             "mask" not in record.diagnostics
         ):  # methods with masks say themselves why one is constant
-            messages += map_checks.constant(record.attributions, method.if_constant)
+            messages += map_checks.constant_warnings(record.attributions, method.if_constant)
         if method.warn is not None:
             messages += method.warn(record)
         return messages

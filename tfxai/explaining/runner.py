@@ -7,12 +7,13 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.core.named_inputs import arranged
+from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import in_batches, traced
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.method import Method
 from tfxai.explaining.replicas import on_replicas
 from tfxai.models import heads, keras_graph
+from tfxai.models.model_info import ModelInfo, rows_within
 
 MEMORY_BUDGET = 2**30
 """Bytes that the intermediate results of one chunk may take, about."""
@@ -30,18 +31,18 @@ class Runner:
     def __init__(self, method: Method, dtype: str):
         self.method = method
         self.model = method.model
-        self.inspection = method.inspection
+        self.inspector = method.inspector
         self.dtype = tf.as_dtype(dtype)
         self.memory = MEMORY_BUDGET
         self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
         """Give inputs in the runner's type and the structure that the model declares."""
-        return batch.cast(arranged(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
+        return batch.cast(as_declared(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
 
-    def info(self, inputs: Tensors) -> heads.ModelInfo:
+    def info(self, inputs: Tensors) -> ModelInfo:
         """Look at the model; once, on the first (cast) inputs that are seen."""
-        return self.inspection.info(self.specs(inputs))
+        return self.inspector.model_info(self.specs(inputs))
 
     def specs(self, inputs: Tensors) -> Tensors:
         """Give inputs' TensorSpecs, for any batch, in the runner's type."""
@@ -68,12 +69,12 @@ class Runner:
         self.read(inputs)
 
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Give (inputs, targets) -> (the explained classes, their scores), as `heads.read` has it.
+        """Give (inputs, targets) -> (the explained classes, their scores): `heads.scored_targets`.
 
         It is traced for inputs like these.
         """
         predicts = self.info(inputs).units is not None
-        forward = heads.read(self.model, self.method.score, predicts=predicts)
+        forward = heads.scored_targets(self.model, self.method.score, predicts=predicts)
         return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
 
     def attribute(
@@ -96,13 +97,13 @@ class Runner:
 
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""
-        if batch.features(inputs) is None:
+        if batch.feature_count(inputs) is None:
             return ROWS_OF_UNKNOWN_SIZE
-        return heads.rows_within(self.memory, self.info(inputs))
+        return rows_within(self.memory, self.info(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
         """Give how many examples fill the chunks twice and fit, with what the method keeps."""
-        features = batch.features(inputs)
+        features = batch.feature_count(inputs)
         if features is None:
             return ROWS_OF_UNKNOWN_SIZE
         kept = self.method.arrays_per_example * features * self.dtype.size

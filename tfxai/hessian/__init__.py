@@ -70,7 +70,7 @@ def product(
     """
     checks.one_of("mode", mode, MODES)
     given = Examples(model, inputs, targets)
-    flat = [np.asarray(v) for v in tf.nest.flatten(given.arranged("vectors", vectors))]
+    flat = [np.asarray(v) for v in tf.nest.flatten(given.as_declared("vectors", vectors))]
     one = [v.shape for v in flat] == [x.shape for x in tf.nest.flatten(given.inputs)]
     if not one and [v.shape[1:] for v in flat] != [x.shape for x in tf.nest.flatten(given.inputs)]:
         raise ValueError(

@@ -64,9 +64,9 @@ def random_start(known: tf.Tensor, seed: tf.Tensor) -> Start:
     features = tf.shape(known)[1]
     drawn = tf.random.stateless_normal([features], tf.random.fold_in(seed, -1), dtype=known.dtype)
     root = tf.sqrt(tf.cast(features, known.dtype))
-    mixed = _KNOWN * root * batch.unit(known) + drawn
-    length = tf.cast(batch.lengths(mixed), tf.float64)
-    return Start(batch.unit(mixed), tf.math.log(_PROBABLE / length))
+    mixed = _KNOWN * root * batch.unit_vectors(known) + drawn
+    length = tf.cast(batch.safe_norm(mixed), tf.float64)
+    return Start(batch.unit_vectors(mixed), tf.math.log(_PROBABLE / length))
 
 
 def ends(values: tf.Tensor, log_couplings: tf.Tensor, log_share: tf.Tensor) -> Ends:

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import batch, checks
-from tfxai.core.named_inputs import arranged, as_given
-from tfxai.core.tracing import any_batch, traced
+from tfxai.core.named_inputs import as_declared, as_given
+from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import heads, keras_graph
+from tfxai.models.model_info import check_logits, trace_info
 
 
 class Examples:
@@ -30,22 +31,22 @@ class Examples:
         checks.inputs(inputs, self.declared)
         self.given = inputs
         self.dtype = keras_graph.float_type(model)
-        self.inputs = batch.cast(arranged(inputs, self.declared), self.dtype)
-        info = heads.inspect(model, any_batch(self.inputs))
-        heads.check_logits(model, info, self.inputs)
+        self.inputs = batch.cast(as_declared(inputs, self.declared), self.dtype)
+        info = trace_info(model, any_batch_specs(self.inputs))
+        check_logits(model, info, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
         self.targets = tf.constant(checks.targets(targets, count, info.units, None))
         self.classifier = heads.classifier(model)
 
-    def arranged(self, name: str, values: Tensors) -> Tensors:
+    def as_declared(self, name: str, values: Tensors) -> Tensors:
         """Give an argument that is like the inputs in the structure of the model's own."""
-        return arranged(values, self.declared, name=name)
+        return as_declared(values, self.declared, name=name)
 
     def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:
         """Evaluate a function of (inputs, targets, *more) as a graph for any number of examples."""
-        specs = any_batch((self.inputs, self.targets))
-        graph = traced(function).get_concrete_function(*specs, *any_batch(more))
-        with checks.plain_assertions("hessian"):
+        specs = any_batch_specs((self.inputs, self.targets))
+        graph = traced(function).get_concrete_function(*specs, *any_batch_specs(more))
+        with checks.assertions_as_errors("hessian"):
             return graph(self.inputs, self.targets, *more)
 
     def structured(self, rows: tf.Tensor) -> Tensors:

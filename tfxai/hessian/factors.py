@@ -78,8 +78,8 @@ def error_bound(product: Product, factor: Factor, seed: tf.Tensor) -> tf.Tensor:
             shape[2:], tf.random.fold_in(own, k), dtype=factor.vectors.dtype
         )
         w = tf.tile(drawn[None], [shape[0], 1])
-        length = batch.lengths(product(w) - factor.product(w[:, None])[:, 0])
-        return k + 1, batch.lengths(tf.stack([total, length], 1))
+        length = batch.safe_norm(product(w) - factor.product(w[:, None])[:, 0])
+        return k + 1, batch.safe_norm(tf.stack([total, length], 1))
 
     _, total = tf.while_loop(
         lambda k, total: k < PROBES,

@@ -111,11 +111,11 @@ def lanczos(product: Product, known: tf.Tensor, goal: Goal, seed: tf.Tensor) -> 
     def step(j: tf.Tensor, now: _State) -> tuple[tf.Tensor, _State]:
         q = tf.where(now.going[:, None], now.q, tf.zeros_like(now.q))
         w = product(q)
-        size = tf.maximum(now.found.size, batch.lengths(w))
+        size = tf.maximum(now.found.size, batch.safe_norm(w))
         basis = tf.concat([now.found.basis, q[:, None]], 1)
         inner = tf.reduce_sum(q * w, 1)
         w = _orthogonal(w, basis)
-        out = batch.lengths(w)
+        out = batch.safe_norm(w)
         coupling = tf.where(j + 1 < features, out, tf.zeros_like(out))
         diagonal = tf.concat([now.found.diagonal, inner[:, None]], 1)
         values, _ = eigen(tf.cast(_tridiagonal(diagonal, now.found.beside), tf.float64))
@@ -126,11 +126,11 @@ def lanczos(product: Product, known: tf.Tensor, goal: Goal, seed: tf.Tensor) -> 
         last = tf.greater_equal(j + 1, goal.rank)
         closed = _resolved(ends, size, goal) & (coupling <= limit) & ~last
         # A random unit vector has the share 1 / sqrt(F) of each eigenvector.
-        seen = tf.sqrt(tf.cast(features, w.dtype)) * batch.lengths(tf.stack([inner, out], 1))
+        seen = tf.sqrt(tf.cast(features, w.dtype)) * batch.safe_norm(tf.stack([inner, out], 1))
         nothing = now.random & (seen <= _ALL_DIRECTIONS * limit)
         going = now.going & ~nothing & ~(_resolved(ends, size, goal) & last)
         ahead = tf.where(closed[:, None], _random(known, seed, j), w)
-        ahead = batch.unit(_orthogonal(batch.unit(ahead), basis))
+        ahead = batch.unit_vectors(_orthogonal(batch.unit_vectors(ahead), basis))
         beside = tf.where(going & ~closed, coupling, tf.zeros_like(coupling))
         found = Krylov(
             basis,

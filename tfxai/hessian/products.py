@@ -180,7 +180,7 @@ def finite(product: Product) -> Product:
 
     def checked(vectors: tf.Tensor) -> tf.Tensor:
         found = product(vectors)
-        return checks.required(
+        return checks.asserted(
             found,
             tf.math.is_finite(tf.reduce_sum(found, 1)),
             "the Hessian of the cross-entropy is not finite: are the model's logits?",

@@ -55,6 +55,6 @@ def top_eigenvalue(
     vector = found.top()
     along = product(vector)
     value = tf.reduce_sum(vector * along, 1)
-    residual = batch.lengths(along - value[:, None] * vector)
+    residual = batch.safe_norm(along - value[:, None] * vector)
     bound = tf.maximum(found.ends.top_bound, value)
     return Eigenvalue(value, vector, residual, bound, found.used + 1)

@@ -69,9 +69,9 @@ def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np
         ValueError: the shape is not that of the images, or the values are not finite.
     """
     maps = one_array(name, values)
-    maps = order.last(maps) if maps.ndim == 4 else maps[..., None]
+    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps[..., None]
     if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
-        expected = list(order.back(images).shape)
+        expected = list(order.from_channels_last(images).shape)
         raise ValueError(
             f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
         )

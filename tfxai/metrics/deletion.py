@@ -199,7 +199,7 @@ def _counts(cells: int, step: int | None) -> np.ndarray:
 def _checked_heatmaps(heatmaps: Any, images: np.ndarray, order: Order) -> np.ndarray:
     """Give the heatmaps of images ``[B, H, W, C]`` as ``[B, h, w]``."""
     maps = one_array("heatmaps", heatmaps)
-    maps = order.last(maps) if maps.ndim == 4 else maps
+    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps
     if maps.ndim == 4 and maps.shape[-1] != 1:
         raise ValueError(
             f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "

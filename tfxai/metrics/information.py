@@ -145,7 +145,7 @@ def _scored(
     scored = scored_images(model, images, targets, score, data_format)
     if kind == "softmax":
         return scored
-    return scored._replace(score=scored.order.score(_correctness(model)))
+    return scored._replace(score=scored.order.channels_last_model(_correctness(model)))
 
 
 def _correctness(model: Callable) -> ScoreFunction:

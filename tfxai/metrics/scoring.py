@@ -21,6 +21,7 @@ from tfxai.metrics.arrays import (
     one_array,
 )
 from tfxai.models import graph_axes, heads
+from tfxai.models.model_info import check_logits, trace_info
 from tfxai.scores import expects_logits
 
 Explain = Callable[[np.ndarray, Any], Any]
@@ -66,8 +67,10 @@ class ScoredImages(NamedTuple):
 
     def baselines(self, argument: str, value: Any, bounds: tuple[Any, Any] | None) -> np.ndarray:
         """Give the baseline of each image, as `baselines_of` does, ``[B, H, W, C]``."""
-        inputs = self.order.back(self.images)
-        return self.order.last(baselines_of(argument, value, bounds, inputs, self.order))
+        inputs = self.order.from_channels_last(self.images)
+        return self.order.to_channels_last(
+            baselines_of(argument, value, bounds, inputs, self.order)
+        )
 
 
 def scored_images(
@@ -85,7 +88,9 @@ def scored_images(
     inputs = checked_images(images)
     function, order = score_function(model, score, inputs, data_format)
     classes = checks.targets(targets, len(inputs), None, None)
-    return ScoredImages(order.last(inputs), classes, order.score(function), order)
+    return ScoredImages(
+        order.to_channels_last(inputs), classes, order.channels_last_model(function), order
+    )
 
 
 def score_perturbed(
@@ -144,9 +149,9 @@ def score_function(
         function = traced(heads.scored(model, score)).get_concrete_function(
             any_images, tf.TensorSpec([None], tf.int32)
         )
-    checks.convolutions(function.graph)
+    checks.supported_convolutions(function.graph)
     if score is not None and expects_logits(score):
-        heads.check_logits(model, heads.inspect(model, any_images), tf.constant(images[:1]))
+        check_logits(model, trace_info(model, any_images), tf.constant(images[:1]))
     read = [graph_axes.channel_axis(function.graph.inputs[0])]
     order = axes.order_of(images, read=read, data_format=data_format)
     if score is None:

@@ -1,1 +1,1 @@
-"""What is known of a Keras model: its graph, its head and its channels."""
+"""Keras models: their graphs, heads, layers and channels, and models made of them."""

@@ -1,4 +1,4 @@
-"""A model with its preprocessing in front, so that explanations are in the units of raw inputs."""
+"""A model with its preprocessing in front, so that its inputs, and explanations, are raw images."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tfxai.models import keras_graph
 def preprocessed(
     model: keras.Model, preprocess: keras.layers.Layer | Callable | None
 ) -> keras.Model:
-    """Give the model ``x -> model(preprocess(x))``, which shares `model`.
+    """Give the model ``x -> model(preprocess(x))``, which shares all variables of `model`.
 
     Args:
         model: any Keras model.
-        preprocess: a layer, or a function of tensors by `keras.ops`; to be saved, a function is
-            registered with Keras. If it changes the inputs' shape, a model that declares them.
-            None gives `model` itself.
+        preprocess: a layer, or a function of tensors written with `keras.ops`, which must be
+            registered with Keras to be saved; a Keras model with declared inputs if it changes the
+            inputs' shape; None to give `model` itself.
 
     Raises:
-        TypeError: `preprocess` is neither.
+        TypeError: `preprocess` is neither a layer nor a function.
     """
     if preprocess is None:
         return model
@@ -30,8 +30,8 @@ def preprocessed(
     layer = preprocess
     if not isinstance(layer, keras.layers.Layer):
         layer = keras.layers.Lambda(layer, dtype=keras_graph.float_type(model), name="preprocess")
-    own = keras_graph.declared_inputs(layer) if isinstance(layer, keras.Model) else None
-    specs = own if own is not None else keras_graph.declared_inputs(model)
+    declared = keras_graph.declared_inputs(layer) if isinstance(layer, keras.Model) else None
+    specs = declared if declared is not None else keras_graph.declared_inputs(model)
     if specs is None:
         joined = keras.Sequential([layer, model])
     else:

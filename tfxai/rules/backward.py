@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.models import keras_graph
-from tfxai.models.heads import explained
+from tfxai.models.heads import scored_outputs
 from tfxai.rules.affine import KERNELS
 from tfxai.rules.piecewise import PIECEWISE_LINEAR
 from tfxai.rules.steps import Step, carries_gradients, steps_between
@@ -125,7 +125,7 @@ def gradient_under(
         start: "one", or "output" to multiply the gradient by the score.
         passthrough: as in `backpropagate`.
     """
-    forward = explained(model, score)
+    forward = scored_outputs(model, score)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
@@ -149,7 +149,7 @@ def report(
     rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
 ) -> Report:
     """List what a rule does with each step of a model, without running it."""
-    forward = explained(model, score)
+    forward = scored_outputs(model, score)
     rows: list[Row] = []
 
     def trace(*flat: tf.Tensor) -> None:

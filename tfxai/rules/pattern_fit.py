@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfxai.core import checks
 from tfxai.core.data import batches, count
-from tfxai.core.named_inputs import arranged
+from tfxai.core.named_inputs import as_declared
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.rules.linear import neuron_shape, products, weights
@@ -103,7 +103,7 @@ def fit_patterns(
             model
         )  # a Sequential knows its inputs once it was called
         checks.inputs(examples, declared)
-        batch = arranged(examples, declared)
+        batch = as_declared(examples, declared)
         if accumulator is None:
             accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
         accumulator.add(batch)

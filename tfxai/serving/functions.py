@@ -75,7 +75,7 @@ def _complete_targets(targets: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Give the targets ``[B]`` if there are any, and the predicted classes if there are none."""
     count = tf.size(targets)
     fits = (count == rows) | (count == 0)
-    checked = checks.required(
+    checked = checks.asserted(
         targets, fits, "targets: expected one for each example,", rows, "not", count
     )
     return tf.concat([checked, tf.fill([tf.maximum(rows - count, 0)], PREDICTED)], 0)

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.core.axes import expect_channels_last
-from tfxai.core.named_inputs import leaves
+from tfxai.core.named_inputs import flatten_with_paths
 from tfxai.core.types import Tensors
 
 INPUT_KINDS = ("tensor", "uint8", "bytes")
@@ -115,7 +115,7 @@ def decode_and_crop(encoded: tf.Tensor, size: tuple[int, int], channels: int) ->
 
 def by_name(name: str, values: Tensors) -> dict[str, Any]:
     """Give the tensors of a structure by name: ``name`` for a single tensor, else ``name_key``."""
-    paths = list(leaves(values))
+    paths = list(flatten_with_paths(values))
     if len(paths) == 1 and not paths[0][0]:
         return {name: values}
     return {"_".join([name, *map(str, p)]): leaf for p, leaf in paths}

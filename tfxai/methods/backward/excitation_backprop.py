@@ -15,9 +15,9 @@ from tfxai.core.types import Result, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
-from tfxai.models import graph_axes, keras_graph
-from tfxai.models.heads import explained
-from tfxai.models.inspection import Inspection
+from tfxai.models import graph_axes, keras_graph, named_layers
+from tfxai.models.heads import scored_outputs
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules.backward import backpropagate, report
 from tfxai.rules.excitation import excitation
 from tfxai.rules.steps import steps_between
@@ -71,14 +71,14 @@ def excitation_backprop(
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     names = checks.names("passthrough", passthrough)
     layers = [name for name in (layer, contrast_layer) if name is not None]
-    keras_graph.check_layers(model, layers)
-    inspection = Inspection(model, data_format)
-    forward = explained(model, scores.logit)
+    named_layers.check_layers(model, layers)
+    inspector = ModelInspector(model, data_format)
+    forward = scored_outputs(model, scores.logit)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
-        with keras_graph.inlined(), keras_graph.recording(model, layers) as output_of:
+        with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
             logits, chosen = forward(inputs, targets)
         (one_hot,) = tf.gradients(chosen, [logits])
         ends = flat if layer is None else [output_of(layer)]
@@ -103,12 +103,12 @@ def excitation_backprop(
             return Result(tf.nest.pack_sequence_as(inputs, probabilities), {})
         (of_layer,) = graph_axes.channels_last(probabilities, ends[0])
         maps = tf.reduce_sum(of_layer, -1, keepdims=True)
-        first = Order(inspection.order(inputs).channels[:1])
+        first = Order(inspector.order(inputs).channels[:1])
         return Result(upsampled(maps, flat[0], upsample, first, density=True), {})
 
     attribution = traced(attribute)
     return Method(
-        inspection,
+        inspector,
         lambda rows: attribution,
         scores.logit,
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),

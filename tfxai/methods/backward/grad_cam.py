@@ -14,9 +14,9 @@ from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
-from tfxai.models import graph_axes, keras_graph
-from tfxai.models.heads import explained
-from tfxai.models.inspection import Inspection
+from tfxai.models import graph_axes, keras_graph, named_layers
+from tfxai.models.heads import scored_outputs
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under, report
 from tfxai.rules.steps import steps_between
@@ -75,10 +75,10 @@ def grad_cam(
         >>> grad_cam(model)(keras.ops.ones((1, 4, 4, 1)), 0).shape
         TensorShape([1, 4, 4, 1])
     """
-    inspection = Inspection(checks.model(model), data_format)
-    attribution = _cam(model, layer, upsample, score, inspection)
+    inspector = ModelInspector(checks.model(model), data_format)
+    attribution = _cam(model, layer, upsample, score, inspector)
     return Method(
-        inspection,
+        inspector,
         lambda rows: attribution,
         score,
         like=maps_like(attribution),
@@ -124,8 +124,8 @@ def guided_grad_cam(
     if upsample is None:
         raise ValueError("upsample=None: guided_grad_cam needs 'bilinear' or 'nearest'")
     names = checks.names("passthrough", passthrough)
-    inspection = Inspection(checks.model(model), data_format)
-    cam = _cam(model, layer, upsample, score, inspection)
+    inspector = ModelInspector(checks.model(model), data_format)
+    cam = _cam(model, layer, upsample, score, inspector)
     guided = gradient_under(rectifier.guided, model, score, passthrough=names)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
@@ -133,7 +133,7 @@ def guided_grad_cam(
         return Result(fine * cam(inputs, targets, seed).attributions, {})
 
     return Method(
-        inspection,
+        inspector,
         lambda rows: attribute,
         score,
         report=lambda specs: report(rectifier.guided(), model, score, specs, names),
@@ -146,21 +146,21 @@ def _cam(
     layer: str | None,
     upsample: str | None,
     score: Score,
-    inspection: Inspection,
+    inspector: ModelInspector,
 ) -> Attribution:
     """Give Grad-CAM as an attribution."""
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     layers = [] if layer is None else [layer]
-    keras_graph.check_layers(model, layers)
-    forward = explained(model, score)
+    named_layers.check_layers(model, layers)
+    forward = scored_outputs(model, score)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         if len(tf.nest.flatten(inputs)) > 1:
             raise ValueError("Grad-CAM maps one input, but the model has several")
         (image,) = tf.nest.flatten(inputs)
-        order = inspection.order(inputs)
-        with keras_graph.inlined(), keras_graph.recording(model, layers) as output_of:
+        order = inspector.order(inputs)
+        with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
             outputs, chosen = forward(inputs, targets)
         activations = _last_spatial(image, outputs, chosen) if layer is None else output_of(layer)
         if not _has_positions(activations):

@@ -11,7 +11,7 @@ from tfxai.core import checks
 from tfxai.core.types import Score
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.rules import rectifier
 from tfxai.rules.backward import Rule, gradient_under, report
 
@@ -84,11 +84,11 @@ def _gradient_under(
     rule: Callable[[], Rule], model: keras.Model, score: Score, passthrough: Sequence[str]
 ) -> Method:
     """Give the method that takes the gradient under a rule."""
-    inspection = Inspection(checks.model(model))
+    inspector = ModelInspector(checks.model(model))
     names = checks.names("passthrough", passthrough)
     attribution = gradient_under(rule, model, score, passthrough=names)
     return Method(
-        inspection,
+        inspector,
         lambda rows: attribution,
         score,
         report=lambda specs: report(rule(), model, score, specs, names),

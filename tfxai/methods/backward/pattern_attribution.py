@@ -10,12 +10,12 @@ import keras
 from tfxai import scores
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import checks
-from tfxai.core.map_checks import unconverged
+from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern as rules
 from tfxai.rules.backward import Rule, gradient_under, report
@@ -160,8 +160,8 @@ def pattern_guided_integrated_gradients(
     """
     checks.positive_integer("steps", steps)
     guided = _gradient_under(rules.pattern_attribution, model, patterns, start, score, passthrough)
-    named = guided.inspection.arranged("baseline", baseline)
-    reference = as_baseline(named, bounds, order=guided.inspection.order)
+    named = guided.inspector.as_declared("baseline", baseline)
+    reference = as_baseline(named, bounds, order=guided.inspector.order)
 
     def build(rows: int) -> Attribution:
         def from_one(x0: Tensors) -> Attribution:
@@ -173,7 +173,7 @@ def pattern_guided_integrated_gradients(
         build=build,
         arrays_per_example=10,
         rows_per_example=steps,
-        warn=lambda r: unconverged(r.attributions, r.diagnostics, tolerance=None, complete=False),
+        warn=lambda r: path_warnings(r.attributions, r.diagnostics, tolerance=None, complete=False),
     )
 
 
@@ -186,7 +186,7 @@ def _gradient_under(
     passthrough: Sequence[str],
 ) -> Method:
     """Give the method that takes the gradient under a rule of patterns."""
-    inspection = Inspection(checks.model(model))
+    inspector = ModelInspector(checks.model(model))
     checks.one_of("start", start, ("one", "output"))
     names = checks.names("passthrough", passthrough)
     weights = PatternWeights(check_patterns(patterns, model, names))
@@ -196,7 +196,7 @@ def _gradient_under(
 
     attribution = gradient_under(rule, model, score, start=start, passthrough=names)
     return Method(
-        inspection,
+        inspector,
         lambda rows: attribution,
         score,
         learnt=weights,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.core.axes import Order
-from tfxai.core.tracing import any_batch
+from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Attribution, Tensors
 
 UPSAMPLINGS = ("bilinear", "nearest", None)
@@ -29,8 +29,8 @@ def upsampled(
         ValueError: maps and inputs have different numbers of axes, or three of position.
     """
     if method is None:
-        return order.back(maps) if maps.shape.rank == inputs.shape.rank else maps
-    inputs = order.last(inputs)
+        return order.from_channels_last(maps) if maps.shape.rank == inputs.shape.rank else maps
+    inputs = order.to_channels_last(inputs)
     if maps.shape.rank != inputs.shape.rank or maps.shape.rank not in (3, 4):
         raise ValueError(
             f"upsample={method!r}: cannot bring maps of shape {maps.shape} to the resolution of "
@@ -43,7 +43,7 @@ def upsampled(
     if density:
         large *= tf.cast(tf.reduce_prod(before) / tf.reduce_prod(after), maps.dtype)
     large = large[:, :, 0] if maps.shape.rank == 3 else large
-    return order.back(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))
+    return order.from_channels_last(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))
 
 
 def maps_like(attribution: Attribution) -> Callable[[Tensors], Tensors]:
@@ -52,7 +52,7 @@ def maps_like(attribution: Attribution) -> Callable[[Tensors], Tensors]:
     def like(inputs: Tensors) -> Tensors:
         integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
         traced = tf.function(lambda *arguments: attribution(*arguments), autograph=False)
-        result = traced.get_concrete_function(any_batch(inputs), *integers).structured_outputs
+        result = traced.get_concrete_function(any_batch_specs(inputs), *integers).structured_outputs
         count = tf.shape(tf.nest.flatten(inputs)[0])[0]
         return tf.nest.map_structure(
             lambda maps: tf.zeros([count, *maps.shape[1:]], maps.dtype), result.attributions

@@ -18,7 +18,7 @@ from tfxai.estimation.estimate import gradient_of, over_inputs
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 @builder
@@ -65,18 +65,18 @@ def expected_gradients(
         array([[2., 6.]], dtype=float32)
     """
     effort = budget(samples, tolerance, max_samples, resolution)
-    inspection = Inspection(checks.model(model))
+    inspector = ModelInspector(checks.model(model))
     given = baselines if callable(baselines) else _examples(baselines)
-    named = inspection.arranged("baselines", given)
+    named = inspector.as_declared("baselines", given)
     references = as_baseline(named, argument="baselines")
     slope = gradient_of(scored(model, score))
 
     def build(rows: int) -> Attribution:
         evaluate = over_inputs(slope, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspection.order)
+        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspector.order)
 
     return Method(
-        inspection,
+        inspector,
         build,
         score,
         random=True,

@@ -14,7 +14,7 @@ from tfxai.explaining.builder import builder
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 @builder
@@ -41,9 +41,9 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
         >>> gradient(model)(tf.constant([[1.0, 1.0]])).numpy().round(4)
         array([[2., 3.]], dtype=float32)
     """
-    inspection = Inspection(checks.model(model))
+    inspector = ModelInspector(checks.model(model))
     attribution = gradient_of(scored(model, score))
-    return Method(inspection, lambda rows: attribution, score)
+    return Method(inspector, lambda rows: attribution, score)
 
 
 @builder
@@ -102,8 +102,8 @@ def random_attribution(model: keras.Model) -> Method:
         wide = [tf.zeros_like(x) + n for x, n in zip(flat, noise, strict=True)]
         return Result(tf.nest.pack_sequence_as(inputs, wide), {})
 
-    inspection = Inspection(checks.model(model))
-    return Method(inspection, lambda rows: attribute, scores.logit, random=True)
+    inspector = ModelInspector(checks.model(model))
+    return Method(inspector, lambda rows: attribute, scores.logit, random=True)
 
 
 def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:

@@ -14,7 +14,7 @@ from tfxai import scores
 from tfxai.baselines import Baseline
 from tfxai.baselines import baseline as as_baseline
 from tfxai.core import batch, checks
-from tfxai.core.map_checks import unconverged
+from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.adaptive_path import adaptive_integral
@@ -25,7 +25,7 @@ from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients.gradient import inner_method
 from tfxai.models.heads import scored
-from tfxai.quadrature import Rule, trapezoid
+from tfxai.quadrature import Quadrature, trapezoid
 
 WAVE = 8
 """Gradients that the adaptive rule takes of an example at once, in the middle of its work."""
@@ -39,7 +39,7 @@ def integrated_gradients(
     *,
     baseline: Any = 0.0,
     steps: int = 64,
-    quadrature: Rule | str = "adaptive",
+    quadrature: Quadrature | str = "adaptive",
     tolerance: float | None = None,
     max_steps: int = 512,
     bounds: tuple[Any, Any] | None = None,
@@ -105,8 +105,8 @@ def integrated_gradients(
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
     most = steps if tolerance is None else max_steps
     rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    named = inner.inspection.arranged("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inner.inspection.order)
+    named = inner.inspector.as_declared("baseline", baseline)
+    reference = as_baseline(named, bounds, order=inner.inspector.order)
     scored_model = scored(inner.model, inner.score)
 
     def build(rows: int) -> Attribution:
@@ -136,7 +136,7 @@ def integrated_gradients(
 
 def _warn(tolerance: float | None, complete: bool, record: Explanation) -> list[str]:
     maps, diagnostics = record.attributions, record.diagnostics
-    return unconverged(maps, diagnostics, tolerance=tolerance, complete=complete)
+    return path_warnings(maps, diagnostics, tolerance=tolerance, complete=complete)
 
 
 def fixed_integral(
@@ -163,7 +163,9 @@ def fixed_integral(
         error = tf.sqrt(path.squared_error)
         unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
         diagnostics = {
-            "map_error": unknown if len(nodes) == 1 else batch.ratio(error, batch.norm(path.mean)),
+            "map_error": unknown
+            if len(nodes) == 1
+            else batch.relative_error(error, batch.norm(path.mean)),
             "steps": tf.fill(tf.shape(targets), len(nodes)),
         }
         return Result(batch.from_rows(path.mean, inputs), diagnostics)
@@ -212,10 +214,10 @@ def averaged_over_references(
             maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
             error = tf.norm(each[1], axis=0) / count
             steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
-        diagnostics = {"map_error": batch.ratio(error, batch.norm(maps)), "steps": steps}
+        diagnostics = {"map_error": batch.relative_error(error, batch.norm(maps)), "steps": steps}
         if scored_model is not None:
-            gap = tf.abs(batch.total(maps) - change)
-            diagnostics["completeness_gap"] = batch.ratio(gap, tf.abs(change))
+            gap = tf.abs(batch.feature_sum(maps) - change)
+            diagnostics["completeness_gap"] = batch.relative_error(gap, tf.abs(change))
         return Result(maps, diagnostics)
 
     return attribute

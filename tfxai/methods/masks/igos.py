@@ -32,7 +32,7 @@ from tfxai.methods.masks.mask_descent import BETA_TV, Settings, State, optimised
 from tfxai.methods.masks.masks import Regulariser
 from tfxai.methods.masks.total_gradient import Blended, Deletion
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 PRESETS = {7: (0.03, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.1, 16.0), 224: (0.3, 64.0)}
 """Resolution -> lambda1, lambda2; the search is in examples/reproduce/igos_parts.py."""
@@ -143,8 +143,8 @@ def igos(
             checks.real(name, value, least=0)
     checks.positive_integer("patience", patience)
 
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     score = traced(scored(model, scores.probability))
 
     def settings_for(size: tuple[int, int]) -> Settings:
@@ -164,16 +164,16 @@ def igos(
         )
 
     def build(rows: int, order: Order) -> Attribution:
-        deletion = Deletion(order.score(score), steps, noise, rows)
-        return _optimising(deletion, order.references(references), cells, settings_for)
+        deletion = Deletion(order.channels_last_model(score), steps, noise, rows)
+        return _optimising(deletion, order.channels_last_baseline(references), cells, settings_for)
 
     return Method(
-        inspection,
-        channels_last(build, inspection),
+        inspector,
+        channels_last(build, inspector),
         scores.probability,
         random=noise > 0,
         arrays_per_example=8,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         if_constant=UNMOVED,
         warn=unmoved,
     )

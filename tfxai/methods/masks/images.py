@@ -15,7 +15,7 @@ from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.methods.masks import masks
 from tfxai.methods.masks.total_gradient import Blended
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 RESOLUTION = 28
 """Cells of a mask, for both sides, where the image has so many pixels."""
@@ -28,13 +28,13 @@ UNMOVED = (
 
 
 def channels_last(
-    build: Callable[[int, Order], Attribution], inspection: Inspection
+    build: Callable[[int, Order], Attribution], inspector: ModelInspector
 ) -> Callable[[int], Attribution]:
     """Give a method of images ``[B, H, W, C]`` for those of a model, in whatever order.
 
     Args:
         build: rows, and the order of the model's inputs -> the attribution.
-        inspection: of the model.
+        inspector: of the model.
 
     Returns:
         Rows -> the attribution, whose maps and masks are in the order of the model's inputs.
@@ -42,13 +42,13 @@ def channels_last(
 
     def built(rows: int) -> Attribution:
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            order = inspection.order(inputs)
-            result = build(rows, order)(order.last(inputs), targets, seed)
+            order = inspector.order(inputs)
+            result = build(rows, order)(order.to_channels_last(inputs), targets, seed)
             diagnostics = {
-                name: order.back(value) if value.shape.rank == 4 else value
+                name: order.from_channels_last(value) if value.shape.rank == 4 else value
                 for name, value in result.diagnostics.items()
             }
-            return Result(order.back(result.attributions), diagnostics)
+            return Result(order.from_channels_last(result.attributions), diagnostics)
 
         return attribute
 
@@ -161,12 +161,12 @@ def one_map(inputs: Tensors) -> tf.Tensor:
     return tf.zeros_like(one_image(inputs)[..., :1])
 
 
-def maps_of(inspection: Inspection) -> Callable[[Tensors], tf.Tensor]:
+def maps_of(inspector: ModelInspector) -> Callable[[Tensors], tf.Tensor]:
     """Give inputs -> an array of the maps' shape, in the order of the model's inputs."""
 
     def like(inputs: Tensors) -> tf.Tensor:
-        order = inspection.order(inputs)
-        return order.back(one_map(order.last(inputs)))
+        order = inspector.order(inputs)
+        return order.from_channels_last(one_map(order.to_channels_last(inputs)))
 
     return like
 

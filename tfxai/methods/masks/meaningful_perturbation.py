@@ -27,7 +27,7 @@ from tfxai.methods.masks.images import (
 )
 from tfxai.methods.masks.masks import Regulariser, blend, noise_like
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 BETA_TV = 3
 FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8
@@ -101,13 +101,13 @@ def meaningful_perturbation(
     regulariser = Regulariser(
         checks.real("lambda1", lambda1, least=0), checks.real("lambda2", lambda2, least=0), BETA_TV
     )
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     of_model = scored(model, scores.probability)
 
     def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        examples = blended(inputs, targets, order.references(references))
-        score = order.score(of_model)
+        examples = blended(inputs, targets, order.channels_last_baseline(references))
+        score = order.channels_last_model(of_model)
 
         def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
             points = blend(examples.images, examples.references, state.masks)
@@ -128,12 +128,12 @@ def meaningful_perturbation(
         return result_of(state.masks, examples.images, diagnostics)
 
     return Method(
-        inspection,
-        channels_last(lambda rows, order: partial(attribute, order), inspection),
+        inspector,
+        channels_last(lambda rows, order: partial(attribute, order), inspector),
         scores.probability,
         random=noise > 0,
         arrays_per_example=8,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         if_constant=UNMOVED,
         warn=unmoved,
     )

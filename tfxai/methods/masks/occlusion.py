@@ -28,7 +28,7 @@ from tfxai.methods.masks.images import (
     scores_under,
 )
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 
 @builder
@@ -77,18 +77,18 @@ def occlusion(
     checks.model(model)
     patch_size = None if patch is None else resolution_of(patch, "patch")
     step = None if stride is None else resolution_of(stride, "stride")
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     of_model = scored(model, score)
 
     def build(rows: int, order: Order) -> Attribution:
-        forward = order.score(of_model)
+        forward = order.channels_last_model(of_model)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
             rows_of, columns_of = patches(tuple(images.shape[1:3]), patch_size, step)
             whole = forward(images, targets)
-            hidden = one_reference(order.references(references), images)
+            hidden = one_reference(order.channels_last_baseline(references), images)
             mean_fall = estimate(
                 _falls(forward, rows_of, columns_of),
                 len(rows_of) * len(columns_of),
@@ -103,11 +103,11 @@ def occlusion(
         return attribute
 
     return Method(
-        inspection,
-        channels_last(build, inspection),
+        inspector,
+        channels_last(build, inspector),
         score,
         arrays_per_example=8,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
     )
 
 

@@ -13,7 +13,7 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.interpolation import mirrored
+from tfxai.core.interpolation import half_pixel
 from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import budget, sampled
@@ -33,7 +33,7 @@ from tfxai.methods.masks.images import (
 )
 from tfxai.methods.smoothing.noisy_inputs import KEPT
 from tfxai.models.heads import scored
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 PROBABILITY = 0.5
 Draw = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -99,8 +99,8 @@ def rise(
     own = None if isinstance(masks, int | np.integer) else _checked(masks)
     count = checks.positive_integer("masks", masks) if own is None else len(own)
     effort = budget(count, tolerance, count, resolution)
-    inspection = Inspection(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspection.order)
+    inspector = ModelInspector(model, data_format)
+    references = baseline_of(baseline, bounds, order=inspector.order)
     forward = scored(model, score)
     if own is None:
         visible = PROBABILITY if probability is None else probability
@@ -112,7 +112,7 @@ def rise(
         draw = given_masks(own)
 
     def build(rows: int, order: Order) -> Attribution:
-        evaluate = _weighted_masks(draw, order.score(forward), visible)
+        evaluate = _weighted_masks(draw, order.channels_last_model(forward), visible)
         mean = sampled(
             evaluate,
             aggregators.mean(),
@@ -124,18 +124,18 @@ def rise(
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             images = one_image(inputs)
-            hidden = one_reference(order.references(references), images)
+            hidden = one_reference(order.channels_last_baseline(references), images)
             return mean((images, hidden), targets, seed)
 
         return attribute
 
     return Method(
-        inspection,
-        channels_last(build, inspection),
+        inspector,
+        channels_last(build, inspector),
         score,
         random=own is None,
         arrays_per_example=KEPT,
-        like=maps_of(inspection),
+        like=maps_of(inspector),
         warn=missed_tolerance(effort.tolerance),
     )
 
@@ -162,7 +162,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
         size = images.shape[1:3]
         steps = [-(-pixels // n) for pixels, n in zip(size, cells, strict=True)]
         rows, columns = (
-            tf.constant(mirrored((n + 1) * step, n), images.dtype)
+            tf.constant(half_pixel((n + 1) * step, n), images.dtype)
             for n, step in zip(cells, steps, strict=True)
         )
 

@@ -37,7 +37,7 @@ from tfxai.methods.second_order.proximal import Problem
 from tfxai.methods.second_order.refinement import Problems, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS
 from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 from tfxai.models.preprocessing import preprocessed
 
 MARGIN = 10.0
@@ -98,14 +98,14 @@ def cafo(
     """
     check_options(lambda1, lambda2, samples, noise_level)
     model = preprocessed(checks.model(model), preprocess)
-    inspection = Inspection(model)
+    inspector = ModelInspector(model)
     scale = MARGIN if lambda2 is None else float(lambda2)
 
     def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            order = inspection.order(inputs)
+            order = inspector.order(inputs)
             linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
             weight = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
@@ -121,7 +121,7 @@ def cafo(
 
         return attribute
 
-    return method_of(inspection, build, samples, arrays_per_example=HALVINGS * 4, rows_per_sample=1)
+    return method_of(inspector, build, samples, arrays_per_example=HALVINGS * 4, rows_per_sample=1)
 
 
 @builder
@@ -202,14 +202,14 @@ def caso(
             "take 'krylov'"
         )
     model = preprocessed(checks.model(model), preprocess)
-    inspection = Inspection(model)
+    inspector = ModelInspector(model)
     solver = Solver(tolerance, max_iterations, backtracking, linear=lambda1 == 0)
 
     def build(rows: int) -> Attribution:
         loss = loss_of(model, samples, noise_level, rows)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            order = inspection.order(inputs)
+            order = inspector.order(inputs)
             at = products.local(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
             network = traced(loss.hessian(at, seed))
@@ -237,7 +237,7 @@ def caso(
 
     vectors = STEPS if hessian == "products" else 2 * max(rank, LEAST_STEPS)
     return method_of(
-        inspection,
+        inspector,
         build,
         samples,
         arrays_per_example=_ARRAYS * HALVINGS + vectors,

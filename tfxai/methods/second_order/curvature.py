@@ -50,13 +50,13 @@ class Loss(NamedTuple):
             gradient = products.gradient(at)
         else:
             gradient = self._means(self.noise)[0](at.inputs, at.targets, seed)
-        length = batch.lengths(gradient)
-        gradient = checks.required(
+        length = batch.safe_norm(gradient)
+        gradient = checks.asserted(
             gradient,
             tf.math.is_finite(length),
             "the gradient of the cross-entropy is not finite: are the model's logits?",
         )
-        return checks.required(
+        return checks.asserted(
             gradient,
             tf.not_equal(length, 0),
             "the gradient of the cross-entropy is zero, so there is no change to look for: no unit "
@@ -171,4 +171,4 @@ def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Ten
         )
         shown = bound[:, 0] / 2
     least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * chosen
-    return checks.required(chosen, 2 * chosen - bound > least, refusal, shown)
+    return checks.asserted(chosen, 2 * chosen - bound > least, refusal, shown)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai import kernels, scores
 from tfxai.core import batch, checks
 from tfxai.core.axes import Order
-from tfxai.core.map_checks import unsolved
+from tfxai.core.map_checks import solver_warnings
 from tfxai.core.types import Attribution, Result, Tensors
 from tfxai.estimation import samplers
 from tfxai.explaining.method import Method
@@ -19,7 +19,7 @@ from tfxai.methods.second_order.curvature import Loss
 from tfxai.methods.second_order.proximal import Problem
 from tfxai.methods.second_order.sparsity import just_sparse_enough, sparse_enough, sparsity
 from tfxai.models import heads
-from tfxai.models.inspection import Inspection
+from tfxai.models.model_info import ModelInspector
 
 SEARCHES = {"auto": sparse_enough, "bisect": just_sparse_enough}
 
@@ -77,7 +77,7 @@ def result_of(
 
 
 def method_of(
-    inspection: Inspection,
+    inspector: ModelInspector,
     build: Callable[[int], Attribution],
     samples: int,
     *,
@@ -88,7 +88,7 @@ def method_of(
     """Give the method of an attribution.
 
     Args:
-        inspection: of the model with its preprocessing.
+        inspector: of the model with its preprocessing.
         build: rows that may be differentiated at once -> the attribution.
         samples: of the noise.
         arrays_per_example: as in `Method`.
@@ -96,12 +96,12 @@ def method_of(
         solves: whether it reports how far its solution is from the optimum, as ``residual``.
     """
     return Method(
-        inspection,
+        inspector,
         build,
         scores.cross_entropy,
         random=samples > 1,
         arrays_per_example=arrays_per_example,
         rows_per_example=samples * rows_per_sample,
         if_constant="lambda1 leaves nothing of them; lower it, or let lambda1='bisect' choose",
-        warn=(lambda record: unsolved(record.diagnostics)) if solves else None,
+        warn=(lambda record: solver_warnings(record.diagnostics)) if solves else None,
     )

@@ -103,8 +103,8 @@ def step(problem: Problem, delta: tf.Tensor, products: tf.Tensor, length: tf.Ten
 
 def error(problem: Problem, delta: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
     """Bound D's relative error by the step of length 1 / m that leads from it, ``[B, K]``."""
-    moved = batch.lengths(after - delta)
-    return batch.ratio(problem.m / problem.mu * moved, batch.lengths(after))
+    moved = batch.safe_norm(after - delta)
+    return batch.relative_error(problem.m / problem.mu * moved, batch.safe_norm(after))
 
 
 def stated(problem: Problem, delta: tf.Tensor, residual: tf.Tensor, rounding: float) -> tf.Tensor:
@@ -120,10 +120,10 @@ def stated(problem: Problem, delta: tf.Tensor, residual: tf.Tensor, rounding: fl
         rounding: relative error of c and of products with H.
     """
     there = tf.where(tf.equal(delta, 0), tf.zeros_like(delta), problem.linear)
-    size = batch.lengths(delta)
+    size = batch.safe_norm(delta)
     norm = tf.maximum(problem.top, -problem.lowest)
-    lost = batch.lengths(there) + (2 * problem.lambda2 + norm) * size
-    share = residual + rounding * batch.ratio(lost, problem.mu * size)
+    lost = batch.safe_norm(there) + (2 * problem.lambda2 + norm) * size
+    share = residual + rounding * batch.relative_error(lost, problem.mu * size)
     return tf.where(share < 1, share / (1 - share), float("inf"))
 
 
@@ -179,7 +179,7 @@ def backtracking(
 
         def accepted(length: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
             # The published test, written for a quadratic: its values would cancel to noise.
-            moved = batch.unit(after - ahead)
+            moved = batch.unit_vectors(after - ahead)
             curved = 2 * problem.lambda2[..., None] * moved - products(moved)
             square = tf.reduce_sum(moved**2, 2)
             return tf.reduce_sum(moved * curved, 2) * length <= square * (1 + _SLACK)

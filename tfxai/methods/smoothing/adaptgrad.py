@@ -88,7 +88,7 @@ def adaptgrad(
     """
     effort = budget(samples, tolerance, max_samples, resolution)
     inner = inner_method(base)
-    low, high = ends(bounds, inner.inspection.arranged)
+    low, high = ends(bounds, inner.inspector.as_declared)
     sampler = samplers.noise(kernel, _scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)
     if with_clean:

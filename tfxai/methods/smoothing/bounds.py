@@ -24,7 +24,7 @@ def ends(
     Args:
         bounds: (smallest, largest).
         arranged: gives a dict by the names of inputs in the structure of a model's, as
-            `Inspection.arranged` does.
+            `ModelInspector.as_declared` does.
     """
     if not isinstance(bounds, tuple | list) or len(bounds) != 2:
         raise TypeError(f"bounds={bounds!r}: expected a pair (smallest, largest)")

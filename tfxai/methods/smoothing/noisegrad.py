@@ -20,7 +20,7 @@ from tfxai.methods.gradients.gradient import inner_method
 from tfxai.methods.smoothing.noisy_inputs import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing.smoothgrad import smoothgrad
 from tfxai.methods.smoothing.weight_noise import noisy, selected
-from tfxai.models import keras_graph
+from tfxai.models import named_layers
 
 NOISES = ("multiplicative", "additive")
 NOISEGRAD_SIGMA = 0.2
@@ -90,7 +90,7 @@ def noisegrad(
     if epsilon is not None:
         scale = checks.real("epsilon", epsilon, least=0)
     layers = checks.names("exclude", exclude)
-    keras_graph.check_layers(inner.model, layers)
+    named_layers.check_layers(inner.model, layers)
     chosen = partial(selected, inner.model, biases=biases, statistics=statistics, exclude=layers)
     perturb = noisy(chosen, kernel, scale, multiply=noise == "multiplicative")
     effort = budget(samples, tolerance, max_samples, resolution)
@@ -102,7 +102,7 @@ def noisegrad(
             effort,
             rows=1,
             like=inner.like,
-            order=inner.inspection.order,
+            order=inner.inspector.order,
         )
 
     return inner._replace(

@@ -42,7 +42,7 @@ def over_noisy_inputs(
             rows=chunk,
             each=each,
             like=inner.like,
-            order=inner.inspection.order,
+            order=inner.inspector.order,
         )
 
     return inner._replace(

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai.estimation.estimate import Perturb
 from tfxai.estimation.samplers import draw, split
 from tfxai.kernels import Density
-from tfxai.models import keras_graph
+from tfxai.models import keras_graph, named_layers
 
 ADDED = ("bias", "beta")
 """What Keras calls the weights that are added."""
@@ -30,7 +30,7 @@ def selected(
     Raises:
         ValueError: a layer that does not exist, or no weights are left.
     """
-    kept = {id(v) for name in exclude for v in keras_graph.layer_variables(model, name)}
+    kept = {id(v) for name in exclude for v in named_layers.layer_variables(model, name)}
     chosen = [
         variable
         for variable, statistic in keras_graph.parameters(model)

@@ -1,0 +1,70 @@
+"""The model that ends in another model's logits."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tfxai.core import batch
+from tfxai.core.tracing import any_batch_specs, traced
+from tfxai.core.types import Tensors
+from tfxai.models import keras_graph
+from tfxai.models.heads import strip_head
+from tfxai.models.model_info import check_logits, trace_info
+
+
+def logits(model: keras.Model) -> keras.Model:
+    """Give a model that ends before `model`'s softmax or sigmoid and shares all its variables.
+
+    Args:
+        model: any Keras model with one output.
+
+    Returns:
+        A model with the same inputs and the logits as outputs; `model` itself if it has no head.
+
+    Raises:
+        ValueError: the outputs are probabilities, but there is no softmax to bypass.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
+        >>> _ = model.layers[0].kernel.assign([[1, 2, 3], [4, 5, 6]])
+        >>> logits(model)(tf.constant([[1.0, 1.0]])).numpy().round(4)
+        array([[5., 7., 9.]], dtype=float32)
+    """
+    specs = keras_graph.declared_inputs(model)
+    if specs is not None and (info := trace_info(model, specs)).head is None:
+        check_logits(model, info, batch.example_of_ones(specs))
+        return model
+    return Logits(model)
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Logits(keras.Model):
+    """The model that `logits` returns.
+
+    Args:
+        model: the model whose logits this one computes.
+    """
+
+    def __init__(self, model: keras.Model):
+        super().__init__(name=f"{model.name}_logits", dtype=keras_graph.float_type(model))
+        self.base = model
+        self.compute = traced(lambda inputs: strip_head(self.base(inputs, training=False))[0])
+        self._checked = False
+
+    def call(self, inputs: Tensors) -> tf.Tensor:
+        """Compute the logits."""
+        concrete = all(hasattr(x, "numpy") for x in tf.nest.flatten(inputs))
+        if concrete and not self._checked:
+            check_logits(self.base, trace_info(self.base, any_batch_specs(inputs)), inputs)
+            self._checked = True
+        return self.compute(inputs)
+
+    def get_config(self) -> dict:
+        """Give the wrapped model."""
+        return {"model": keras.saving.serialize_keras_object(self.base)}
+
+    @classmethod
+    def from_config(cls, config: dict) -> Logits:
+        """Wrap the saved model."""
+        return cls(keras.saving.deserialize_keras_object(config["model"]))

@@ -1,0 +1,145 @@
+"""What one trace of a model tells before it is explained: its head, its size, its channels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core import axes, checks
+from tfxai.core.axes import Order
+from tfxai.core.named_inputs import as_declared
+from tfxai.core.tracing import any_batch_specs
+from tfxai.core.types import Tensors
+from tfxai.models import graph_axes, keras_graph
+from tfxai.models.heads import strip_head
+
+_HOLDS_NO_RESULT = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
+
+
+class ModelInfo(NamedTuple):
+    """What one trace of a model's forward pass tells."""
+
+    head: str | None
+    """"softmax" or "sigmoid"; None where the outputs are taken as logits."""
+    units: int | None
+    """The size of the last axis of a single output ``[B, C]``, 1 for ``[B]``; None for others."""
+    bytes_per_row: int
+    """The size of all intermediate results of the forward pass, for one example."""
+    channel_axes: tuple[int | None, ...] = ()
+    """The axis of each input that the model reads as its channels; None where nothing tells."""
+
+
+class ModelInspector:
+    """Traces a model once, on the first inputs that it sees, and keeps what the trace tells.
+
+    Args:
+        model: any Keras model.
+        data_format: where the channels of the model's inputs are, "channels_last" or
+            "channels_first"; None to read it from the model.
+    """
+
+    def __init__(self, model: keras.Model, data_format: str | None = None):
+        self.model = model
+        self.data_format = checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
+        self._info: ModelInfo | None = None
+
+    def model_info(self, inputs: Tensors) -> ModelInfo:
+        """Give what a trace on inputs like these tells."""
+        if self._info is None:
+            with tf.init_scope():
+                self._info = trace_info(self.model, any_batch_specs(inputs))
+        return self._info
+
+    def as_declared(self, argument: str, value: Any) -> Any:
+        """Give a dict by the names of inputs in the structure that the model declares.
+
+        Args:
+            argument: the argument's name, for messages.
+            value: a dict of numbers and arrays; any other value is returned unchanged.
+        """
+        if not isinstance(value, dict):
+            return value
+        return as_declared(_arrays(value), keras_graph.declared_inputs(self.model), name=argument)
+
+    def order(self, inputs: Tensors) -> Order:
+        """Give the order of the axes of inputs."""
+        is_given = self.data_format is not None
+        read = None if is_given else self.model_info(inputs).channel_axes
+        return axes.order_of(inputs, read=read, data_format=self.data_format)
+
+
+def trace_info(model: keras.Model, specs: Tensors) -> ModelInfo:
+    """Trace the model once on inputs like `specs`, each ``[None, ...]``, and read the graph.
+
+    Raises:
+        ValueError: the model has a convolution that TensorFlow cannot compute on this machine.
+    """
+    traced: dict[str, tf.Tensor | str | None] = {}
+
+    def forward(*inputs: tf.Tensor) -> Tensors:
+        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
+        if tf.is_tensor(outputs):
+            traced["outputs"] = outputs
+            traced["head"] = strip_head(outputs)[1]
+        return outputs
+
+    one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
+    graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
+    checks.supported_convolutions(graph)
+    channels = tuple(graph_axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
+    size = sum(
+        (output.shape.num_elements() or 0) * output.dtype.size
+        for operation in graph.get_operations()
+        if operation.type not in _HOLDS_NO_RESULT and not _reads_weights_only(operation)
+        for output in operation.outputs
+    )
+    return ModelInfo(traced.get("head"), _units(traced.get("outputs")), max(size, 1), channels)
+
+
+def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None:
+    """Raise for a model whose outputs are probabilities, but which has no head to bypass.
+
+    Every function that needs the logits of a model calls this one. A head that is written by hand,
+    such as exp(z) / sum(exp(z)), is recognised by outputs that sum to 1, both for the first example
+    and for zeros.
+
+    Args:
+        model: any Keras model.
+        info: what a trace of the model tells.
+        examples: concrete inputs ``[B, ...]``.
+
+    Raises:
+        ValueError: the model has no logits.
+    """
+    if info.head is not None or info.units in (None, 1):
+        return
+    first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
+    checks.not_probabilities(np.asarray(model(first_and_zeros, training=False)))
+
+
+def rows_within(budget: int, info: ModelInfo) -> int:
+    """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
+    return max(1, math.floor(budget / info.bytes_per_row))
+
+
+def _arrays(value: Any) -> Any:
+    """Give the values of a dict as arrays; a list is one array, with a number for each channel."""
+    if isinstance(value, dict):
+        return {key: _arrays(part) for key, part in value.items()}
+    return np.asarray(value)
+
+
+def _units(outputs: tf.Tensor | None) -> int | None:
+    if outputs is None or outputs.shape.rank not in (1, 2):
+        return None
+    return 1 if outputs.shape.rank == 1 else outputs.shape[-1]
+
+
+def _reads_weights_only(operation: tf.Operation) -> bool:
+    return bool(operation.inputs) and all(
+        x.op.type in _HOLDS_NO_RESULT - {"Placeholder"} for x in operation.inputs
+    )
