@@ -67,8 +67,8 @@ def consistency(
     """Give how similar maps are to those of random weights (`tfxai.metrics.consistency`).
 
     Maps are first summed over channels. `other` is a model that has learnt random labels, as Zhou
-    et al. 2024a and 2024b use it instead of random weights; then the class that each model predicts
-    is explained.
+    et al. 2024a (AdaptGrad) and 2024b (smoothing kernels) use it instead of random weights; then
+    the class that each model predicts is explained.
     """
     options: dict[str, Any] = {"order": order, "stages": stages}
 
