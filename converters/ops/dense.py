@@ -22,7 +22,7 @@ def gemm(node: Node, operands: list[Operand]) -> Value:
         or not isinstance(c, np.ndarray | None)
         or node.attributes.get("transA", 0)
     ):
-        raise UnsupportedError(node, "a product other than that of the input with weights")
+        raise UnsupportedError(node, "a product that is not of the input with constant weights")
     weights = node.attributes.get("alpha", 1.0) * (b.T if node.attributes.get("transB", 0) else b)
     bias = None
     if c is not None:

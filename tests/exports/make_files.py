@@ -1,6 +1,6 @@
 """Write the small files in tests/onnx_files: every net by both exporters.
 
-python tests.exports/make_files.py
+python tests/exports/make_files.py
 """
 
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Write tests/onnx_files/keras_net.onnx, as Keras exports it; needs tf2onnx.
 
-python tests.exports/make_keras_file.py
+python tests/exports/make_keras_file.py
 """
 
 from pathlib import Path

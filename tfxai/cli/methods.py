@@ -62,7 +62,7 @@ Builder = Callable[[keras.Model], tfxai.Explainer]
 def method_builder(
     classifier: zoo.Classifier, method: str, options: Sequence[str], patterns: Path | None
 ) -> Builder:
-    """Give the function that builders one method's explainer of a model.
+    """Give the function that builds one method's explainer of a model.
 
     Args:
         classifier: its bounds are the default of the option ``bounds``.
@@ -71,7 +71,7 @@ def method_builder(
         patterns: a file of patterns, for a method in `PATTERN_METHODS`.
 
     Raises:
-        UserError: an unknown method or option, or patterns that are missing, damaged or in vain.
+        UserError: an unknown method or option, or patterns that are missing, damaged or not taken.
     """
     if method not in METHODS:
         suggestion = synonyms.hint(method, METHODS)

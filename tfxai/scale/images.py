@@ -67,7 +67,7 @@ def read(shard: Shard, root: Path, columns: Sequence[str]) -> Iterator[Image]:
     Args:
         shard: the shard.
         root: the folder that the paths of its files are relative to.
-        columns: the Parquet column of images, and that of targets if there is one.
+        columns: the Parquet column of images, then the column of targets if there is one.
     """
     if shard.group >= 0:
         yield from parquet_images.read(shard, root, columns)

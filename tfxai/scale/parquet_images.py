@@ -39,7 +39,7 @@ def check_columns(groups: Sequence[Group], columns: Sequence[str], input_kind: s
 
     Args:
         groups: row groups of Parquet files.
-        columns: the column of images, and that of targets if there is one.
+        columns: the column of images, then the column of targets if there is one.
         input_kind: the inputs of the model: "bytes" (encoded images), "uint8" (encoded images or
             arrays) or "tensor" (arrays).
 

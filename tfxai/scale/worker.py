@@ -33,7 +33,7 @@ class Job(NamedTuple):
     schema: bytes
     """The schema of the shards, serialised by Arrow."""
     columns: list[str]
-    """The Parquet column of images, and that of targets if there is one."""
+    """The Parquet column of images, then the column of targets if there is one."""
     batch_size: int
     threads: int | None
     """How many threads TensorFlow may use; None for its default."""

@@ -196,10 +196,10 @@ def _parity(
     return differences
 
 
-def _difference(one: np.ndarray, other: np.ndarray) -> float:
-    if np.array_equal(one, other, equal_nan=True):
+def _difference(first: np.ndarray, second: np.ndarray) -> float:
+    if np.array_equal(first, second, equal_nan=True):
         return 0.0
-    return float(np.abs(one.astype(np.float64) - other).max())
+    return float(np.abs(first.astype(np.float64) - second).max())
 
 
 def _example(spec: tf.TensorSpec) -> tf.Tensor:
