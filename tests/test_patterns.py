@@ -489,7 +489,7 @@ def test_rules_know_every_step_of_usual_models(make, size, rectifiers, linear):
     assert len(tfxai.guided_backprop(model).rule_report()) == rectifiers
     assert len(tfxai.excitation_backprop(model).rule_report()) > linear
     specs = tf.TensorSpec([None, size, size, 3])
-    assert len(neurons.weights_of(model, specs, ())) == linear
+    assert len(neurons.neuron_weights(model, specs, ())) == linear
 
 
 def test_patterns_of_a_deep_network_attribute(photos):

@@ -20,7 +20,7 @@ from tfxai.core.types import Attribution, Classifier, Result, Sampler, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import connected, estimate, over_inputs
 from tfxai.models import keras_graph
-from tfxai.rules.piecewise import curved
+from tfxai.rules.piecewise import curved_operation
 from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
 
@@ -66,7 +66,9 @@ def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
     flat = tf.nest.flatten(here)
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
     steps = steps_between(flat, [logits])
-    return Local(here, logits, classes, curved(steps), _rounding([logits.dtype, *_types(steps)]))
+    return Local(
+        here, logits, classes, curved_operation(steps), _rounding([logits.dtype, *_types(steps)])
+    )
 
 
 def reverse(at: Local) -> Product:

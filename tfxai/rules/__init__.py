@@ -1,1 +1,1 @@
-"""Rules: how single steps of a network pass gradients back; forward values never change."""
+"""Rules: how single steps of a network pass cotangents back; forward values never change."""

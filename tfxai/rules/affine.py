@@ -1,4 +1,8 @@
-"""Kernels, and the affine operations after them that act on channels alone."""
+"""Kernels, and the affine operations after a kernel that act on each channel alone.
+
+A kernel is an operation that is linear in its data and has weights: a convolution or a product with
+a matrix.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +11,49 @@ from typing import NamedTuple
 import tensorflow as tf
 
 
-class Form(NamedTuple):
-    """Where an operation takes its data and its weights."""
+class KernelForm(NamedTuple):
+    """Where a kernel operation takes its data and its weights."""
 
     data: int
+    """The number of the input that is data."""
     kernel: int
+    """The number of the input that is weights."""
     neurons: tuple[int, ...]
-    """The kernel's axes that count output neurons; the others are the inputs of each."""
+    """The axes of the weights that count neurons; a neuron sums over the other axes."""
 
 
 KERNELS = {
-    "MatMul": Form(0, 1, (-1,)),
-    "BatchMatMulV2": Form(0, 1, (-1,)),
-    "Conv2D": Form(0, 1, (-1,)),
-    "Conv3D": Form(0, 1, (-1,)),
-    "DepthwiseConv2dNative": Form(0, 1, (-2, -1)),
-    "Conv2DBackpropInput": Form(2, 1, (-2,)),  # transposed convolutions
-    "Conv3DBackpropInputV2": Form(2, 1, (-2,)),
+    "MatMul": KernelForm(0, 1, (-1,)),
+    "BatchMatMulV2": KernelForm(0, 1, (-1,)),
+    "Conv2D": KernelForm(0, 1, (-1,)),
+    "Conv3D": KernelForm(0, 1, (-1,)),
+    "DepthwiseConv2dNative": KernelForm(0, 1, (-2, -1)),
+    "Conv2DBackpropInput": KernelForm(2, 1, (-2,)),  # transposed convolutions
+    "Conv3DBackpropInputV2": KernelForm(2, 1, (-2,)),
 }
 REARRANGING = {
     *("Identity", "Cast", "EnsureShape", "Reshape", "Squeeze", "ExpandDims", "BatchToSpaceND"),
 }
+"""Operations that rearrange values without changing them."""
 
 
 class Folded(NamedTuple):
-    """An affine operation that follows a kernel."""
+    """An affine operation that follows a kernel and is folded into it."""
 
     operation: tf.Operation
     data: int
-    """Which of its inputs is the kernel's result."""
+    """The number of its input that comes from the kernel."""
     scale: tf.Tensor | None
-    """A factor, one for all or one for each channel."""
+    """The factor by which it multiplies, one number or one for each channel; None for 1."""
 
 
-def form_of(operation: tf.Operation, data: tuple[int, ...]) -> Form | None:
-    """Give the form of a kernel that we can fold into and give patterns to."""
+def kernel_form(operation: tf.Operation, data: tuple[int, ...]) -> KernelForm | None:
+    """Give the form of a kernel; None for an operation that is no kernel, or of another layout.
+
+    Args:
+        operation: any operation.
+        data: the numbers of its inputs that depend on the network's input.
+    """
     form = KERNELS.get(operation.type)
     if form is None or data != (form.data,) or not operation.inputs[form.kernel].shape[-1]:
         return None
@@ -57,25 +69,35 @@ def form_of(operation: tf.Operation, data: tuple[int, ...]) -> Form | None:
     return form
 
 
-def following(kernel: tf.Operation, consumers: dict, data: dict, stops: set) -> list[Folded]:
-    """List the affine operations that only the kernel's result goes through, one after another."""
-    folded: list[Folded] = []
+def foldable_after(kernel: tf.Operation, consumers: dict, data: dict, stops: set) -> list[Folded]:
+    """List the affine operations after a kernel, up to the first that cannot be folded into it.
+
+    Each of them must be the only one that reads the result of the operation before it.
+
+    Args:
+        kernel: the kernel operation.
+        consumers: a tensor's reference -> the operations that read it.
+        data: an operation's name -> the numbers of its inputs that depend on the network's input.
+        stops: references of tensors behind which nothing is folded.
+    """
+    foldable: list[Folded] = []
     y = kernel.outputs[0]
     while y.ref() not in stops and len(consumers.get(y.ref(), [])) == 1:
         operation = consumers[y.ref()][0]
-        next_one = _folding(operation, data[operation.name], y)
-        if next_one is None:
+        folded = _folded(operation, data[operation.name], y)
+        if folded is None:
             break
-        folded.append(next_one)
+        foldable.append(folded)
         y = operation.outputs[0]
-    return folded
+    return foldable
 
 
-def _folding(operation: tf.Operation, data: tuple[int, ...], y: tf.Tensor) -> Folded | None:
-    """See an operation on y as one that acts on channels alone, if it does."""
+def _folded(operation: tf.Operation, data: tuple[int, ...], y: tf.Tensor) -> Folded | None:
+    """Describe an operation on y as affine in each channel; None if it is not."""
     if operation.type in REARRANGING:
-        same = operation.outputs[0].shape.rank and operation.outputs[0].shape[-1] == y.shape[-1]
-        return Folded(operation, 0, None) if same else None
+        shape = operation.outputs[0].shape
+        keeps_channels = shape.rank and shape[-1] == y.shape[-1]
+        return Folded(operation, 0, None) if keeps_channels else None
     if operation.type == "Neg":
         return Folded(operation, 0, tf.constant(-1, y.dtype))
     if operation.type not in ("BiasAdd", "AddV2", "Sub", "Mul", "RealDiv") or len(data) != 1:
@@ -92,7 +114,7 @@ def _folding(operation: tf.Operation, data: tuple[int, ...], y: tf.Tensor) -> Fo
 
 
 def _is_row(weights: tf.Tensor, y: tf.Tensor) -> bool:
-    """Whether weights are one number, or one for each of the last axis of y."""
+    """Whether weights are one number, or one number for each element of the last axis of y."""
     size, channels = weights.shape.num_elements(), y.shape[-1]
     fits = size == 1 or (size is not None and size == channels == weights.shape[-1])
     return fits and weights.shape.rank <= y.shape.rank

@@ -20,16 +20,16 @@ from tfxai.rules.steps import Step, carries_gradients, steps_between
 CALLS = {
     *("If", "StatelessIf", "Case", "StatelessCase", "PartitionedCall", "StatefulPartitionedCall"),
 }
-"""Operations that run functions, into which no rule looks."""
+"""Operations that run functions; no rule looks into the functions."""
 Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
-"""The cotangent of a step's output -> those of its inputs that are data."""
+"""A function from the cotangent of a step's output to those of its inputs that are data."""
 
 
-class Replaced(NamedTuple):
-    """What a rule does with a step."""
+class Replacement(NamedTuple):
+    """A backward pass that takes the place of a step's gradient."""
 
-    what: str
-    """In a few words, for the report."""
+    description: str
+    """A few words on the backward pass, for the report."""
     backward: Backward
 
 
@@ -37,29 +37,34 @@ class Rule(NamedTuple):
     """How single steps pass cotangents back."""
 
     name: str
-    replace: Callable[[Step], Replaced | None]
-    """None leaves a step its ordinary gradient, if that is piecewise linear."""
-    leaves_kernels: bool = False
-    """Whether kernels keep theirs."""
+    """The method's name, for messages."""
+    replace: Callable[[Step], Replacement | None]
+    """Gives the replacement of a step's gradient. None means that the step keeps its gradient; this
+    is an error if the step is not piecewise linear."""
+    keeps_kernels: bool = False
+    """Whether kernels may keep their gradient, too."""
 
 
 class Row(NamedTuple):
-    """A line of `Explainer.rule_report`."""
+    """A line of `Explainer.rule_report`: one step."""
 
     operation: str
-    """The name in the graph, which holds the layers' names."""
+    """The operation's name in the graph, which contains the names of the layers around it."""
     kind: str
-    """The operations' types."""
-    done: str
-    """What the rule does with it."""
+    """The types of the operations in the step."""
+    description: str
+    """What the rule does with the step."""
 
 
 class Report(tuple[Row, ...]):
-    """What a rule replaces in a model; prints as a table."""
+    """The steps of a model whose gradients a rule replaces; prints as a table."""
 
     def __str__(self) -> str:
         widths = [max((len(row[i]) for row in self), default=0) for i in range(2)]
-        return "\n".join(f"{o:{widths[0]}}  {k:{widths[1]}}  {d}" for o, k, d in self)
+        return "\n".join(
+            f"{row.operation:{widths[0]}}  {row.kind:{widths[1]}}  {row.description}"
+            for row in self
+        )
 
 
 def backpropagate(
@@ -74,38 +79,46 @@ def backpropagate(
     """Pass a cotangent of the outputs back to the inputs, under a rule.
 
     Args:
-        steps: between inputs and outputs.
-        rule: what replaces single gradients.
-        outputs: where the cotangent starts.
+        steps: the steps between inputs and outputs, in their order of evaluation.
+        rule: replaces the gradients of single steps.
+        outputs: the tensor at which the cotangent starts.
         cotangent: of the outputs' shape.
-        inputs: where to pass it.
+        inputs: the tensors to which it is passed.
         passthrough: types of operations, or names of layers, that keep their ordinary gradient.
 
+    Returns:
+        The cotangents of the inputs.
+
     Raises:
-        ValueError: a step that the rule does not know and that is not in `passthrough`.
+        ValueError: the rule does not know a step that is not in `passthrough`, or the outputs do
+            not depend on an input.
     """
-    arrived: dict = {outputs.ref(): cotangent}
+    cotangent_of: dict = {outputs.ref(): cotangent}
     for step in reversed(steps):
-        cotangents = [arrived.get(t.ref()) for t in step.outputs]
+        cotangents = [cotangent_of.get(t.ref()) for t in step.outputs]
         if all(c is None for c in cotangents):
             continue
-        replaced = decide(rule, step, passthrough)
+        replacement = replacement_of(rule, step, passthrough)
         cotangents = [
             tf.zeros_like(t) if c is None and carries_gradients(t.dtype) else c
             for t, c in zip(step.outputs, cotangents, strict=True)
         ]
-        passed = replaced.backward(cotangents[0]) if replaced else step.gradient(cotangents)
-        for tensor, value in zip(step.inputs, passed, strict=True):
+        passed_back: Sequence[tf.Tensor | None]
+        if replacement is None:
+            passed_back = step.gradient(cotangents)
+        else:
+            passed_back = replacement.backward(cotangents[0])
+        for tensor, value in zip(step.inputs, passed_back, strict=True):
             if value is not None:
-                before = arrived.get(tensor.ref())
-                arrived[tensor.ref()] = value if before is None else before + value
+                before = cotangent_of.get(tensor.ref())
+                cotangent_of[tensor.ref()] = value if before is None else before + value
     for tensor in inputs:
-        if tensor.ref() not in arrived:
+        if tensor.ref() not in cotangent_of:
             raise ValueError(
                 f"{rule.name}: the output does not depend differentiably on {tensor.name} "
                 f"{tensor.shape}: it is looked up in a table, or lies on no way to the output"
             )
-    return [arrived[t.ref()] for t in inputs]
+    return [cotangent_of[t.ref()] for t in inputs]
 
 
 def gradient_under(
@@ -119,10 +132,11 @@ def gradient_under(
     """Give the attribution d score / d inputs under a rule.
 
     Args:
-        rule: makes the rule, in the graph where it is used.
+        rule: makes the rule, within the graph that uses it.
         model: any Keras model.
-        score: what is explained; its own gradient is the ordinary one.
-        start: "one", or "output" to multiply the gradient by the score.
+        score: what is explained. Its gradient with respect to the model's outputs is the ordinary
+            one; the rule begins at the outputs.
+        start: "one" to pass back that gradient, "output" to multiply it by the score first.
         passthrough: as in `backpropagate`.
     """
     forward = scored_outputs(model, score)
@@ -148,7 +162,7 @@ def gradient_under(
 def report(
     rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
 ) -> Report:
-    """List what a rule does with each step of a model, without running it."""
+    """List the steps of a model whose gradients a rule replaces, without running the model."""
     forward = scored_outputs(model, score)
     rows: list[Row] = []
 
@@ -157,28 +171,32 @@ def report(
         with keras_graph.inlined():
             outputs, _ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
         for step in steps_between(flat, [outputs], keras_graph.owners(model)):
-            replaced = decide(rule, step, passthrough)
-            if replaced is not None:
-                rows.append(Row(step.first.name, _kind(step), replaced.what))
+            replacement = replacement_of(rule, step, passthrough)
+            if replacement is not None:
+                rows.append(Row(step.first.name, _kind(step), replacement.description))
 
     tf.function(trace, autograph=False).get_concrete_function(*tf.nest.flatten(specs))
     return Report(rows)
 
 
-def decide(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replaced | None:
-    """Give what a rule does with a step; None for its ordinary gradient. Raise if neither fits."""
+def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replacement | None:
+    """Give the replacement of a step's gradient, None where the step keeps its gradient.
+
+    Raises:
+        ValueError: the rule does not know the step, which is not piecewise linear.
+    """
     if any(_matches(step, name) for name in passthrough):
         return None
-    replaced = rule.replace(step)
-    if replaced is not None or _is_left(rule, step):
-        return replaced
+    replacement = rule.replace(step)
+    if replacement is not None or _keeps_gradient(rule, step):
+        return replacement
     raise ValueError(
         f"{rule.name} does not know the operation {step.first.type} in {step.first.name!r}, "
-        f"{_why(step)}. {_remedy(step)}, or explain a part of the model by tfxai.split."
+        f"{_reason(step)}. {_remedy(step)}, or explain a part of the model by tfxai.split."
     )
 
 
-def _why(step: Step) -> str:
+def _reason(step: Step) -> str:
     if _is_of_a_loop(step):
         return "a part of a loop, such as a recurrent layer or keras.ops.while_loop, scan or map"
     if step.first.type in CALLS:
@@ -206,20 +224,21 @@ def _is_of_a_loop(step: Step) -> bool:
 
 
 def _layer(step: Step) -> str:
-    """Give the name of the layer around a loop, from the operation's, "model_1/lstm_1/while"."""
+    """Give the name of the layer around a loop: "lstm" of the operation "model_1/lstm_1/while"."""
     scopes = step.first.name.split("/")[:-1]
     layers = [s for s in scopes if not re.match(r"TensorArray|map(_\d+)?$|while(_\d+)?$", s)]
     return re.sub(r"_\d+$", "", (layers or scopes or [step.first.type])[-1])
 
 
-def _is_left(rule: Rule, step: Step) -> bool:
-    """Whether the ordinary gradient of a step fits the rule."""
+def _keeps_gradient(rule: Rule, step: Step) -> bool:
+    """Whether a step without a replacement may keep its ordinary gradient."""
     if step.first.type in KERNELS:
-        return rule.leaves_kernels and len(step.data) == 1
+        return rule.keeps_kernels and len(step.data) == 1
     return step.first.type in PIECEWISE_LINEAR
 
 
 def _matches(step: Step, name: str) -> bool:
+    """Whether a name is that of the step, of its type or of a layer around it."""
     if name in (step.first.type, step.name):
         return True
     scopes = step.first.name.split("/")

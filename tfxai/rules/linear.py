@@ -1,7 +1,8 @@
-"""Linear steps as neurons: their weights, and the products with them that rules are made of.
+"""Linear steps as neurons: their weights, and products with weights or with values in their place.
 
-A kernel's neurons have the effective kernel W' = W s, with the factors that follow it folded in.
-A sum of n summands has one neuron for each channel, with the weights 1 (or -1): ``[n, C]``.
+The neurons of a kernel have the effective weights W' = W s: the factors s that follow the kernel
+are folded into it. A sum of n summands has one neuron for each channel, whose weights are 1 (or -1
+for a subtracted summand): ``[n, C]``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfxai.rules.affine import REARRANGING, Folded, Form
+from tfxai.rules.affine import REARRANGING, Folded, KernelForm
 from tfxai.rules.steps import Step, gradients, is_sum, rerun
 
 
@@ -21,7 +22,7 @@ def is_linear(step: Step) -> bool:
 
 
 def weights(step: Step) -> tf.Tensor:
-    """Give the effective kernel of a kernel, or the signs of the summands."""
+    """Give the effective weights of a kernel, or the signs of a sum's summands."""
     if is_sum(step):
         signs = [-1 if step.first.type == "Sub" and i == 1 else 1 for i in step.data]
         return tf.constant(np.outer(signs, np.ones(_channels(step))), step.outputs[0].dtype)
@@ -32,15 +33,15 @@ def weights(step: Step) -> tf.Tensor:
     return effective
 
 
-def shape(step: Step) -> tuple[int, ...]:
-    """Give the shape of the layer's own kernel; a Conv1D sees it with one more axis."""
-    seen = tuple(weights(step).shape)
+def kernel_shape(step: Step) -> tuple[int, ...]:
+    """Give the shape of the layer's variable; the operation of a Conv1D has one axis more."""
+    in_graph = tuple(weights(step).shape)
     own = () if step.variable is None else tuple(step.variable.shape)
-    return own if [n for n in own if n > 1] == [n for n in seen if n > 1] else seen
+    return own if [n for n in own if n > 1] == [n for n in in_graph if n > 1] else in_graph
 
 
 def neuron_shape(step: Step) -> list[int]:
-    """Give the shape that broadcasts one number for each neuron over the weights."""
+    """Give the shape in which one number for each neuron broadcasts over the weights."""
     if is_sum(step):
         return [1, _channels(step)]
     inputs = input_axes(step)
@@ -56,8 +57,8 @@ def input_axes(step: Step) -> list[int]:
     return [axis for axis in range(rank) if axis not in neurons]
 
 
-def applied(step: Step, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Give kernel^T x of a kernel step, shaped like its output; no bias."""
+def apply_kernel(step: Step, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Give kernel^T x in the shape of a kernel step's output, without the bias."""
     y = _with_kernel(step, x, kernel).outputs[0]
     for folded in _rearrangements(step):
         y = rerun(folded.operation, {folded.data: y}).outputs[0]
@@ -65,7 +66,7 @@ def applied(step: Step, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
 
 
 def vjp_input(step: Step, cotangent: tf.Tensor, values: tf.Tensor) -> list[tf.Tensor]:
-    """Give what the inputs would get if the step had `values` for weights."""
+    """Pass a cotangent of the output back to the inputs, with `values` in place of the weights."""
     if is_sum(step):
         cast = tf.cast(values, cotangent.dtype)
         return [summed_like(x, cotangent * cast[i]) for i, x in enumerate(step.inputs)]
@@ -73,10 +74,10 @@ def vjp_input(step: Step, cotangent: tf.Tensor, values: tf.Tensor) -> list[tf.Te
     return [gradients(operation, [_before_rearranging(step, cotangent)])[_form(step).data]]
 
 
-def products(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
-    """Sum inputs times a cotangent of the output over examples and positions: weights' shape.
+def vjp_weights(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
+    """Pass a cotangent of the output back to the weights: sums over examples and positions.
 
-    In float32 at least: a half-precision sum would overflow.
+    The sums of inputs times the cotangent are in float32 at least; half precision would overflow.
     """
     if is_sum(step):
         wide = tf.cast(cotangent, tf.float32)
@@ -93,7 +94,7 @@ def products(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
 
 
 def summed_like(x: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Sum values over what x was broadcast along."""
+    """Sum values over the axes along which x was broadcast to their shape."""
     if x.shape.rank == values.shape.rank and list(x.shape) == list(values.shape):
         return values
     axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(x), s1=tf.shape(values)).r0
@@ -104,9 +105,9 @@ def _channels(step: Step) -> int:
     return step.outputs[0].shape[-1]
 
 
-def _form(step: Step) -> Form:
+def _form(step: Step) -> KernelForm:
     if step.form is None:
-        raise TypeError(f"{step.first.name} is no kernel")
+        raise TypeError(f"{step.first.name} is not a kernel")
     return step.form
 
 

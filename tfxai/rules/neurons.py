@@ -1,4 +1,4 @@
-"""The neurons of a model: their weights by name, and whether patterns belong to them."""
+"""The neurons of a model: their weights by name, and a check that patterns belong to them."""
 
 from __future__ import annotations
 
@@ -12,67 +12,74 @@ import tensorflow as tf
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.models.heads import strip_head
-from tfxai.rules.backward import decide
-from tfxai.rules.linear import input_axes, is_linear, neuron_shape, shape, weights
-from tfxai.rules.pattern import pattern_attribution
+from tfxai.rules.backward import replacement_of
+from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
+from tfxai.rules.pattern_rules import pattern_attribution
 from tfxai.rules.patterns import Patterns
 from tfxai.rules.steps import Step, steps_between
 
 TOLERANCE = 0.01
-"""How far w . a may be from 1, in nine of ten neurons, for patterns that belong to a model."""
+"""The largest |w . a - 1|, in nine of ten neurons, for patterns that belong to a model."""
 
 
-class Weights(NamedTuple):
-    """Of the neurons of a linear step."""
+class NeuronWeights(NamedTuple):
+    """The weights of the neurons of one linear step."""
 
     values: np.ndarray
-    """W'."""
-    neurons: tuple[int, ...]
-    """Shape that broadcasts ``[O]`` over the kernel."""
-    inputs: tuple[int, ...]
-    """The axes over which a neuron sums."""
-    shape: tuple[int, ...]
-    """Of the layer's kernel, which patterns have."""
+    """The effective weights W', with the factors that follow the kernel folded in."""
+    neuron_shape: tuple[int, ...]
+    """The shape in which one number for each neuron broadcasts over the weights."""
+    input_axes: tuple[int, ...]
+    """The axes of the weights over which a neuron sums."""
+    kernel_shape: tuple[int, ...]
+    """The shape of the layer's kernel, which its patterns have, too."""
 
 
-def weights_of(
+def neuron_weights(
     model: keras.Model, specs: Tensors, passthrough: Sequence[str]
-) -> dict[str, Weights]:
-    """Give the weights that get patterns, by name, with what is folded into them."""
+) -> dict[str, NeuronWeights]:
+    """Give the weights of all neurons that get patterns, by the names of their steps."""
     shapes: dict[str, tuple] = {}
 
-    def find(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = {}
+    def effective_weights(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = {}
         for step in linear_steps(model, specs, inputs, passthrough):
-            shapes[step.name] = tuple(neuron_shape(step)), tuple(input_axes(step)), shape(step)
-            found[step.name] = tf.cast(weights(step), tf.float32)
-        return found
+            axes = tuple(input_axes(step))
+            shapes[step.name] = tuple(neuron_shape(step)), axes, kernel_shape(step)
+            values[step.name] = tf.cast(weights(step), tf.float32)
+        return values
 
     flat = tf.nest.flatten(specs)
-    function = tf.function(find, autograph=False).get_concrete_function(*flat)
-    nothing = [tf.zeros([0, *(1 if n is None else n for n in s.shape[1:])], s.dtype) for s in flat]
-    values = function(*nothing)  # the weights do not depend on examples
-    return {name: Weights(v.numpy(), *shapes[name]) for name, v in values.items()}
+    function = tf.function(effective_weights, autograph=False).get_concrete_function(*flat)
+    # The weights do not depend on examples, so there need be none.
+    empty = [tf.zeros([0, *(1 if n is None else n for n in s.shape[1:])], s.dtype) for s in flat]
+    values = function(*empty)
+    return {name: NeuronWeights(v.numpy(), *shapes[name]) for name, v in values.items()}
 
 
 def linear_steps(
     model: keras.Model, specs: Tensors, inputs: Sequence[tf.Tensor], passthrough: Sequence[str]
 ) -> list[Step]:
-    """Trace the model; give the steps that get patterns, having looked at all of them."""
+    """Trace a model in the current graph, check all its steps, and give those that get patterns.
+
+    Raises:
+        ValueError: a step is not piecewise linear, and not in `passthrough`.
+    """
     rule = pattern_attribution({})
     with keras_graph.inlined():
         outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
     logits, _ = strip_head(outputs)
     steps = steps_between(inputs, [logits], keras_graph.owners(model))
-    return [s for s in steps if decide(rule, s, passthrough) is not None and is_linear(s)]
+    return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
 
 
 def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]) -> Patterns:
-    """Give patterns back that belong to a model, or raise.
+    """Give the patterns if they belong to a model, or raise.
 
     Raises:
-        TypeError: not `Patterns`.
-        ValueError: fitted on another model, or on this one before it was trained further.
+        TypeError: `patterns` is not a `Patterns`.
+        ValueError: the patterns were fitted on another model, or on this one before it was trained
+            further.
     """
     if not isinstance(patterns, Patterns):
         raise TypeError(
@@ -80,11 +87,11 @@ def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]
         )
     specs = keras_graph.declared_inputs(model)
     if specs is None:
-        return patterns  # the rule looks for their names when it meets the first inputs
-    floating = tf.nest.map_structure(
+        return patterns  # The rule looks for their names at the first inputs.
+    float_specs = tf.nest.map_structure(
         lambda s: tf.TensorSpec(s.shape, keras_graph.float_type(model)), specs
     )
-    kernels = weights_of(model, floating, passthrough)
+    kernels = neuron_weights(model, float_specs, passthrough)
     remedy = "call tfxai.fit_patterns(model, data) again"
     if set(kernels) != set(patterns):
         missing = sorted(set(kernels) - set(patterns))
@@ -94,14 +101,14 @@ def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]
             f"without a layer {unknown[:3]}; {remedy}"
         )
     for name, kernel in kernels.items():
-        if patterns[name].shape != kernel.shape:
+        if patterns[name].shape != kernel.kernel_shape:
             raise ValueError(
-                f"patterns: {name!r} has kernels of shape {list(kernel.shape)}, but "
+                f"patterns: {name!r} has kernels of shape {list(kernel.kernel_shape)}, but "
                 f"patterns of shape {list(patterns[name].shape)}; {remedy}"
             )
         pattern = patterns[name].reshape(kernel.values.shape)
-        products = (kernel.values * pattern).sum(kernel.inputs, dtype=np.float64)
-        alive = np.any(pattern != 0, axis=kernel.inputs)
+        products = (kernel.values * pattern).sum(kernel.input_axes, dtype=np.float64)
+        alive = np.any(pattern != 0, axis=kernel.input_axes)
         if not np.isnan(pattern).all() and (np.abs(products[alive] - 1) > TOLERANCE).mean() > 0.1:
             raise ValueError(
                 f"patterns: those of {name!r} do not fit its weights (w . a is "

@@ -1,4 +1,4 @@
-"""Fit patterns: one streaming pass over data that keeps running sums only (METHODS 1.1)."""
+"""Fits patterns in one pass over data, of which only running sums are kept."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tfxai.core.data import batches, count
 from tfxai.core.named_inputs import as_declared
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.rules.linear import neuron_shape, products, weights
-from tfxai.rules.neurons import Weights, linear_steps, weights_of
+from tfxai.rules.linear import neuron_shape, vjp_weights, weights
+from tfxai.rules.neurons import NeuronWeights, linear_steps, neuron_weights
 from tfxai.rules.patterns import Patterns, Quality
 from tfxai.rules.steps import Step
 
@@ -24,19 +24,26 @@ ESTIMATORS = ("relu", "linear", "relu_printed")
 
 
 class Sums(NamedTuple):
-    """Running sums of one linear step, over examples and positions; m is 1 where y > 0, else 0."""
+    """Running sums of one linear step over examples and positions.
+
+    x is the input of a neuron, y its output, and m the mask of the estimator: 1 where y > 0, else
+    0, or 1 everywhere for "linear".
+    """
 
     m: tf.Variable
-    """``[O]``, as are the next three."""
+    """The sum of m, ``[O]``."""
     y: tf.Variable
+    """The sum of y, ``[O]``."""
     my: tf.Variable
+    """The sum of m y, ``[O]``; only for "relu_printed"."""
     centre: tf.Variable
-    """What is subtracted from y in mxy, a constant: the mean of y in the first batch."""
+    """A constant c near the mean of y, ``[O]``: the mean in the first batch."""
     mx: tf.Variable
-    """Of the weights' shape, as is the next."""
+    """The sum of m x, of the weights' shape."""
     mxy: tf.Variable
+    """The sum of m x (y - c), of the weights' shape."""
     count: tf.Variable
-    """Of examples and positions, a scalar."""
+    """The number of examples and positions, a scalar."""
 
 
 def fit_patterns(
@@ -52,36 +59,39 @@ def fit_patterns(
 
     a = (E+[x y] - E+[x] E[y]) / w . (E+[x y] - E+[x] E[y])
 
-    where E+ is the mean over the examples (and positions, for convolutions) at which the neuron's
-    output y is positive, and E that over all. Batch normalisation is folded into the kernel
+    E+ is the mean over the examples (and positions, for convolutions) at which the neuron's output
+    y is positive; E is the mean over all of them. Batch normalisation is folded into the kernel
     before it.
+
+    The sums are over all examples, whatever their order, and equal sums in float64 but for
+    rounding: a relative error of 1e-7 times the root of the number of batches. They are computed
+    as gradients of the kernels: a batch costs one forward pass and two of these gradients, and the
+    memory does not depend on the number of examples.
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
         data: examples ``[N, ...]`` as the model takes them, or a batched `tf.data.Dataset` of
-            such or of (examples, labels). Some hundred images suffice for convolutions; dense
-            layers want more examples than they have inputs.
+            examples or of (examples, labels). Some hundred images suffice for convolutions; dense
+            layers need more examples than they have inputs.
         estimator: "relu" as above; "linear" without the restriction to positive outputs;
-            "relu_printed" with E+[y] in the place of E[y], as paper 000 prints it.
-        batch_size: examples at once, where `data` is an array.
+            "relu_printed" with E+[y] in place of E[y], as Schwarzenberg and Castle 2020 print it.
+        batch_size: how many examples are evaluated at once, where `data` is an array.
         passthrough: types of operations or names of layers that keep their ordinary gradient and
             get no patterns.
         verbose: 0 for no progress bar.
 
     Returns:
-        `Patterns` with w . a = 1 for every neuron; zero for those that were never active. Its
-        `report` tells how many.
+        `Patterns` with w . a = 1 for every neuron, or zero for neurons that were never active. Its
+        `report` tells how many neurons these are.
 
     Raises:
-        ValueError: no data, data of the wrong shape or not finite, or an operation that is not
-            piecewise linear.
+        TypeError, ValueError: there is no data, the data do not fit the model or are not finite, or
+            an operation is not piecewise linear.
 
     Reference:
-        Kindermans et al. 2018, equations 4 to 7, with the unconditional E[y] of the authors'
-        code. All sums are over all examples, in whatever order they come, and equal those in
-        float64 but for rounding, 1e-7 times the root of the number of batches. They are filter
-        gradients: a batch costs a forward pass and two of those, and memory does not depend on
-        the number of examples.
+        Kindermans et al. 2018, equations 4 to 7, with E[y] of the pre-activation over all examples
+        (equation 7), as in the authors' code. Schwarzenberg and Castle 2020, equation 2, is the
+        form "relu_printed" (docs/methods.md, Patterns).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="only")])
@@ -99,9 +109,8 @@ def fit_patterns(
     accumulator: _Accumulator | None = None
     seen = 0
     for examples in batches(data, name="data", cut=size):
-        declared = keras_graph.declared_inputs(
-            model
-        )  # a Sequential knows its inputs once it was called
+        # A Sequential without an Input knows its inputs only after its first call.
+        declared = keras_graph.declared_inputs(model)
         checks.inputs(examples, declared)
         batch = as_declared(examples, declared)
         if accumulator is None:
@@ -116,7 +125,7 @@ def fit_patterns(
         progress.update(seen, finalize=True)
     sums, specs = accumulator.sums, accumulator.specs
     del accumulator  # and its graphs, which hold the sums
-    kernels = weights_of(model, specs, names)
+    kernels = neuron_weights(model, specs, names)
     arrays, report = {}, []
     for name in list(sums):
         arrays[name], quality = _solve(name, sums.pop(name), kernels.pop(name), estimator)
@@ -125,7 +134,7 @@ def fit_patterns(
 
 
 class _Accumulator:
-    """Adds batches to the sums of all linear steps of a model."""
+    """Adds batches to the running sums of all linear steps of a model."""
 
     def __init__(
         self, model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
@@ -140,25 +149,28 @@ class _Accumulator:
                 shapes[step.name] = weights(step).shape, math.prod(neuron_shape(step))
 
         def add(*inputs: tf.Tensor) -> None:
-            done: list[tf.Operation] = []
+            updates: list[tf.Operation] = []
             for step in linear_steps(model, specs, inputs, passthrough):
-                with tf.control_dependencies(done):  # one layer's products exist at a time
-                    done = _add(self.sums[step.name], step, estimator)
+                # One after another, so that the products of one layer exist at a time.
+                with tf.control_dependencies(updates):
+                    updates = _add(self.sums[step.name], step, estimator)
 
         tf.function(describe, autograph=False).get_concrete_function(*signature)
         for name, (shape, neurons) in shapes.items():
-            rows = [tf.Variable(tf.zeros([neurons], tf.float64)) for _ in range(4)]
-            whole = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
-            self.sums[name] = Sums._make([*rows, *whole, tf.Variable(tf.zeros([], tf.float64))])
+            per_neuron = [tf.Variable(tf.zeros([neurons], tf.float64)) for _ in range(4)]
+            per_weight = [tf.Variable(tf.zeros(shape)) for _ in range(2)]
+            count = tf.Variable(tf.zeros([], tf.float64))
+            self.sums[name] = Sums._make([*per_neuron, *per_weight, count])
         self._add = tf.function(add, autograph=False, input_signature=signature)
 
     def add(self, batch: Tensors) -> None:
-        """Add a batch."""
+        """Add a batch of examples to the sums."""
         pairs = zip(tf.nest.flatten(batch), tf.nest.flatten(self.specs), strict=True)
         self._add(*(tf.cast(x, s.dtype) for x, s in pairs))
 
 
 def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
+    """Add the values of one batch to a step's sums; give the operations that do it."""
     y = step.outputs[0]
     y = tf.cast(y, tf.float32) if y.dtype.size < 4 else tf.identity(y)
     m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
@@ -166,33 +178,36 @@ def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
     counted = active if estimator == "relu_printed" else tf.ones_like(active)
     mean = tf.math.divide_no_nan(tf.reduce_sum(rows * counted, 0), tf.reduce_sum(counted, 0))
     centre = tf.where(sums.count > 0, sums.centre, tf.cast(mean, tf.float64))
-    added = [
+    increments = [
         (sums.count, tf.cast(tf.shape(rows)[0], tf.float64)),
         (sums.m, _total(active)),
         (sums.y, _total(rows)),
-        (sums.mx, tf.cast(products(step, m), tf.float32)),
-        (sums.mxy, tf.cast(products(step, m * (y - tf.cast(centre, y.dtype))), tf.float32)),
+        (sums.mx, tf.cast(vjp_weights(step, m), tf.float32)),
+        (sums.mxy, tf.cast(vjp_weights(step, m * (y - tf.cast(centre, y.dtype))), tf.float32)),
     ]
     if estimator == "relu_printed":
-        added.append((sums.my, _total(rows * active)))
-    kept = sums.centre.assign(centre, read_value=False)
-    return [kept, *(total.assign_add(value, read_value=False) for total, value in added)]
+        increments.append((sums.my, _total(rows * active)))
+    keep_centre = sums.centre.assign(centre, read_value=False)
+    return [keep_centre, *(total.assign_add(v, read_value=False) for total, v in increments)]
 
 
 def _total(rows: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(rows, 0), tf.float64)
 
 
-def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.ndarray, Quality]:
+def _solve(
+    name: str, sums: Sums, kernel: NeuronWeights, estimator: str
+) -> tuple[np.ndarray, Quality]:
     """Solve a = num / (w . num), num = E+[x y] - E+[x] E[y], from the sums; large arrays in place.
 
-    With any c, num = E+[x (y - c)] - E+[x] (E[y] - c): with c near E[y], the second term is small
-    and little is lost to rounding. A factor that a neuron's whole pattern has does not matter.
+    num = E+[x (y - c)] - E+[x] (E[y] - c) for any c. With c near E[y] the second term is small, and
+    little is lost to rounding. Sums serve in place of means, since a common factor of a neuron's
+    num cancels.
     """
     m, y, my, centre = (v.numpy() for v in sums[:4])
     mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
     factor = mean - centre
-    neurons, axes = kernel.neurons, kernel.inputs
+    neurons, axes = kernel.neuron_shape, kernel.input_axes
     pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
     offset *= factor.reshape(neurons).astype(np.float32)
     pattern -= offset
@@ -204,11 +219,11 @@ def _solve(name: str, sums: Sums, kernel: Weights, estimator: str) -> tuple[np.n
     np.multiply(kernel.values, pattern, out=offset)
     error = np.abs(offset.sum(axes, dtype=np.float64).ravel() - 1)[~dead.ravel()].max(initial=0)
     quality = Quality(name, len(m), float(dead.mean()), float(error))
-    return pattern.reshape(kernel.shape), quality
+    return pattern.reshape(kernel.kernel_shape), quality
 
 
 def _specs(model: keras.Model, batch: Tensors) -> Tensors:
     declared = keras_graph.declared_inputs(model)
-    kind = keras_graph.float_type(model)
+    dtype = keras_graph.float_type(model)
     like = batch if declared is None else declared
-    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], kind), like)
+    return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], dtype), like)

@@ -1,7 +1,8 @@
 """Patterns: for each neuron, the direction in which its inputs carry its signal.
 
-A weight vector must also cancel what distracts, so it does not show where the signal is; the
-pattern a does. `fit_patterns` estimates them in one pass over data (METHODS 1.1).
+A neuron's weights must also cancel the distractor in its inputs, so they do not show where the
+signal is; its pattern does (Kindermans et al. 2018; docs/methods.md, Patterns). `fit_patterns`
+estimates patterns in one pass over data.
 """
 
 from __future__ import annotations
@@ -18,25 +19,31 @@ import numpy as np
 
 
 class Quality(NamedTuple):
-    """What is known of the patterns of one layer."""
+    """How well the patterns of one layer are known."""
 
     layer: str
     neurons: int
+    """The number of neurons."""
     dead: float
-    """Share of neurons that were never active: their patterns are zero."""
+    """The share of neurons that were never active; their patterns are zero."""
     error: float
-    """Largest |w . a - 1| of the others."""
+    """The largest |w . a - 1| of the other neurons."""
 
 
 @keras.saving.register_keras_serializable("tfxai")
 class Patterns(Mapping[str, np.ndarray]):
-    """A mapping from layer names to patterns, arrays of the kernels' shapes.
+    """A mapping from layer names to patterns, arrays of the shapes of the layers' kernels.
 
     Args:
-        arrays: by layer name, as `fit_patterns` names them.
-        estimator: how they were estimated.
-        examples: how many examples were seen.
-        report: the quality of each layer's.
+        arrays: layer name -> array, with the names that `fit_patterns` gives.
+        estimator: the estimator that was used.
+        examples: how many examples were used.
+        report: the quality of each layer's patterns.
+
+    Example:
+        >>> patterns = Patterns({"dense": np.ones((2, 1))}, examples=100)
+        >>> patterns["dense"].shape, list(patterns), patterns.examples
+        ((2, 1), ['dense'], 100)
     """
 
     def __init__(
@@ -72,7 +79,14 @@ class Patterns(Mapping[str, np.ndarray]):
         return "\n".join(lines)
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write everything to one .npz file, which numpy reads without pickle."""
+        """Write the patterns and all about them to one .npz file, which numpy reads safely.
+
+        Args:
+            path: the file; it is overwritten.
+
+        Returns:
+            The path.
+        """
         path = Path(path)
         names = list(self)
         with path.open("wb") as file:
@@ -83,7 +97,7 @@ class Patterns(Mapping[str, np.ndarray]):
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Patterns:
-        """Read what `save` wrote.
+        """Read a file that `save` has written.
 
         Raises:
             ValueError: the file holds no patterns.
@@ -99,12 +113,12 @@ class Patterns(Mapping[str, np.ndarray]):
         return cls(arrays, report=report, **facts)
 
     def get_config(self) -> dict[str, Any]:
-        """Give all but the numbers, which are saved as weights of the explainer."""
+        """Give all but the arrays, which are saved as weights of the explainer."""
         return {"shapes": {name: list(a.shape) for name, a in self.items()}, **self._facts()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Patterns:
-        """Make patterns without their numbers."""
+        """Make patterns whose arrays are NaN until the explainer's weights are loaded."""
         config = dict(config)
         shapes = config.pop("shapes")
         report = tuple(Quality(*q) for q in config.pop("report"))
@@ -120,7 +134,7 @@ class Patterns(Mapping[str, np.ndarray]):
 
 
 class PatternWeights(keras.layers.Layer):
-    """Patterns as weights that are not trained: saved and exported with an explainer."""
+    """Holds patterns as weights that are not trained, so that they are saved with an explainer."""
 
     def __init__(self, patterns: Patterns):
         super().__init__(name="patterns", trainable=False)
@@ -131,6 +145,6 @@ class PatternWeights(keras.layers.Layer):
         self.built = True
 
     def tensors(self) -> dict[str, Any]:
-        """Give the patterns by name, as tensors of the current graph."""
+        """Give the patterns by layer name, as tensors of the current graph."""
         tensors = [keras.ops.convert_to_tensor(w) for w in self.weights]
         return dict(zip(self.names, tensors, strict=True))

@@ -1,4 +1,4 @@
-"""Which networks are piecewise linear: linear around almost every input."""
+"""Which networks are piecewise linear, that is, linear around almost every input."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PIECEWISE_LINEAR = {
     *("BiasAdd", "Mul", "RealDiv", "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum"),
     *("Select", "SelectV2"),
 }
-"""Operations whose ordinary gradient a rule may leave as it is."""
+"""Operations that may keep their ordinary gradient under a rule."""
 _UNKNOWN_TO_RULES = {"Abs", "ResizeBicubic"}
-"""Piecewise linear too, but no rule has been tried on them."""
+"""Operations that are piecewise linear, too, but on which no rule has been tried."""
 _IN_ONE_ARGUMENT = {*KERNELS, "Einsum", "Mul", "RealDiv"}
-"""Operations that are linear in one of their inputs, but not in several together."""
+"""Operations that are linear in each of their inputs, but not in several inputs together."""
 
 
-def curved(steps: Sequence[Step]) -> str | None:
-    """Say which of a network's operations is not piecewise linear, the first; None if all are."""
+def curved_operation(steps: Sequence[Step]) -> str | None:
+    """Name the first operation of a network that is not piecewise linear; None if all are."""
     for step in steps:
         if not _is_piecewise_linear(step):
             return f"{step.first.type} in {step.first.name!r}"

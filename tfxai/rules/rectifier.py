@@ -1,4 +1,8 @@
-"""Guided backprop (Springenberg et al. 2015) and deconvnet (Zeiler and Fergus 2014)."""
+"""Guided backprop (Springenberg et al. 2015) and deconvnet (Zeiler and Fergus 2014).
+
+Both change the backward pass of rectifiers only (docs/methods.md, Guided backpropagation and
+deconvnet). R_out is the cotangent of a rectifier's output y, R_in that of its input.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,24 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfxai.rules.backward import Replaced, Rule
+from tfxai.rules.backward import Replacement, Rule
 from tfxai.rules.steps import Step
 
 
 def guided() -> Rule:
-    """R_in = 1[y > 0] 1[R_out > 0] R_out: positive gradients through active rectifiers."""
+    """R_in = 1[y > 0] 1[R_out > 0] R_out: positive cotangents pass through active rectifiers."""
     return Rule(
-        "guided_backprop", lambda s: _replace(s, "guided_backprop", _guided), leaves_kernels=True
+        "guided_backprop", lambda s: _replace(s, "guided_backprop", _guided), keeps_kernels=True
     )
 
 
 def deconvnet() -> Rule:
-    """R_in = 1[R_out > 0] R_out: positive gradients, whatever the rectifier's input was."""
-    return Rule("deconvnet", lambda s: _replace(s, "deconvnet", _deconvnet), leaves_kernels=True)
+    """R_in = 1[R_out > 0] R_out: positive cotangents pass, whatever the rectifier's input was."""
+    return Rule("deconvnet", lambda s: _replace(s, "deconvnet", _deconvnet), keeps_kernels=True)
 
 
 def is_rectifier(step: Step) -> bool:
-    """Whether a step is a ReLU: plain, capped, leaky, thresholded or written as a maximum."""
+    """Whether a step is a ReLU: plain, capped, leaky, thresholded, or written as a maximum."""
     kind = step.first.type
     if kind in ("Select", "SelectV2"):
         condition = step.first.inputs[0].op
@@ -33,7 +37,9 @@ def is_rectifier(step: Step) -> bool:
     return kind in ("Relu", "Relu6", "LeakyRelu") or (kind == "Maximum" and len(step.data) == 1)
 
 
-def _replace(step: Step, name: str, backward: Callable[[Step, tf.Tensor], list]) -> Replaced | None:
+def _replace(
+    step: Step, name: str, backward: Callable[[Step, tf.Tensor], list]
+) -> Replacement | None:
     if not is_rectifier(step):
         return None
     if _is_half(step):
@@ -42,7 +48,7 @@ def _replace(step: Step, name: str, backward: Callable[[Step, tf.Tensor], list])
             f"PReLU, for which {name} is not defined; use LeakyReLU or ReLU, or give it its "
             "ordinary gradient by the name of its layer in passthrough="
         )
-    return Replaced("positive gradients pass", lambda g: backward(step, g))
+    return Replacement("positive gradients pass", lambda g: backward(step, g))
 
 
 def _guided(step: Step, cotangent: tf.Tensor) -> list:
@@ -56,6 +62,6 @@ def _deconvnet(step: Step, cotangent: tf.Tensor) -> list:
 
 
 def _is_half(step: Step) -> bool:
-    """Whether a ReLU sees -x where another one sees x."""
-    before = step.inputs[0].op
-    return before.type == "Neg" and any(o.type == "Relu" for o in before.inputs[0].consumers())
+    """Whether a step is the ReLU of -x beside another ReLU, of x."""
+    source = step.inputs[0].op
+    return source.type == "Neg" and any(o.type == "Relu" for o in source.inputs[0].consumers())

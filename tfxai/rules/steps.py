@@ -1,8 +1,8 @@
 """The steps of a network: the operations of its traced graph, with affine ones folded into kernels.
 
-The traced graph shows every operation, however the model was written. A kernel (a convolution or
-a matrix product with weights) and what follows it channel by channel, such as a bias and a batch
-normalisation, make one step: y = W'^T x + b' with W' = W s.
+The traced graph shows every operation, however the model was written. A kernel (a convolution or a
+matrix product with weights) and the affine operations that follow it channel by channel, such as a
+bias and a batch normalisation, are one step: y = W'^T x + b' with W' = W s.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
 
-from tfxai.rules.affine import REARRANGING, Folded, Form, following, form_of
+from tfxai.rules.affine import REARRANGING, Folded, KernelForm, foldable_after, kernel_form
 
 Owners = dict[int, tuple]
-"""Variable's handle, or what stands for it (its id) -> (layer, variable), as by `graph.owners`."""
+"""The identity of a variable's handle -> (layer, variable), as `keras_graph.owners` gives them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +28,18 @@ class Step:
     first: tf.Operation
     """The kernel, or the only operation."""
     data: tuple[int, ...]
-    """Which inputs of the first operation depend on the network's input."""
-    form: Form | None = None
-    """Of a kernel; None for any other operation."""
+    """The numbers of the first operation's inputs that depend on the network's input."""
+    form: KernelForm | None = None
+    """Where a kernel takes its data and weights; None for any other operation."""
     folded: tuple[Folded, ...] = ()
-    """What follows a kernel."""
+    """The operations after a kernel that are folded into it."""
     name: str = ""
-    """Of a kernel: its layer's, "sep/pointwise_kernel" where a layer has several, "kernel" where
-    it is no layer's variable; of a sum: "sum". The second of a name, such as the second call of a
-    layer, is "conv@2"."""
+    """The name of a kernel or sum, "" for other steps. A kernel has its layer's name,
+    "sep/pointwise_kernel" if the layer has several kernels, or "kernel" if its weights belong to no
+    layer. A sum has the name "sum". The second step of a name is "conv@2", as for the second call
+    of a layer."""
     variable: Any = None
-    """The kernel's, where there is one."""
+    """The variable of a kernel's weights, where there is one."""
 
     @property
     def inputs(self) -> list[tf.Tensor]:
@@ -47,21 +48,21 @@ class Step:
 
     @property
     def outputs(self) -> list[tf.Tensor]:
-        """What the last operation gives."""
+        """The outputs of the last operation."""
         return list((self.folded[-1].operation if self.folded else self.first).outputs)
 
     def gradient(self, cotangents: Sequence[tf.Tensor]) -> list[tf.Tensor | None]:
         """Pass cotangents of the outputs back to the inputs, as differentiation does."""
         for folded in reversed(self.folded):
             cotangents = [gradients(folded.operation, cotangents)[folded.data]]
-        found = gradients(self.first, cotangents)
-        return [found[i] for i in self.data]
+        input_gradients = gradients(self.first, cotangents)
+        return [input_gradients[i] for i in self.data]
 
 
 def is_sum(step: Step) -> bool:
-    """Whether a step adds several inputs, channel by channel."""
-    many = step.first.type in ("Add", "AddV2", "AddN", "Sub") and len(step.data) > 1
-    return many and step.outputs[0].shape.rank is not None and bool(step.outputs[0].shape[-1])
+    """Whether a step adds or subtracts several inputs, channel by channel."""
+    adds = step.first.type in ("Add", "AddV2", "AddN", "Sub") and len(step.data) > 1
+    return adds and step.outputs[0].shape.rank is not None and bool(step.outputs[0].shape[-1])
 
 
 def steps_between(
@@ -71,8 +72,8 @@ def steps_between(
 
     Args:
         inputs: symbolic tensors of the current graph.
-        outputs: tensors computed from them; none of them ends up inside a step.
-        owners: name the kernels.
+        outputs: tensors computed from the inputs; none of them lies inside a step.
+        owners: the layers and variables after which kernels are named.
     """
     stops = {t.ref() for t in outputs}
     operations, data = _path(inputs, stops)
@@ -81,30 +82,33 @@ def steps_between(
         for i in data[operation.name]:
             consumers.setdefault(operation.inputs[i].ref(), []).append(operation)
     steps: list[Step] = []
-    inside: set[str] = set()
+    folded_names: set[str] = set()
     for operation in operations:
-        if operation.name not in inside:
-            form = form_of(operation, data[operation.name])
-            folded = following(operation, consumers, data, stops) if form else []
-            inside.update(f.operation.name for f in folded)
+        if operation.name not in folded_names:
+            form = kernel_form(operation, data[operation.name])
+            folded = foldable_after(operation, consumers, data, stops) if form else []
+            folded_names.update(f.operation.name for f in folded)
             steps.append(Step(operation, data[operation.name], form, tuple(folded)))
     return _with_names(steps, owners or {})
 
 
 def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], dict]:
-    """Give the operations between, and which of their inputs are data (by operation name)."""
+    """Give the operations that lead from the inputs to `stops`, and what data they read.
+
+    The second is a dict: an operation's name -> the numbers of its inputs that are data.
+    """
     reached = {t.ref() for t in inputs}
-    ahead, data = [], {}
+    dependent, data = [], {}
     for operation in inputs[0].graph.get_operations():  # created in an order of evaluation
         positions = tuple(i for i, t in enumerate(operation.inputs) if t.ref() in reached)
         if positions and operation.type != "StopGradient":
             carrying = [t for t in operation.outputs if carries_gradients(t.dtype)]
             reached.update(t.ref() for t in carrying)
             if carrying:
-                ahead.append(operation)
+                dependent.append(operation)
                 data[operation.name] = positions
     needed, between = set(stops), []
-    for operation in reversed(ahead):
+    for operation in reversed(dependent):
         if any(t.ref() in needed for t in operation.outputs):
             between.append(operation)
             needed.update(operation.inputs[i].ref() for i in data[operation.name])
@@ -112,7 +116,7 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
 
 
 def carries_gradients(dtype: tf.DType) -> bool:
-    """Whether gradients flow through such tensors; variants are the lists of loops."""
+    """Whether gradients flow through tensors of a type; variants are the lists that loops keep."""
     return dtype.is_floating or dtype.is_complex or dtype == tf.variant
 
 
@@ -148,35 +152,40 @@ def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
 
 
 def _owner(tensor: tf.Tensor, owners: Owners) -> tuple | None:
-    """Give the layer and the variable that a tensor was read from."""
+    """Give the layer and the variable from which a tensor was read, None if there is none."""
     while id(tensor) not in owners:
         if hasattr(tensor, "numpy"):
             return None
         if tensor.op.type in REARRANGING | {"Transpose", "ReadVariableOp"}:
             tensor = tensor.op.inputs[0]
             continue
-        outside = [e for e, inside in tensor.graph.captures if inside is tensor]
-        if not outside:
+        captured = [outer for outer, inner in tensor.graph.captures if inner is tensor]
+        if not captured:
             return None
-        tensor = outside[0]
+        tensor = captured[0]
     return owners[id(tensor)]
 
 
 def rerun(operation: tf.Operation, inputs: dict[int, tf.Tensor]) -> tf.Operation:
-    """Evaluate an operation once more, with some other inputs."""
-    given = [inputs.get(i, t) for i, t in enumerate(operation.inputs)]
+    """Evaluate an operation once more, with other tensors for some of its inputs.
+
+    Args:
+        operation: the operation to copy, with its gradient.
+        inputs: the number of an input -> the tensor that takes its place; all have one data type.
+    """
+    all_inputs = [inputs.get(i, t) for i, t in enumerate(operation.inputs)]
     attributes = dict(operation.node_def.attr)
     if "T" in attributes:
-        (kind,) = {t.dtype for t in inputs.values()}
-        attributes["T"] = type(attributes["T"])(type=kind.as_datatype_enum)
+        (dtype,) = {t.dtype for t in inputs.values()}
+        attributes["T"] = type(attributes["T"])(type=dtype.as_datatype_enum)
     create = tf.compat.v1.get_default_graph().create_op
-    copy = create(operation.type, given, attrs=attributes)
+    copy = create(operation.type, all_inputs, attrs=attributes)
     copy._gradient_function = operation._gradient_function
     return copy
 
 
 def gradients(operation: tf.Operation, cotangents: Sequence[tf.Tensor]) -> list:
-    """Give TensorFlow's gradients for all inputs of one operation."""
-    gradients = get_gradient_function(operation)(operation, *cotangents)
-    found = list(gradients) if isinstance(gradients, list | tuple) else [gradients]
-    return [g if g is None else tf.convert_to_tensor(g) for g in found]
+    """Give TensorFlow's gradient for each input of one operation, None where there is none."""
+    result = get_gradient_function(operation)(operation, *cotangents)
+    each = list(result) if isinstance(result, list | tuple) else [result]
+    return [g if g is None else tf.convert_to_tensor(g) for g in each]

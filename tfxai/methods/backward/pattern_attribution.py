@@ -17,7 +17,7 @@ from tfxai.explaining.method import Method
 from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
-from tfxai.rules import pattern as rules
+from tfxai.rules import pattern_rules as rules
 from tfxai.rules.backward import Rule, gradient_under, report
 from tfxai.rules.neurons import check_patterns
 from tfxai.rules.patterns import Patterns, PatternWeights

@@ -1,8 +1,9 @@
 """PatternNet and PatternAttribution (Kindermans et al. 2018): patterns in place of weights.
 
-The papers treat kernels. Any other linear step follows from the same definition, that a pattern
-is a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1)
-and is given a pattern like any other; a factor s on a single input has the pattern 1 / s.
+The paper treats kernels. Other linear steps follow from the definition of a pattern,
+a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1) and
+has a pattern like any other neuron; a factor s of a single input has the pattern 1 / s
+(docs/methods.md, PatternNet and PatternAttribution).
 """
 
 from __future__ import annotations
@@ -12,27 +13,39 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.rules.backward import Replaced, Rule
+from tfxai.rules.backward import Replacement, Rule
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.steps import Step
 
 
 def pattern_net(patterns: Mapping[str, Any]) -> Rule:
-    """Pass cotangents through a in place of W (METHODS 1.2)."""
+    """Pass cotangents back through the pattern a in place of the weights W.
+
+    Reference:
+        Kindermans et al. 2018, section 4.
+    """
     return Rule("pattern_net", lambda step: _replace(step, patterns, attribution=False))
 
 
 def pattern_attribution(patterns: Mapping[str, Any]) -> Rule:
-    """Pass cotangents through W' ⊙ a, with the W' of the moment (METHODS 1.2)."""
+    """Pass cotangents back through W' ⊙ a, with the weights W' that the model has at the time.
+
+    Reference:
+        Kindermans et al. 2018, section 4.
+    """
     return Rule("pattern_attribution", lambda step: _replace(step, patterns, attribution=True))
 
 
-def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> Replaced | None:
+def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> Replacement | None:
     if is_linear(step):
-        what = "pattern times weights" if attribution else "pattern for weights"
-        return Replaced(what, lambda g: _linear(step, patterns, g, attribution=attribution))
+        return Replacement(
+            "pattern times weights" if attribution else "pattern for weights",
+            lambda g: _linear(step, patterns, g, attribution=attribution),
+        )
     if step.first.type in ("Mul", "RealDiv", "Neg") and len(step.data) == 1:
-        return Replaced("factor's pattern", lambda g: [_factor(step, g, attribution=attribution)])
+        return Replacement(
+            "factor's pattern", lambda g: [_factor(step, g, attribution=attribution)]
+        )
     return None
 
 
@@ -50,7 +63,7 @@ def _linear(
 
 
 def _factor(step: Step, cotangent: tf.Tensor, *, attribution: bool) -> tf.Tensor:
-    """Pass s a = 1 or a = 1 / s, for y = s x."""
+    """Pass a cotangent back through y = s x: by s a = 1 for attribution, else by a = 1 / s."""
     (x,) = step.inputs
     if not attribution:
         (slope,) = step.gradient([tf.ones_like(step.outputs[0])])
