@@ -36,6 +36,6 @@ def test_the_docstring_of_the_example_runs(example):
 @pytest.mark.parametrize("page", ["architecture.md", "methods.md"])
 def test_every_file_that_is_named_exists(page):
     root = PAGE.parents[1]
-    for name in re.findall(r"`([\w/]+\.py)`", PAGE.with_name(page).read_text()):
+    for name in re.findall(r"`(\w+/[\w/]+\.py)`", PAGE.with_name(page).read_text()):
         places = [root / name, root / "tfxai" / name, root / "tests" / name]
         assert any(place.exists() for place in places) or name.endswith("saliency.py"), name
