@@ -13,9 +13,9 @@ from tests.test_laws import noise_of
 from tfxai import kernels
 from tfxai.estimation import samplers
 from tfxai.hessian.factors import Factor
-from tfxai.methods.second_order import proximal
-from tfxai.methods.second_order.proximal import Problem
-from tfxai.methods.second_order.sparsity import just_sparse_enough, sparse_enough, sparsity
+from tfxai.methods.second_order import concave_problem, fista
+from tfxai.methods.second_order.concave_problem import Problem
+from tfxai.methods.second_order.sparsity import bisect_lambda1, sparsity, sweep_lambda1
 
 TARGETS = [0, 1, 2]
 
@@ -119,7 +119,7 @@ def test_the_published_iterations(relu, x):
         *(tf.constant([[v]], tf.float64) for v in (0.3, weight / 2, relu.top[0], 0)),
     )
     h = tf.constant(relu.h[0])
-    found = proximal.backtracking(
+    found = fista.backtracking(
         problem,
         lambda v: tf.einsum("bkf,fg->bkg", v, h),
         tf.zeros([1, 1, 72], tf.float64),
@@ -138,7 +138,7 @@ def test_backtracking_reaches_the_maximum(relu):
         tf.fill([3, 1], tf.constant(0.3, tf.float64)),
         *(tf.constant(v[:, None]) for v in (relu.top / 2 + 10, relu.top, 0 * relu.top)),
     )
-    found = proximal.backtracking(
+    found = fista.backtracking(
         problem,
         lambda v: tf.matmul(v, relu.h),
         tf.zeros([3, 1, 72], tf.float64),
@@ -169,10 +169,10 @@ def test_fista_solves_where_ten_iterations_do_not(top):
     )
     start = tf.zeros([1, 2, 100], tf.float64)
     limits = {"tolerance": 1e-4, "max_iterations": 2000}
-    found = proximal.fista(problem, factor.product, start, **limits)
+    found = fista.fista(problem, factor.product, start, **limits)
     expected = [reference.caso(g, h, lambda1, top / 2 + 10, 200_000) for lambda1 in (0, 0.05)]
     assert (distances(found.delta[0], np.stack(expected)) < 1e-4).all()
-    closed = proximal.without_lambda1(problem.linear, problem.lambda2, factor)[0]
+    closed = concave_problem.caso_closed_form(problem.linear, problem.lambda2, factor)[0]
     assert distances(closed, expected[:1])[0] < 1e-10
     if top == 1e4:
         ten = reference.published_fista(g, h, 0, top + 20)
@@ -204,9 +204,9 @@ def test_lambda1_is_that_of_the_papers_sweep(scale, power):
     inputs = tf.zeros([4, 4, 4, 3], tf.float64)
 
     def solve(lambda1):
-        return proximal.soft_threshold(tf.constant(g[:, None]), lambda1[..., None])
+        return concave_problem.soft_threshold(tf.constant(g[:, None]), lambda1[..., None])
 
-    found = sparse_enough(solve, tf.constant(g), lambda maps: sparsity(maps, inputs)).numpy()
+    found = sweep_lambda1(solve, tf.constant(g), lambda maps: sparsity(maps, inputs)).numpy()
     for i in range(4):
         expected = reference.sweep(lambda v, i=i: (g[i].reshape(16, 3) <= v).all(1).mean())
         assert found[i] == pytest.approx(expected)
@@ -217,9 +217,9 @@ def test_bisection_finds_the_smallest_lambda1_that_is_sparse_enough():
     inputs = tf.zeros([2, 32, 32, 3], tf.float64)
 
     def solve(lambda1):
-        return proximal.soft_threshold(tf.constant(g[:, None]), lambda1[..., None])
+        return concave_problem.soft_threshold(tf.constant(g[:, None]), lambda1[..., None])
 
-    found = just_sparse_enough(solve, tf.constant(g), lambda maps: sparsity(maps, inputs))
+    found = bisect_lambda1(solve, tf.constant(g), lambda maps: sparsity(maps, inputs))
     pixels = np.sort(g.reshape(2, 1024, 3).max(2))
     expected = pixels[:, 767]  # the 768th of 1024 pixels
     assert ((found >= expected) & (found < 1.01 * expected)).numpy().all()

@@ -1,4 +1,4 @@
-"""A model with its preprocessing in front, so that its inputs, and explanations, are raw images."""
+"""A model with its preprocessing in front: it takes, and is explained in terms of, raw inputs."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from tfxai.models import keras_graph
 def preprocessed(
     model: keras.Model, preprocess: keras.layers.Layer | Callable | None
 ) -> keras.Model:
-    """Give the model ``x -> model(preprocess(x))``, which shares all variables of `model`.
+    """Give the model ``x -> model(preprocess(x))``, which shares all variables with `model`.
 
     Args:
         model: any Keras model.
-        preprocess: a layer, or a function of tensors written with `keras.ops`, which must be
-            registered with Keras to be saved; a Keras model with declared inputs if it changes the
-            inputs' shape; None to give `model` itself.
+        preprocess: a layer, or a function of tensors written with `keras.ops`. A function must be
+            registered with Keras if the result is to be saved. Preprocessing that changes the
+            inputs' shape must be a Keras model with declared inputs. For None the result is
+            `model` itself.
 
     Raises:
         TypeError: `preprocess` is neither a layer nor a function.
@@ -30,13 +31,14 @@ def preprocessed(
     layer = preprocess
     if not isinstance(layer, keras.layers.Layer):
         layer = keras.layers.Lambda(layer, dtype=keras_graph.float_type(model), name="preprocess")
-    declared = keras_graph.declared_inputs(layer) if isinstance(layer, keras.Model) else None
-    specs = declared if declared is not None else keras_graph.declared_inputs(model)
+    specs = keras_graph.declared_inputs(layer) if isinstance(layer, keras.Model) else None
+    if specs is None:
+        specs = keras_graph.declared_inputs(model)
     if specs is None:
         joined = keras.Sequential([layer, model])
     else:
         inputs = keras.tree.map_structure(
-            lambda s: keras.Input(batch_shape=s.shape, dtype=s.dtype), specs
+            lambda spec: keras.Input(batch_shape=spec.shape, dtype=spec.dtype), specs
         )
         joined = keras.Model(inputs, model(layer(inputs)), name=f"preprocessed_{model.name}")
     if getattr(model, "class_names", None):

@@ -1,1 +1,1 @@
-"""CASO and CAFO, from the Hessian of the loss to the sparse perturbation."""
+"""CAFO and CASO: the small, sparse change of the input that raises the loss most."""

@@ -1,4 +1,4 @@
-"""The loss around an input to second order: its gradient, and its Hessian within bounds."""
+"""The Hessian of the loss, for the solver: products with it, and bounds of its eigenvalues."""
 
 from __future__ import annotations
 
@@ -7,168 +7,110 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfxai.core import batch, checks
-from tfxai.core.types import Classifier, Sampler
-from tfxai.hessian import bounds, factors, products
+from tfxai.core import checks
+from tfxai.hessian import bounds, factors
 from tfxai.hessian.classes import by_classes
 from tfxai.hessian.factors import Factor
 from tfxai.hessian.lanczos import Goal, lanczos
-from tfxai.hessian.products import Local, Product
-from tfxai.methods.second_order.proximal import Products
+from tfxai.methods.second_order.concave_problem import Products
+from tfxai.methods.second_order.loss import Expansion
 
-STEPS = 64
-"""The most products from which L is found where no factor is wanted."""
-LEAST_STEPS = 32
-"""The same where one is, of a lower rank."""
-TOP = 1e-3
-"""By which share of itself L may be below its bound, if the steps are enough."""
-LOWEST = 0.1
-"""By which share of H's size the lower end may be above its own: steps become shorter by it."""
+MAX_HVPS = 64
+"""The most products from which the eigenvalues are bounded where no factor is wanted."""
+MIN_HVPS = 32
+"""How many products a factor may always take, even one of a lower rank."""
+TOP_GAP = 1e-3
+"""How far L may be below its bound, as a share of L, if the products suffice."""
+LOWEST_GAP = 0.1
+"""How far the smallest eigenvalue may be above its bound, as a share of H's size. The solver's
+steps become shorter by it."""
 COUPLING = 0.02
-"""What a factor may leave out, in units of the least curvature: `refined` repairs it."""
+"""What a factor may leave out of H, in units of the least curvature; the solver corrects for it."""
 DIGITS = 8
 """How many rounding errors of 2 lambda2 must fit into the least curvature."""
 
 
-class Loss(NamedTuple):
-    """The cross-entropy, or its mean over noisy inputs (METHODS 4.6)."""
-
-    classifier: Classifier
-    noise: Sampler | None
-    samples: int
-    """Of the noise."""
-    rows: int
-    """How many gradients may be computed at once."""
-
-    def gradient(self, at: Local, seed: tf.Tensor) -> tf.Tensor:
-        """Give g, ``[B, F]``.
-
-        Raises:
-            InvalidArgumentError: when it runs, where g is zero or not finite.
-        """
-        if self.noise is None:
-            gradient = products.gradient(at)
-        else:
-            gradient = self._means(self.noise)[0](at.inputs, at.targets, seed)
-        length = batch.safe_norm(gradient)
-        gradient = checks.asserted(
-            gradient,
-            tf.math.is_finite(length),
-            "the gradient of the cross-entropy is not finite: are the model's logits?",
-        )
-        return checks.asserted(
-            gradient,
-            tf.not_equal(length, 0),
-            "the gradient of the cross-entropy is zero, so there is no change to look for: no unit "
-            "of the model is active there, or the prediction is beyond doubt in its precision "
-            "(float64 may help)",
-        )
-
-    def hessian(self, at: Local, seed: tf.Tensor) -> Product:
-        """Give products with H, by passes through the network."""
-        if self.noise is None:
-            return products.finite(products.exact(at))
-        return products.finite(self._means(self.noise)[1](at.inputs, at.targets, seed))
-
-    def _means(self, noise: Sampler) -> tuple:
-        return products.averaged(self.classifier, noise, self.samples, self.rows)
-
-
 class Curvature(NamedTuple):
-    """H as the solver sees it."""
+    """The Hessian H of the loss; L is its largest eigenvalue."""
 
     products: Products
+    """Vectors ``[B, K, F]`` -> H v, by the factor if there is one."""
     top: tf.Tensor
-    """L as found, at least 0, ``[B]``."""
-    bound: tf.Tensor
-    """L is at most this, with probability .9999, ``[B]``."""
-    lowest: tf.Tensor
-    """No eigenvalue is below this, which is at most 0, in the same sense, ``[B]``."""
+    """The value found for L, at least 0, ``[B]``."""
+    top_bound: tf.Tensor
+    """An upper bound of L, with probability .9999, at least 0, ``[B]``."""
+    lowest_bound: tf.Tensor
+    """A lower bound of all eigenvalues, with the same probability, at most 0, ``[B]``."""
     factor: Factor | None
-    """None where the products are passes through the network."""
+    """The eigenvectors that approximate H; None if every product passes through the network."""
 
 
-def factored(
-    loss: Loss,
-    at: Local,
-    network: Product,
-    linear: tf.Tensor,
-    *,
-    kind: str,
-    rank: int,
-    margin: float,
-) -> Curvature:
-    """See H through its factor, by classes or by Lanczos from the gradient on."""
-    if kind == "auto":
-        kind = factors.cheaper(at) if loss.noise is None else "krylov"
-    if kind == "classes":
-        factor, left = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
-        rounding = at.rounding * tf.reduce_sum(factor.eigenvalues, 1)
-        return Curvature(
-            factor.product, factor.top, factor.top + left + rounding, tf.zeros_like(left), factor
-        )
-    steps = max(rank, LEAST_STEPS)
-    goal = _ends(at, steps)._replace(rank=rank, absolute=COUPLING * 2 * margin)
-    krylov = lanczos(network, linear, goal, tf.constant(bounds.SEED))
-    factor = krylov.factor(rank)
-    return _curvature(at, krylov.ends, factor.product, factor)
+def find_curvature(expansion: Expansion, *, kind: str, rank: int, margin: float) -> Curvature:
+    """Give the Hessian of the loss.
 
+    Args:
+        expansion: the loss around the inputs.
+        kind: "classes": the exact factor by a gradient for each class; "krylov": a factor by
+            Lanczos from the gradient on; "auto": the cheaper of these two; "products": no factor.
+        rank: the most eigenvectors of the factor.
+        margin: of lambda2 above L / 2.
 
-def through_network(
-    loss: Loss, at: Local, network: Product, linear: tf.Tensor, seed: tf.Tensor
-) -> Curvature:
-    """See H through products alone, but for its ends."""
-
-    def several(vectors: tf.Tensor) -> tf.Tensor:
-        """Multiply K vectors for each example, which is repeated as often."""
-        count = tf.shape(vectors)[1]
-        copies = tf.nest.map_structure(lambda x: tf.repeat(x, count, 0), at.inputs)
-        there = products.local(loss.classifier, copies, tf.repeat(at.targets, count))
-        flat = tf.ensure_shape(
-            tf.reshape(vectors, [-1, tf.shape(vectors)[2]]), [None, linear.shape[1]]
-        )
-        return tf.reshape(loss.hessian(there, seed)(flat), tf.shape(vectors))
-
-    krylov = lanczos(network, linear, _ends(at, STEPS), tf.constant(bounds.SEED))
-    return _curvature(at, krylov.ends, several, None)
-
-
-def _ends(at: Local, steps: int) -> Goal:
-    """Look for L alone where no eigenvalue is negative."""
-    lowest = float("inf") if at.curved is None else LOWEST
-    return Goal(steps, TOP, lowest, rounding=at.rounding)
-
-
-def _curvature(
-    at: Local, ends: bounds.Ends, multiply: Products, factor: Factor | None
-) -> Curvature:
-    """See H through its products and the bounds of its ends."""
-    nothing = tf.zeros_like(ends.top)
-    lowest = nothing if at.curved is None else tf.minimum(ends.lowest_bound, 0)
-    top, bound = tf.maximum(ends.top, 0), tf.maximum(ends.top_bound, 0)
-    return Curvature(multiply, top, bound, lowest, factor)
-
-
-def lambda2_of(bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
-    """Give lambda2 ``[B, 1]``.
-
-    When it runs, refuse one that may not be above L / 2, which is at most `bound` / 2 ``[B, 1]``:
-    what is maximised would have no maximum, or none that can be told from rounding.
+    Raises:
+        ValueError: "classes" of a model that is not piecewise linear.
     """
+    loss, linearization = expansion.loss, expansion.linearization
+    if kind == "auto":
+        kind = factors.cheaper(linearization) if loss.noise is None else "krylov"
+    if kind == "classes":
+        exact, left_out = by_classes(
+            loss.classifier, linearization, mass=1, rank=rank, rows=loss.rows
+        )
+        rounding = linearization.rounding * tf.reduce_sum(exact.eigenvalues, 1)
+        top_bound = exact.top + left_out + rounding
+        return Curvature(exact.product, exact.top, top_bound, tf.zeros_like(left_out), exact)
+
+    is_semidefinite = linearization.curved is None  # piecewise-linear models
+    lowest_gap = float("inf") if is_semidefinite else LOWEST_GAP
+    goal = Goal(MAX_HVPS, TOP_GAP, lowest_gap, rounding=linearization.rounding)
+    if kind == "krylov":
+        goal = goal._replace(steps=max(rank, MIN_HVPS), rank=rank, absolute=COUPLING * 2 * margin)
+    krylov = lanczos(expansion.hvp, expansion.gradient, goal, tf.constant(bounds.SEED))
+    factor = krylov.factor(rank) if kind == "krylov" else None
+    products = expansion.hvps if factor is None else factor.product
+    top, top_bound = tf.maximum(krylov.ends.top, 0), tf.maximum(krylov.ends.top_bound, 0)
+    lowest_bound = tf.minimum(krylov.ends.lowest_bound, 0)
+    if is_semidefinite:
+        lowest_bound = tf.zeros_like(lowest_bound)
+    return Curvature(products, top, top_bound, lowest_bound, factor)
+
+
+def choose_lambda2(top_bound: tf.Tensor, lambda2: float | None, margin: float) -> tf.Tensor:
+    """Give lambda2 of each example, ``[B, 1]``: the option, or the bound of L / 2 + `margin`.
+
+    Args:
+        top_bound: an upper bound of L, ``[B]``.
+        lambda2: the option; None for the default.
+        margin: of the default.
+
+    Raises:
+        InvalidArgumentError: on its use, where lambda2 may not be above L / 2. The objective would
+            have no maximum, or none that can be told from rounding.
+    """
+    top_bound = top_bound[:, None]
     if lambda2 is None:
-        chosen = bound / 2 + margin
+        values = top_bound / 2 + margin
         refusal = (
             f"margin={margin}: too small beside the largest eigenvalue of the Hessian, L, for the "
             "type's digits; take a larger margin or a model in float64. For these examples L is "
             "at most"
         )
-        shown = bound[:, 0]
+        shown = top_bound[:, 0]
     else:
-        chosen = tf.fill(tf.shape(bound), tf.constant(lambda2, bound.dtype))
+        values = tf.fill(tf.shape(top_bound), tf.constant(lambda2, top_bound.dtype))
         refusal = (
             f"lambda2={lambda2}: expected more than half the largest eigenvalue of the Hessian, "
             "L / 2, or no change raises the loss most; for these examples the bound of L / 2 is"
         )
-        shown = bound[:, 0] / 2
-    least = DIGITS * np.finfo(bound.dtype.as_numpy_dtype).eps * 2 * chosen
-    return checks.asserted(chosen, 2 * chosen - bound > least, refusal, shown)
+        shown = top_bound[:, 0] / 2
+    least = DIGITS * np.finfo(top_bound.dtype.as_numpy_dtype).eps * 2 * values
+    return checks.asserted(values, 2 * values - top_bound > least, refusal, shown)
