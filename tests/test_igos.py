@@ -12,10 +12,11 @@ from tests.conftest import small_cnn, two_inputs
 from tests.own_references import own_blur, slow_own_blur
 from tfxai import scores
 from tfxai.core.interpolation import align_corners
+from tfxai.methods.masks import blending, regulariser
 from tfxai.methods.masks import igos as igos_file
-from tfxai.methods.masks import masks
+from tfxai.methods.masks.blending import BlendedExamples
+from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.meaningful_perturbation import meaningful_perturbation
-from tfxai.methods.masks.total_gradient import Blended, Deletion
 from tfxai.models import heads
 
 LAMBDA1, LAMBDA2, STEPS, CLASS = 0.02, 0.5, 6, 2
@@ -126,14 +127,16 @@ def test_it_is_not_that_of_tensorflow():
     """Which has the middles of cells at the middles of their pixels (METHODS 5.1)."""
     impulse = np.zeros((1, 28, 28, 1))
     impulse[0, 2, 25] = 1
-    ours = masks.large(tf.constant(impulse[..., 0]), tf.zeros([1, 224, 224, 3], tf.float64))
+    ours = blending.upsample_masks(
+        tf.constant(impulse[..., 0]), tf.zeros([1, 224, 224, 3], tf.float64)
+    )
     theirs = tf.image.resize(impulse, (224, 224)).numpy()
     assert np.abs(ours - theirs).max() > 0.1
 
 
 def test_blending_follows_the_mask(image):
     mask = np.random.default_rng(0).random((4, 3))
-    blended = masks.blend(*(tf.constant(x[None]) for x in (image, image + 2, mask)))[0]
+    blended = blending.blend(*(tf.constant(x[None]) for x in (image, image + 2, mask)))[0]
     up = slow_upsampled(mask, 8, 8)[..., None]
     np.testing.assert_allclose(blended, image * up + (image + 2) * (1 - up), rtol=1e-12)
 
@@ -141,22 +144,22 @@ def test_blending_follows_the_mask(image):
 @pytest.mark.parametrize("power", [2, 3])
 def test_the_regulariser(power):
     some = np.random.default_rng(0).random((3, 5, 4))
-    found = masks.Regulariser(LAMBDA1, LAMBDA2, power)(tf.constant(some))
+    found = regulariser.Regulariser(LAMBDA1, LAMBDA2, power)(tf.constant(some))
     np.testing.assert_allclose(found, [slow_regulariser(m, power) for m in some], rtol=1e-12)
     alone = tf.constant(some[:, :1, :1])
-    np.testing.assert_array_equal(masks.total_variation(alone, power), np.zeros(3))
+    np.testing.assert_array_equal(regulariser.total_variation(alone, power), np.zeros(3))
 
 
 @pytest.mark.parametrize("size", [(5, 4), (1, 6), (1, 1)])
 def test_the_proximal_step_minimises_what_it_says(size):
     random = np.random.default_rng(0)
     values, alphas, lambda1 = (tf.constant(random.random(s)) for s in ((3, *size), 3, 3))
-    found = masks.proximal(values, alphas, lambda1, LAMBDA2)
+    found = regulariser.proximal(values, alphas, lambda1, LAMBDA2)
 
     def objective(there):
         near = tf.reduce_sum((there - values) ** 2, (1, 2)) / 2
         price = lambda1 * tf.reduce_mean(1 - there, (1, 2))
-        return near + alphas * (price + LAMBDA2 * masks.total_variation(there, 2))
+        return near + alphas * (price + LAMBDA2 * regulariser.total_variation(there, 2))
 
     with tf.GradientTape() as tape:
         tape.watch(found)
@@ -166,16 +169,18 @@ def test_the_proximal_step_minimises_what_it_says(size):
 
 def test_the_total_gradient(precise, image):
     mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
-    deletion = Deletion(heads.scored(precise, scores.probability), STEPS, 0.0, 4)
-    of = Blended(tf.constant(image[None]), tf.zeros([1, 8, 8, 3], tf.float64), tf.constant([CLASS]))
-    run = tf.function(lambda m: deletion.gradient(m, of, tf.constant([0, 0])))
+    masked_model = MaskedModel(heads.scored(precise, scores.probability), STEPS, 0.0, 4)
+    examples = BlendedExamples(
+        tf.constant(image[None]), tf.zeros([1, 8, 8, 3], tf.float64), tf.constant([CLASS])
+    )
+    run = tf.function(lambda m: masked_model.gradient(m, examples, tf.constant([0, 0])))
     gradient, mean_score = run(tf.constant(mask[None]))
     expected = slow_total_gradient(precise, image, mask, STEPS)
     of_price = slow_gradient(slow_regulariser, mask)
     np.testing.assert_allclose(gradient[0] + of_price, expected, atol=1e-8)
     path = [slow_probability(precise, image, s / STEPS * mask) for s in range(1, STEPS + 1)]
     np.testing.assert_allclose(mean_score[0], np.mean(path), rtol=1e-9)
-    rerun = tf.function(lambda m: deletion.mean_score(m, of, tf.constant([0, 0])))
+    rerun = tf.function(lambda m: masked_model.mean_score(m, examples, tf.constant([0, 0])))
     np.testing.assert_allclose(rerun(tf.constant(mask[None])), mean_score, rtol=1e-9)
 
 
@@ -326,8 +331,8 @@ def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
 
 def test_presets_are_met_and_lie_between():
     for cells, lambdas in igos_file.PRESETS.items():
-        np.testing.assert_allclose(igos_file.preset((cells, cells)), lambdas)
-    low, middle, high = (igos_file.preset((n, n))[1] for n in (28, 56, 112))
+        np.testing.assert_allclose(igos_file.preset_lambdas((cells, cells)), lambdas)
+    low, middle, high = (igos_file.preset_lambdas((n, n))[1] for n in (28, 56, 112))
     assert min(low, high) <= middle <= max(low, high)
 
 
@@ -346,7 +351,7 @@ def test_the_resolution_that_is_not_given_fits_the_image(size):
         assert record.attributions.shape == photos.shape
         if builder is tfxai.igos:
             prices = [record.diagnostics[name][0] for name in ("lambda1", "lambda2")]
-            np.testing.assert_allclose(prices, igos_file.preset(cells), rtol=1e-6)
+            np.testing.assert_allclose(prices, igos_file.preset_lambdas(cells), rtol=1e-6)
         with pytest.raises(ValueError, match=f"pass resolution={min(size)} or less"):
             builder(model, resolution=max(size) + 1)(photos)
 

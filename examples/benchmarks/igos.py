@@ -21,8 +21,9 @@ from rich.table import Table
 import tfxai
 from tfxai import metrics, scores, zoo
 from tfxai.baselines import blur
-from tfxai.methods.masks import masks
-from tfxai.methods.masks.igos import preset
+from tfxai.methods.masks.blending import blend
+from tfxai.methods.masks.igos import preset_lambdas
+from tfxai.methods.masks.regulariser import Regulariser
 from tfxai.models import heads
 
 PHOTOS = (0, 2, 4)
@@ -35,7 +36,7 @@ def transcription(model, lambda1, lambda2, noise, *, batched):
     scored = heads.scored(model, scores.probability)
 
     def along(mask, image, reference, target, shares):
-        points = masks.blend(image, reference, shares * mask)
+        points = blend(image, reference, shares * mask)
         spread = noise * tf.math.reduce_std(image)
         return scored(points + spread * tf.random.normal(tf.shape(points)), target)
 
@@ -45,11 +46,11 @@ def transcription(model, lambda1, lambda2, noise, *, batched):
         values = along(copies, image, reference, tf.repeat(target, tf.size(shares)), shares)
         return tf.reduce_sum(tf.gradients(values, copies)[0], 0, keepdims=True)
 
-    regulariser = masks.Regulariser(lambda1, lambda2, 2)
+    regulariser = Regulariser(lambda1, lambda2, 2)
 
     @tf.function(reduce_retracing=True)
     def objective(mask, image, reference, target):
-        lost = scored(masks.blend(image, reference, mask), target)
+        lost = scored(blend(image, reference, mask), target)
         return (lost + regulariser(mask))[0]
 
     @tf.function
@@ -167,7 +168,7 @@ def main():
     photos = classifier.preprocess(zoo.crops(files, classifier.size))
     references = blur(tf.constant(photos), size=51, sigma=50.0)
     case = Case(photos, references, model.predict(photos, verbose=0).argmax(1), size)
-    lambda1, lambda2 = given.lambdas or preset((size, size))
+    lambda1, lambda2 = given.lambdas or preset_lambdas((size, size))
     options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2, "noise": noise}
     published = {"descent": "gradient", "longest_step": LONGEST}
     explainers = {

@@ -32,9 +32,10 @@ from igos import CELLS, RESOLUTIONS, areas, curves, explained, load, options_of,
 
 import tfxai
 from tfxai.core.tracing import traced
-from tfxai.methods.masks import masks
-from tfxai.methods.masks.igos import LONGEST, preset
-from tfxai.methods.masks.total_gradient import Blended, Deletion
+from tfxai.methods.masks.blending import BlendedExamples
+from tfxai.methods.masks.igos import LONGEST_STEPS, preset_lambdas
+from tfxai.methods.masks.masked_model import MaskedModel
+from tfxai.methods.masks.regulariser import Regulariser, proximal
 from tfxai.models.heads import scored
 
 NOISE = 0.2
@@ -61,16 +62,17 @@ def igos(case, given, **options):
 def fixed_step(case, given, alpha):
     """Take the same step in each iteration; give heatmaps, objectives, CPU seconds per photo."""
     references = tfxai.baselines.baseline("blur")(tf.constant(case.inputs))[0]
-    of = Blended(tf.constant(case.inputs), references, tf.constant(case.targets, tf.int32))
+    targets = tf.constant(case.targets, tf.int32)
+    examples = BlendedExamples(tf.constant(case.inputs), references, targets)
     score = scored(case.classifier.model, tfxai.scores.probability)
-    deletion = Deletion(score, 20, NOISE, rows=8)
-    lambda1, lambda2 = preset((CELLS, CELLS))
-    price = masks.Regulariser(lambda1, lambda2, beta=2)
+    masked_model = MaskedModel(score, 20, NOISE, rows=8)
+    lambda1, lambda2 = preset_lambdas((CELLS, CELLS))
+    price = Regulariser(lambda1, lambda2, beta=2)
     each = tf.ones(len(case.inputs))
 
     def after(mask, seed):
-        there = mask - alpha * deletion.gradient(mask, of, seed)[0]
-        there = masks.proximal(there, alpha * each, lambda1 * each, lambda2)
+        there = mask - alpha * masked_model.gradient(mask, examples, seed)[0]
+        there = proximal(there, alpha * each, lambda1 * each, lambda2)
         return tf.clip_by_value(there, 0, 1)
 
     mask = tf.ones([len(each), CELLS, CELLS])
@@ -79,7 +81,7 @@ def fixed_step(case, given, alpha):
     for i in range(given.iterations):
         mask = step(mask, tf.constant([0, i]))
     seconds = (time.process_time() - start) / len(each)
-    objective = traced(lambda mask: deletion.score(mask, of) + price(mask))(mask)
+    objective = traced(lambda mask: masked_model.score(mask, examples) + price(mask))(mask)
     return 1 - mask.numpy()[..., None], objective.numpy(), seconds
 
 
@@ -94,7 +96,7 @@ def ablations(case, given):
         }
         other = {"objective": ""} if "lambda2" in options else {}
         columns[name] = {**means, **other, "cpu seconds": seconds}
-    for alpha in (LONGEST["proximal"], LONGEST["proximal"] / 10):
+    for alpha in (LONGEST_STEPS["proximal"], LONGEST_STEPS["proximal"] / 10):
         name, counts = f"fixed step {alpha:g}", {"iterations": given.iterations, "trials": 0}
         heatmaps[name], objective, seconds = fixed_step(case, given, alpha)
         columns[name] = {"objective": float(objective.mean()), **counts, "cpu seconds": seconds}

@@ -1,1 +1,1 @@
-"""Methods that replace the backward pass of a model, or look at its layers."""
+"""Methods that replace the backward pass of a model, or explain by its layers."""

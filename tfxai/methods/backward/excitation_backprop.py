@@ -14,7 +14,7 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
+from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
 from tfxai.models import graph_axes, keras_graph, named_layers
 from tfxai.models.heads import scored_outputs
 from tfxai.models.model_info import ModelInspector
@@ -33,33 +33,39 @@ def excitation_backprop(
     passthrough: Sequence[str] = (),
     data_format: str | None = None,
 ) -> Method:
-    """Explain by the probability that a walk from the class down to an input, or unit, ends there.
+    """Explain by the probability that a random walk down from the class ends at each input.
 
     P_j = sum_i [x_j w_ij]+ P_i / sum_k [x_k w_ik]+
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
-        layer: where to stop, by name; the map is summed over its channels. None for the inputs.
-        contrast_layer: for the contrastive form, a layer below the last kernel: the probabilities
-            of the class's opposite (that kernel with its signs turned) are subtracted there.
-        upsample: how a layer's map gets the inputs' height and width, "bilinear" or "nearest";
-            None leaves it.
+        layer: the name of the layer where the walk ends; its map is summed over channels. None for
+            the inputs.
+        contrast_layer: the name of a layer below the last kernel, for the contrastive form: there
+            the probabilities of the opposite of the class are subtracted. They are what the last
+            kernel gives with the signs of its weights turned.
+        upsample: how the map of a layer is brought to the height and width of the inputs,
+            "bilinear" or "nearest"; None leaves its size as it is.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
-        data_format: of a layer's map, where the channels of the inputs are, as in `rise`.
+        data_format: where the channels of the inputs are, as in `rise`; the map of a layer is
+            arranged like the inputs.
 
     Returns:
         An Explainer with attributions of the inputs' shape or, for a `layer`, ``[B, H, W, 1]``.
-        They are not negative and sum to 1, less what reaches neurons that only their bias excites;
-        in the contrastive form to 0. For target 0 of a one-unit head all signs are turned.
+        They are not negative, and sum to 1 less the probability that reaches neurons which only
+        their bias excites. In the contrastive form they may be negative, and sum to 0 instead of 1.
+        For target 0 of a one-unit head all signs are turned.
 
     Raises:
-        ValueError: no such layer; or, at the first call, an operation that is not piecewise linear.
+        ValueError: the model has no such layer; or, at the first call, it has an operation that is
+            not piecewise linear.
 
     Reference:
-        Zhang et al. 2016, equations 2 to 5, METHODS 5.8. Departures: a batch normalisation is
-        folded into the kernel before it, so that a negative factor turns excitation into
-        inhibition; a negative unit, which the paper excludes, passes its probability to what
-        makes it negative; a product's is halved between its factors. Maps are not clipped at 0.
+        Zhang et al. 2016, equations 2 to 5. Departures (docs/methods.md, Excitation backprop): a
+        batch normalisation is folded into the kernel before it, so that a negative factor turns
+        excitation into inhibition; a negative unit, which the paper excludes, passes its
+        probability to what makes it negative; a product shares its probability equally between its
+        factors. Maps are not clipped at 0.
 
     Example:
         >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
@@ -77,34 +83,25 @@ def excitation_backprop(
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
-        flat = tf.nest.flatten(inputs)
+        flat_inputs = tf.nest.flatten(inputs)
         with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
-            logits, chosen = forward(inputs, targets)
-        (one_hot,) = tf.gradients(chosen, [logits])
-        ends = flat if layer is None else [output_of(layer)]
-
-        def walk(
-            source: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor], *, negate: bool = False
-        ) -> list[tf.Tensor]:
-            steps = steps_between(ends, [source])
-            kernels = [step for step in steps if step.form is not None]
-            last = kernels[-1] if source is logits and kernels else None
-            rule = excitation(top=last, negated=negate)
-            return backpropagate(steps, rule, source, start, ends, passthrough=names)
-
+            logits, target_logits = forward(inputs, targets)
+        (one_hot,) = tf.gradients(target_logits, [logits])
+        ends = flat_inputs if layer is None else [output_of(layer)]
         if contrast_layer is None:
-            probabilities = walk(logits, one_hot, ends)
+            probabilities = _walk_from_logits(logits, one_hot, ends, names)
         else:
-            middle = output_of(contrast_layer)
-            (excited,) = walk(logits, one_hot, [middle])
-            (inhibited,) = walk(logits, one_hot, [middle], negate=True)
-            probabilities = walk(middle, excited - inhibited, ends)
+            contrast = output_of(contrast_layer)
+            (excited,) = _walk_from_logits(logits, one_hot, [contrast], names)
+            (inhibited,) = _walk_from_logits(logits, one_hot, [contrast], names, negated=True)
+            probabilities = _walk(contrast, excited - inhibited, ends, names)
         if layer is None:
             return Result(tf.nest.pack_sequence_as(inputs, probabilities), {})
-        (of_layer,) = graph_axes.channels_last(probabilities, ends[0])
-        maps = tf.reduce_sum(of_layer, -1, keepdims=True)
-        first = Order(inspector.order(inputs).channels[:1])
-        return Result(upsampled(maps, flat[0], upsample, first, density=True), {})
+        (layer_map,) = graph_axes.channels_last(probabilities, ends[0])
+        layer_map = tf.reduce_sum(layer_map, -1, keepdims=True)
+        # A layer's map has the resolution of the first input, where a model has several.
+        order = Order(inspector.order(inputs).channels[:1])
+        return Result(upsample_maps(layer_map, flat_inputs[0], upsample, order, keep_sums=True), {})
 
     attribution = traced(attribute)
     return Method(
@@ -114,3 +111,34 @@ def excitation_backprop(
         report=lambda specs: report(excitation(), model, scores.logit, specs, names),
         like=None if layer is None else maps_like(attribution),
     )
+
+
+def _walk_from_logits(
+    logits: tf.Tensor,
+    start: tf.Tensor,
+    ends: list[tf.Tensor],
+    passthrough: Sequence[str],
+    *,
+    negated: bool = False,
+) -> list[tf.Tensor]:
+    """Pass the probabilities `start` of the logits down to the tensors `ends`.
+
+    Args:
+        logits: ``[B, C]``.
+        start: the probability of each logit, ``[B, C]``.
+        ends: where the walk ends.
+        passthrough: types of operations or names of layers that keep their ordinary gradient.
+        negated: whether the weights of the last kernel have their signs turned.
+    """
+    steps = steps_between(ends, [logits])
+    kernels = [step for step in steps if step.form is not None]
+    rule = excitation(top=kernels[-1] if kernels else None, negated=negated)
+    return backpropagate(steps, rule, logits, start, ends, passthrough=passthrough)
+
+
+def _walk(
+    source: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor], passthrough: Sequence[str]
+) -> list[tf.Tensor]:
+    """Pass the probabilities `start` of a layer's units down to the tensors `ends`."""
+    steps = steps_between(ends, [source])
+    return backpropagate(steps, excitation(), source, start, ends, passthrough=passthrough)

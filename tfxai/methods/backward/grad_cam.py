@@ -13,7 +13,7 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsampled
+from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
 from tfxai.models import graph_axes, keras_graph, named_layers
 from tfxai.models.heads import scored_outputs
 from tfxai.models.model_info import ModelInspector
@@ -21,21 +21,22 @@ from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under, report
 from tfxai.rules.steps import steps_between
 
-NO_ACTIVATIONS = {
+REARRANGING_OR_POOLING = {
     "Reshape", "Transpose", "ExpandDims", "Squeeze", "Identity", "Cast", "Pad", "PadV2",
     "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max", "While", "StatelessWhile",
 }  # fmt: skip
-"""What rearranges or pools an activation."""
-COLLECTED = {"TensorListStack"}
-"""What gives the results of a loop as one tensor."""
+"""Operations whose outputs do not count as activations: they rearrange or pool activations, or run
+loops, whose results are collected afterwards."""
+COLLECTING = {"TensorListStack"}
+"""Operations that give the results of a loop as one tensor."""
+SHAPE_READING = {"Shape", "ShapeN", "Size", "Rank"}
+"""Operations that depend on a tensor's shape only, not on its values."""
 NO_EVIDENCE = (
     "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
     "the rest, or the layer has one position; name an earlier layer=, or take a method with signs "
     "(integrated_gradients)"
 )
 """What to try where a map is constant."""
-SIZES = {"Shape", "ShapeN", "Size", "Rank"}
-"""What tells of a tensor's shape, not of its values."""
 
 
 @builder
@@ -47,27 +48,31 @@ def grad_cam(
     score: Score = scores.logit,
     data_format: str | None = None,
 ) -> Method:
-    """Explain by the activations A of a layer, weighted by the mean gradient of each channel k.
+    """Explain by the activations of a layer, each channel weighted by its mean gradient.
 
     L = ReLU(sum_k alpha_k A^k),  alpha_k = 1/Z sum_ij d f_t / d A^k_ij
 
+    A^k is the activation in channel k, and Z the number of its positions.
+
     Args:
         model: a Keras model of images or sequences, written in any way.
-        layer: whose activations, by name; None for the last that have positions.
-        upsample: how the map gets the inputs' height and width, "bilinear" or "nearest"; None
-            leaves it.
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        layer: the name of the layer whose activations are taken; None for the last activations
+            that have positions.
+        upsample: how the map is brought to the height and width of the inputs, "bilinear" or
+            "nearest"; None leaves its size as it is.
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
-        An Explainer with attributions ``[B, H, W, 1]``, not negative, in units of the score per
-        position.
+        An Explainer with attributions ``[B, H, W, 1]``, not negative, in units of the score for
+        each position.
 
     Raises:
-        ValueError: no such layer, or one without positions.
+        ValueError: the model has no such layer, or the layer has no positions.
 
     Reference:
-        Selvaraju et al. 2017, equations 1 and 2.
+        Selvaraju et al. 2017, equations 1 and 2. The map is not normalised (docs/methods.md,
+        Grad-CAM and guided Grad-CAM).
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
@@ -76,7 +81,7 @@ def grad_cam(
         TensorShape([1, 4, 4, 1])
     """
     inspector = ModelInspector(checks.model(model), data_format)
-    attribution = _cam(model, layer, upsample, score, inspector)
+    attribution = _grad_cam(model, layer, upsample, score, inspector)
     return Method(
         inspector,
         lambda rows: attribution,
@@ -101,8 +106,9 @@ def guided_grad_cam(
     Args:
         model: a Keras model of ReLUs and other piecewise-linear steps, written in any way.
         layer: as in `grad_cam`.
-        upsample: "bilinear" or "nearest".
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        upsample: how Grad-CAM's map is brought to the height and width of the inputs, "bilinear"
+            or "nearest".
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: as in `guided_backprop`.
         data_format: where the channels of the inputs are, as in `rise`.
 
@@ -110,7 +116,7 @@ def guided_grad_cam(
         An Explainer with attributions of the inputs' shape.
 
     Raises:
-        ValueError: as `grad_cam` and `guided_backprop`.
+        ValueError: for the reasons of `grad_cam` and `guided_backprop`; or `upsample` is None.
 
     Reference:
         Selvaraju et al. 2017, section 3.2.
@@ -125,12 +131,12 @@ def guided_grad_cam(
         raise ValueError("upsample=None: guided_grad_cam needs 'bilinear' or 'nearest'")
     names = checks.names("passthrough", passthrough)
     inspector = ModelInspector(checks.model(model), data_format)
-    cam = _cam(model, layer, upsample, score, inspector)
+    cam = _grad_cam(model, layer, upsample, score, inspector)
     guided = gradient_under(rectifier.guided, model, score, passthrough=names)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        fine = guided(inputs, targets, seed).attributions
-        return Result(fine * cam(inputs, targets, seed).attributions, {})
+        guided_gradient = guided(inputs, targets, seed).attributions
+        return Result(guided_gradient * cam(inputs, targets, seed).attributions, {})
 
     return Method(
         inspector,
@@ -141,7 +147,7 @@ def guided_grad_cam(
     )
 
 
-def _cam(
+def _grad_cam(
     model: keras.Model,
     layer: str | None,
     upsample: str | None,
@@ -161,31 +167,41 @@ def _cam(
         (image,) = tf.nest.flatten(inputs)
         order = inspector.order(inputs)
         with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
-            outputs, chosen = forward(inputs, targets)
-        activations = _last_spatial(image, outputs, chosen) if layer is None else output_of(layer)
+            outputs, target_score = forward(inputs, targets)
+        if layer is None:
+            activations = _last_activations(image, outputs, target_score)
+        else:
+            activations = output_of(layer)
         if not _has_positions(activations):
             raise ValueError(
                 f"layer={layer!r} gives {activations.shape}, which has no positions to map; name "
                 "one before the pooling or flattening"
             )
-        (gradient,) = tf.gradients(chosen, [activations])
+        (gradient,) = tf.gradients(target_score, [activations])
         if gradient is None:
             raise ValueError(f"layer={layer!r}: the score does not depend on it")
-        activated, gradient = graph_axes.channels_last([activations, gradient], activations)
-        positions = range(1, activated.shape.rank - 1)
-        alpha = tf.reduce_mean(gradient, positions, keepdims=True)
-        maps = tf.nn.relu(tf.reduce_sum(alpha * activated, -1, keepdims=True))
-        maps = upsampled(tf.cast(maps, image.dtype), image, upsample, order)
-        return Result(maps, {})
+        maps = _weighted_channels(*graph_axes.channels_last([activations, gradient], activations))
+        return Result(upsample_maps(tf.cast(maps, image.dtype), image, upsample, order), {})
 
     return traced(attribute)
 
 
-def _last_spatial(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Tensor:
-    """Give the last activation with positions on the way to the outputs that the score is of."""
-    flat = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
-    used = [o for o, g in zip(flat, tf.gradients(score, flat), strict=True) if g is not None]
-    for step in reversed(steps_between([image, *_made_of_integers(image)], used)):
+def _weighted_channels(activations: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    """Give ReLU(sum_k alpha_k A^k), ``[B, ..., 1]``, where the channels k are last.
+
+    Source: Selvaraju et al. 2017, equations 1 (alpha) and 2.
+    """
+    positions = range(1, activations.shape.rank - 1)
+    alpha = tf.reduce_mean(gradient, positions, keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(alpha * activations, -1, keepdims=True))
+
+
+def _last_activations(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Tensor:
+    """Give the last activations with positions between the image and the outputs of the score."""
+    floating = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
+    gradients = tf.gradients(score, floating)
+    scored = [o for o, g in zip(floating, gradients, strict=True) if g is not None]
+    for step in reversed(steps_between([image, *_floats_from_integers(image)], scored)):
         result = step.outputs[0]
         if _is_activation(step.first) and _has_positions(result):
             return result
@@ -196,28 +212,32 @@ def _last_spatial(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Te
 
 
 def _is_activation(operation: tf.Operation) -> bool:
-    """Whether an operation gives an activation, the batch first.
+    """Whether the output of an operation is an activation whose first axis is the batch.
 
-    What a loop over time collects has the time first; a transpose puts the batch there.
+    The first axis of what a loop over time collects is the time; the transpose that follows puts
+    the batch first.
     """
     if operation.type == "Transpose":
-        return operation.inputs[0].op.type in COLLECTED
-    return operation.type not in NO_ACTIVATIONS and not operation.type.startswith("TensorList")
+        return operation.inputs[0].op.type in COLLECTING
+    return operation.type not in REARRANGING_OR_POOLING and not operation.type.startswith(
+        "TensorList"
+    )
 
 
-def _made_of_integers(image: tf.Tensor) -> list[tf.Tensor]:
-    """Give the floating-point tensors that are made of integers which depend on the image.
+def _floats_from_integers(image: tf.Tensor) -> list[tf.Tensor]:
+    """Give the floating-point tensors that are computed from integers which depend on the image.
 
-    No gradient passes the integers, of pixels or of tokens; behind them it does.
+    Gradients do not flow through integers, such as those of pixels or tokens, but they reach these
+    tensors.
     """
-    reached, made = {image.ref()}, []
+    depending, floats = {image.ref()}, []
     for operation in image.graph.get_operations():
-        given = [t for t in operation.inputs if t.ref() in reached]
-        if given and operation.type not in SIZES:
-            reached.update(t.ref() for t in operation.outputs)
-            if any(t.dtype.is_integer for t in given):
-                made += [t for t in operation.outputs if t.dtype.is_floating]
-    return made
+        dependent_inputs = [t for t in operation.inputs if t.ref() in depending]
+        if dependent_inputs and operation.type not in SHAPE_READING:
+            depending.update(t.ref() for t in operation.outputs)
+            if any(t.dtype.is_integer for t in dependent_inputs):
+                floats += [t for t in operation.outputs if t.dtype.is_floating]
+    return floats
 
 
 def _has_positions(x: tf.Tensor) -> bool:

@@ -20,25 +20,25 @@ from tfxai.rules.backward import Rule, gradient_under, report
 def guided_backprop(
     model: keras.Model, *, score: Score = scores.logit, passthrough: Sequence[str] = ()
 ) -> Method:
-    """Explain by the gradient that passes ReLUs only where it is positive and they are active.
+    """Explain by a gradient that passes a ReLU only where it is positive and the ReLU is active.
 
     R_in = 1[y > 0] 1[R_out > 0] R_out  at every y = ReLU(x)
 
     Args:
         model: a Keras model of ReLUs and other piecewise-linear steps, written in any way.
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
 
     Returns:
-        An Explainer with attributions of the inputs' shape. `rule_report` lists the ReLUs found.
+        An Explainer with attributions of the inputs' shape. Its `rule_report` lists the ReLUs.
 
     Raises:
-        ValueError: at the first call, an operation that is not piecewise linear.
+        ValueError: at the first call, if the model has an operation that is not piecewise linear.
 
     Reference:
-        Springenberg et al. 2015, section 3.4. Capped and leaky ReLUs count as ReLUs; for them
-        the ordinary gradient takes the place of 1[y > 0]. PReLUs raise. The map says little of the
-        class: it nearly restores the image (Nie et al. 2018).
+        Springenberg et al. 2015, section 3.4. Capped and leaky ReLUs count as ReLUs; their
+        ordinary gradient takes the place of 1[y > 0]. PReLUs raise an error. The map says little
+        about the class, since it nearly restores the image (Nie et al. 2018).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
@@ -46,30 +46,30 @@ def guided_backprop(
         >>> guided_backprop(model)(keras.ops.ones((1, 2)), 1).numpy().round(4) + 0.0
         array([[0., 2.]], dtype=float32)
     """
-    return _gradient_under(rectifier.guided, model, score, passthrough)
+    return _rectifier_method(rectifier.guided, model, score, passthrough)
 
 
 @builder
 def deconvnet(
     model: keras.Model, *, score: Score = scores.logit, passthrough: Sequence[str] = ()
 ) -> Method:
-    """Explain by the gradient that passes ReLUs only where it is positive, active or not.
+    """Explain by a gradient that passes ReLUs, active or not, only where it is positive.
 
     R_in = 1[R_out > 0] R_out  at every y = ReLU(x)
 
     Args:
         model: a Keras model of ReLUs and other piecewise-linear steps, written in any way.
-        score: what is explained, (outputs, targets) -> ``[B]``.
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
 
     Returns:
-        An Explainer with attributions of the inputs' shape. `rule_report` lists the ReLUs found.
+        An Explainer with attributions of the inputs' shape. Its `rule_report` lists the ReLUs.
 
     Raises:
-        ValueError: at the first call, an operation that is not piecewise linear.
+        ValueError: at the first call, if the model has an operation that is not piecewise linear.
 
     Reference:
-        Zeiler and Fergus 2014, section 2.1, as in Springenberg et al. 2015, figure 1.
+        Zeiler and Fergus 2014, section 2.1, in the form of Springenberg et al. 2015, figure 1.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "relu")])
@@ -77,19 +77,19 @@ def deconvnet(
         >>> deconvnet(model)(keras.ops.ones((1, 2)), 0).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
-    return _gradient_under(rectifier.deconvnet, model, score, passthrough)
+    return _rectifier_method(rectifier.deconvnet, model, score, passthrough)
 
 
-def _gradient_under(
-    rule: Callable[[], Rule], model: keras.Model, score: Score, passthrough: Sequence[str]
+def _rectifier_method(
+    make_rule: Callable[[], Rule], model: keras.Model, score: Score, passthrough: Sequence[str]
 ) -> Method:
-    """Give the method that takes the gradient under a rule."""
+    """Give the method that takes the gradient under a rule for ReLUs."""
     inspector = ModelInspector(checks.model(model))
     names = checks.names("passthrough", passthrough)
-    attribution = gradient_under(rule, model, score, passthrough=names)
+    attribution = gradient_under(make_rule, model, score, passthrough=names)
     return Method(
         inspector,
         lambda rows: attribution,
         score,
-        report=lambda specs: report(rule(), model, score, specs, names),
+        report=lambda specs: report(make_rule(), model, score, specs, names),
     )

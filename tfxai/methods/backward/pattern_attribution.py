@@ -1,4 +1,7 @@
-"""PatternNet, PatternAttribution (Kindermans et al. 2018) and Pattern-Guided IG (paper 000)."""
+"""PatternNet, PatternAttribution and pattern-guided integrated gradients.
+
+Sources: Kindermans et al. 2018 for the first two, Schwarzenberg and Castle 2020 for the third.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tfxai.core import checks
 from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.builder import builder
+from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.models.model_info import ModelInspector
@@ -22,7 +26,7 @@ from tfxai.rules.backward import Rule, gradient_under, report
 from tfxai.rules.neurons import check_patterns
 from tfxai.rules.patterns import Patterns, PatternWeights
 
-DEAD = (
+NO_PATTERN = (
     "on the way to the class no active neuron has a pattern; those that the data never made active "
     "have none (print(patterns) counts them): fit patterns on examples of every class"
 )
@@ -38,25 +42,26 @@ def pattern_net(
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
 ) -> Method:
-    """Explain by the estimated signal: the score passed back through patterns.
+    """Explain by the estimated signal: the score, passed back through patterns.
 
-    Every kernel W passes back a in its place; all else has its ordinary gradient.
+    In the backward pass the pattern a takes the place of every kernel W. All other steps have their
+    ordinary gradient.
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
-        patterns: of this model, from `fit_patterns`.
-        start: what starts at the output, "output" for the score itself or "one".
-        score: what is explained, (outputs, targets) -> ``[B]``.
-        passthrough: as it was given to `fit_patterns`.
+        patterns: the patterns of this model, from `fit_patterns`.
+        start: what the backward pass starts with, "output" for the score itself, "one" for 1.
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
+        passthrough: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the inputs.
 
     Raises:
-        TypeError, ValueError: `patterns` are of another model.
+        TypeError, ValueError: `patterns` belong to another model.
 
     Reference:
-        Kindermans et al. 2018, section 4; METHODS 1.2 and 1.3.
+        Kindermans et al. 2018, section 4 (docs/methods.md, PatternNet and PatternAttribution).
 
     Example:
         >>> import numpy as np
@@ -66,7 +71,7 @@ def pattern_net(
         >>> pattern_net(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[2., 0.]], dtype=float32)
     """
-    return _gradient_under(rules.pattern_net, model, patterns, start, score, passthrough)
+    return _pattern_method(rules.pattern_net, model, patterns, start, score, passthrough)
 
 
 @builder
@@ -78,27 +83,30 @@ def pattern_attribution(
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
 ) -> Method:
-    """Explain by how much each input's signal contributes: passed back through W ⊙ a.
+    """Explain by the contribution of each input's signal: the score, passed back through W ⊙ a.
 
-    Every kernel W passes back W ⊙ a, with w . a = 1, in its place; all else has its ordinary
-    gradient.
+    In the backward pass W ⊙ a takes the place of every kernel W, where w . a = 1 for the weights w
+    and the pattern a of each neuron. All other steps have their ordinary gradient.
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
-        patterns: of this model, from `fit_patterns`. The weights W are those of the moment.
-        start: what starts at the output, "output" for the score itself or "one".
-        score: what is explained, (outputs, targets) -> ``[B]``.
-        passthrough: as it was given to `fit_patterns`.
+        patterns: the patterns of this model, from `fit_patterns`. The weights W are read from the
+            model at each call.
+        start: what the backward pass starts with, "output" for the score itself, "one" for 1.
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
+        passthrough: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score.
 
     Raises:
-        TypeError, ValueError: `patterns` are of another model.
+        TypeError, ValueError: `patterns` belong to another model.
 
     Reference:
-        Kindermans et al. 2018, section 4; METHODS 1.2 and 1.3. Not multiplied by the input. A
-        batch normalisation that follows no kernel has its ordinary gradient.
+        Kindermans et al. 2018, section 4. The result is not multiplied by the input. A batch
+        normalisation that follows no kernel has its ordinary gradient. What the backward pass
+        starts with differs between the sources (docs/methods.md, PatternNet and
+        PatternAttribution).
 
     Example:
         >>> import numpy as np
@@ -108,7 +116,7 @@ def pattern_attribution(
         >>> pattern_attribution(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[4., 0.]], dtype=float32)
     """
-    return _gradient_under(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    return _pattern_method(rules.pattern_attribution, model, patterns, start, score, passthrough)
 
 
 @builder
@@ -123,31 +131,37 @@ def pattern_guided_integrated_gradients(
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
 ) -> Method:
-    r"""Explain by integrated gradients whose gradient is that of PatternAttribution.
+    r"""Explain by integrated gradients, with PatternAttribution in place of the gradient.
 
     phi_i = (x_i - x'_i) / m sum_{k=1}^m  d^(p) f(x' + k/m (x - x')) / d x_i
 
+    d^(p) f is the backward pass of PatternAttribution.
+
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
-        patterns: of this model, from `fit_patterns`.
+        patterns: the patterns of this model, from `fit_patterns`.
         baseline: x', as in `integrated_gradients`.
-        steps: m.
-        start: what starts at the output at each point, "one" or "output" for the score there.
-        bounds: (smallest, largest) input; what the baselines "black" and "white" mean.
-        score: what is explained, (outputs, targets) -> ``[B]``.
-        passthrough: as it was given to `fit_patterns`.
+        steps: m, the number of points on the path.
+        start: what the backward pass starts with at each point of the path, "one" for 1, "output"
+            for the score at this point.
+        bounds: the smallest and the largest value of an input, for the baselines "black" and
+            "white".
+        score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
+        passthrough: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape; they do not sum to the score.
-        `explain` reports ``map_error``, the estimated relative L2 error of the sum, and ``steps``.
+        `explain` reports ``map_error``, the estimated relative L2 error of the sum as an
+        approximation of the integral, and ``steps``.
 
     Raises:
-        TypeError, ValueError: `patterns` are of another model, or an option is out of range.
+        TypeError, ValueError: `patterns` belong to another model, or an option is out of range.
 
     Reference:
-        Schwarzenberg and Castle 2020, equation 3, at its own points k/m (METHODS 1.4: the
-        authors' code leaves out the last). With ``start="one"`` and a linear model it is p times
-        integrated gradients, as the paper derives (METHODS 1.3).
+        Schwarzenberg and Castle 2020, equation 4, at the paper's points k/m; the authors' code
+        leaves out the last point (docs/methods.md, Pattern-guided integrated gradients). With
+        ``start="one"`` and a linear model the result is the pattern times integrated gradients, as
+        the paper derives.
 
     Example:
         >>> import numpy as np
@@ -159,25 +173,30 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    guided = _gradient_under(rules.pattern_attribution, model, patterns, start, score, passthrough)
-    named = guided.inspector.as_declared("baseline", baseline)
-    reference = as_baseline(named, bounds, order=guided.inspector.order)
+    inner = _pattern_method(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    declared = inner.inspector.as_declared("baseline", baseline)
+    references = as_baseline(declared, bounds, order=inner.inspector.order)
 
     def build(rows: int) -> Attribution:
-        def from_one(x0: Tensors) -> Attribution:
-            return fixed_integral(guided.build(rows), x0, *right_riemann(steps), rows=rows)
+        def integral_from(reference: Tensors) -> Attribution:
+            return fixed_integral(inner.build(rows), reference, *right_riemann(steps), rows=rows)
 
-        return averaged_over_references(from_one, reference)
+        return averaged_over_references(integral_from, references)
 
-    return guided._replace(
+    return inner._replace(
         build=build,
         arrays_per_example=10,
         rows_per_example=steps,
-        warn=lambda r: path_warnings(r.attributions, r.diagnostics, tolerance=None, complete=False),
+        warn=_path_warnings,
     )
 
 
-def _gradient_under(
+def _path_warnings(record: Explanation) -> list[str]:
+    """Warn of maps whose integral is not accurate; they need not sum to the score."""
+    return path_warnings(record.attributions, record.diagnostics, tolerance=None, complete=False)
+
+
+def _pattern_method(
     make_rule: Callable[[Mapping[str, Any]], Rule],
     model: keras.Model,
     patterns: Patterns,
@@ -185,7 +204,7 @@ def _gradient_under(
     score: Score,
     passthrough: Sequence[str],
 ) -> Method:
-    """Give the method that takes the gradient under a rule of patterns."""
+    """Give the method that takes the gradient under a rule for patterns."""
     inspector = ModelInspector(checks.model(model))
     checks.one_of("start", start, ("one", "output"))
     names = checks.names("passthrough", passthrough)
@@ -201,5 +220,5 @@ def _gradient_under(
         score,
         learnt=weights,
         report=lambda specs: report(rule(), model, score, specs, names),
-        if_constant=DEAD,
+        if_constant=NO_PATTERN,
     )

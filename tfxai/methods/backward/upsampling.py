@@ -1,4 +1,4 @@
-"""Coarse maps at the resolution of the input."""
+"""Coarse maps of a layer at the resolution of the inputs."""
 
 from __future__ import annotations
 
@@ -13,20 +13,27 @@ from tfxai.core.types import Attribution, Tensors
 UPSAMPLINGS = ("bilinear", "nearest", None)
 
 
-def upsampled(
-    maps: tf.Tensor, inputs: tf.Tensor, method: str | None, order: Order, *, density: bool = False
+def upsample_maps(
+    maps: tf.Tensor,
+    inputs: tf.Tensor,
+    method: str | None,
+    order: Order,
+    *,
+    keep_sums: bool = False,
 ) -> tf.Tensor:
-    """Give maps ``[B, h, w, 1]`` (or ``[B, t, 1]``) the height and width, and order, of the inputs.
+    """Resize maps to the height and width of the inputs, and put their axes in the inputs' order.
 
     Args:
-        maps: one channel.
-        inputs: of the same rank.
-        method: "bilinear", "nearest", or None for the maps as they are.
-        order: of the inputs.
-        density: divide by the gain in positions, so that the maps' sums stay.
+        maps: ``[B, h, w, 1]``, or ``[B, t, 1]`` for sequences.
+        inputs: images or sequences, of the same rank as the maps.
+        method: "bilinear", "nearest", or None to leave the maps' size as it is.
+        order: the order of the inputs' axes.
+        keep_sums: whether to divide the maps by the factor by which the number of positions grows,
+            so that the sum of each map stays about the same.
 
     Raises:
-        ValueError: maps and inputs have different numbers of axes, or three of position.
+        ValueError: the maps and the inputs have different ranks, or are neither images nor
+            sequences.
     """
     if method is None:
         return order.from_channels_last(maps) if maps.shape.rank == inputs.shape.rank else maps
@@ -36,26 +43,32 @@ def upsampled(
             f"upsample={method!r}: cannot bring maps of shape {maps.shape} to the resolution of "
             f"inputs {inputs.shape}; pass upsample=None for the maps as they are"
         )
-    flat = maps[:, :, None] if maps.shape.rank == 3 else maps
-    before = tf.shape(flat)[1:3]
-    after = tf.shape(inputs[:, :, None] if maps.shape.rank == 3 else inputs)[1:3]
-    large = tf.cast(tf.image.resize(flat, after, method), maps.dtype)
-    if density:
-        large *= tf.cast(tf.reduce_prod(before) / tf.reduce_prod(after), maps.dtype)
-    large = large[:, :, 0] if maps.shape.rank == 3 else large
-    return order.from_channels_last(tf.ensure_shape(large, [*inputs.shape[:-1], 1]))
+    is_sequence = maps.shape.rank == 3
+    image_maps = maps[:, :, None] if is_sequence else maps
+    old_size = tf.shape(image_maps)[1:3]
+    new_size = tf.shape(inputs[:, :, None] if is_sequence else inputs)[1:3]
+    resized = tf.cast(tf.image.resize(image_maps, new_size, method), maps.dtype)
+    if keep_sums:
+        resized *= tf.cast(tf.reduce_prod(old_size) / tf.reduce_prod(new_size), maps.dtype)
+    resized = resized[:, :, 0] if is_sequence else resized
+    return order.from_channels_last(tf.ensure_shape(resized, [*inputs.shape[:-1], 1]))
 
 
 def maps_like(attribution: Attribution) -> Callable[[Tensors], Tensors]:
-    """Give inputs -> arrays of the maps' shapes, which a trace of the attribution tells."""
+    """Give a function from inputs to zeros of the shapes of their maps.
+
+    The shapes are read from a trace of the attribution.
+    """
 
     def like(inputs: Tensors) -> Tensors:
-        integers = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
-        traced = tf.function(lambda *arguments: attribution(*arguments), autograph=False)
-        result = traced.get_concrete_function(any_batch_specs(inputs), *integers).structured_outputs
-        count = tf.shape(tf.nest.flatten(inputs)[0])[0]
+        targets_and_seed = tf.TensorSpec([None], tf.int32), tf.TensorSpec([2], tf.int32)
+        graph = tf.function(lambda *arguments: attribution(*arguments), autograph=False)
+        result = graph.get_concrete_function(
+            any_batch_specs(inputs), *targets_and_seed
+        ).structured_outputs
+        batch_size = tf.shape(tf.nest.flatten(inputs)[0])[0]
         return tf.nest.map_structure(
-            lambda maps: tf.zeros([count, *maps.shape[1:]], maps.dtype), result.attributions
+            lambda maps: tf.zeros([batch_size, *maps.shape[1:]], maps.dtype), result.attributions
         )
 
     return like

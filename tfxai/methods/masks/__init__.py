@@ -1,1 +1,1 @@
-"""Methods that cover parts of an image and watch the score."""
+"""Methods that cover parts of an image and watch how the score changes."""

@@ -1,4 +1,8 @@
-"""The backtracking line search of I-GOS, for many masks at once."""
+"""The backtracking line search of I-GOS (Qi et al. 2020), for many masks at once.
+
+A trial is one step length for one of the masks. Trials are taken from the longest step on, until
+the objective F = f_c + g is at most the bound of the revised Armijo condition.
+"""
 
 from __future__ import annotations
 
@@ -9,89 +13,89 @@ import tensorflow as tf
 
 from tfxai.core import batch
 
-TOGETHER = 4
-"""Trials that fill a forward pass; few masks try several steps at once."""
-
-Path = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""Steps alpha ``[N]`` and which masks' ``[N]`` -> where they lead, ``[N, h, w]``."""
-Score = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""Masks ``[N, h, w]`` and whose they are ``[N]`` -> f_c, ``[N]``, never negative."""
+TRIALS_PER_PASS = 4
+"""How many trials make a forward pass worth while: where fewer masks are searched, several steps of
+each are tried at once."""
 
 
-class Search(NamedTuple):
-    """What there is to decrease."""
+class LineSearch(NamedTuple):
+    """What is searched, as functions of trials; `owners` are the numbers of the trials' masks."""
 
-    path: Path
-    score: Score
+    path: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    """Steps alpha ``[T]``, owners ``[T]`` -> the masks they lead to, ``[T, h, w]``."""
+    score: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    """Masks ``[T, h, w]``, owners ``[T]`` -> f_c ``[T]``, never negative."""
     regulariser: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-    """Masks and whose -> g, ``[N]``."""
+    """Masks ``[T, h, w]``, owners ``[T]`` -> g ``[T]``."""
     bound: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    """Masks, steps and whose -> the most that F = f_c + g may be there, ``[N]``."""
+    """Masks ``[T, h, w]``, steps ``[T]``, owners ``[T]`` -> the largest F to accept, ``[T]``."""
 
 
-class Found(NamedTuple):
-    """The first step of each search whose objective is within the bound."""
+class SearchResult(NamedTuple):
+    """Where the first accepted step of each mask leads."""
 
     masks: tf.Tensor
-    """``[A, h, w]``; as they were where there is no such step."""
+    """``[N, h, w]``; the start where no step is accepted."""
     score: tf.Tensor
-    """f_c there, ``[A]``."""
+    """f_c of `masks`, ``[N]``."""
     step: tf.Tensor
-    """alpha, ``[A]``; 0 where there is none."""
+    """alpha, ``[N]``; 0 where no step is accepted."""
     trials: tf.Tensor
-    """Steps that g did not reject, up to the one that was found, int32 ``[A]``."""
+    """How many trials needed f_c, up to the accepted one, int32 ``[N]``."""
 
 
-def backtrack(search: Search, start: Found, steps: Sequence[float]) -> Found:
+class _Trials(NamedTuple):
+    """The evaluation of the same W steps for each of A masks; T = A W, the mask's number first."""
+
+    steps: tf.Tensor
+    """alpha, ``[T]``."""
+    masks: tf.Tensor
+    """``[T, h, w]``."""
+    score: tf.Tensor
+    """f_c, ``[T]``; infinite where it is not needed."""
+    possible: tf.Tensor
+    """Whether g alone is within the bound, ``[T]``."""
+    accepted: tf.Tensor
+    """Whether F is within the bound, ``[T]``."""
+
+
+def backtrack(search: LineSearch, start: SearchResult, steps: Sequence[float]) -> SearchResult:
     """Try steps from the longest on until the objective is within its bound.
 
-    As f_c is not negative, g alone rejects many a step without a forward pass. Otherwise all
-    that is evaluated at once has no influence on what is found.
+    Since f_c is not negative, g alone rejects many trials without a forward pass. How many steps
+    are tried at once does not change the result.
 
     Args:
         search: path, objective and bound.
-        start: what to give where no step is found.
-        steps: alphas, descending.
+        start: the result for masks of which no step is accepted; new trials are added to its own.
+        steps: the steps alpha, descending.
     """
     lengths = tf.constant(steps, start.masks.dtype)
 
-    def wave(first: tf.Tensor, searching: tf.Tensor, found: Found) -> tuple:
-        width = tf.minimum(tf.maximum(TOGETHER // tf.size(searching), 1), len(steps) - first)
-        which = tf.repeat(searching, width)
-        tried = tf.tile(lengths[first : first + width], [tf.size(searching)])
-        masks = search.path(tried, which)
-        g = search.regulariser(masks, which)
-        bound = search.bound(masks, tried, which)
-        possible = g <= bound
-        rows = tf.where(possible)[:, 0]
-        scores = tf.tensor_scatter_nd_update(
-            tf.fill(tf.shape(g), tf.constant(float("inf"), g.dtype)),
-            rows[:, None],
-            tf.cond(
-                tf.size(rows) > 0,
-                lambda: search.score(*batch.take((masks, which), rows)),
-                lambda: tf.zeros([0], g.dtype),
-            ),
-        )
-        within = tf.reshape(scores + g <= bound, [-1, width])
-        longest = tf.argmax(within, 1, tf.int32)
-        accepted = tf.reduce_any(within, 1)
-        chosen = longest + tf.range(tf.size(searching)) * width
-        tests = tf.cast(tf.reshape(possible, [-1, width]), tf.int32)
-        upto = tf.range(width) <= tf.where(accepted, longest, width)[:, None]
-        spent = tf.reduce_sum(tests * tf.cast(upto, tf.int32), 1)
-        before = batch.take(found, searching)
-        there, score, step = batch.take((masks, scores, tried), chosen)
-        after = Found(there, score, step, before.trials + spent)
-        kept = batch.where(accepted, after, before._replace(trials=after.trials))
-        found = batch.put(found, searching, kept)
-        return first + width, tf.boolean_mask(searching, ~accepted), found
+    def try_next_steps(first: tf.Tensor, searching: tf.Tensor, result: SearchResult) -> tuple:
+        width = tf.minimum(tf.maximum(TRIALS_PER_PASS // tf.size(searching), 1), len(steps) - first)
+        trials = _evaluate(search, lengths[first : first + width], searching)
+        within_bound = tf.reshape(trials.accepted, [-1, width])
+        is_accepted = tf.reduce_any(within_bound, 1)
+        longest = tf.argmax(within_bound, 1, tf.int32)  # the first of the steps that are accepted
+        last_trial = tf.where(is_accepted, longest, width)
+        is_needed = tf.range(width) <= last_trial[:, None]
+        possible = tf.cast(tf.reshape(trials.possible, [-1, width]), tf.int32)
+        num_trials = tf.reduce_sum(possible * tf.cast(is_needed, tf.int32), 1)
 
-    everyone = tf.range(tf.shape(start.masks)[0])
-    *_, found = tf.while_loop(
-        lambda first, searching, found: (first < len(steps)) & (tf.size(searching) > 0),
-        wave,
-        (0, everyone, start),
+        before = batch.take(result, searching)
+        chosen = longest + tf.range(tf.size(searching)) * width
+        masks, score, step = batch.take((trials.masks, trials.score, trials.steps), chosen)
+        unchanged = before._replace(trials=before.trials + num_trials)
+        changed = SearchResult(masks, score, step, unchanged.trials)
+        after = batch.where(is_accepted, changed, unchanged)
+        result = batch.put(result, searching, after)
+        return first + width, tf.boolean_mask(searching, ~is_accepted), result
+
+    *_, result = tf.while_loop(
+        lambda first, searching, result: (first < len(steps)) & (tf.size(searching) > 0),
+        try_next_steps,
+        (0, tf.range(tf.shape(start.masks)[0]), start),
         shape_invariants=(
             tf.TensorShape([]),
             tf.TensorShape([None]),
@@ -99,4 +103,25 @@ def backtrack(search: Search, start: Found, steps: Sequence[float]) -> Found:
         ),
         parallel_iterations=1,
     )
-    return found
+    return result
+
+
+def _evaluate(search: LineSearch, steps: tf.Tensor, searching: tf.Tensor) -> _Trials:
+    """Try each of the steps ``[W]`` for each of the masks with the numbers `searching`, ``[A]``."""
+    owners = tf.repeat(searching, tf.size(steps))
+    tiled_steps = tf.tile(steps, [tf.size(searching)])
+    masks = search.path(tiled_steps, owners)
+    g = search.regulariser(masks, owners)
+    bound = search.bound(masks, tiled_steps, owners)
+    possible = g <= bound
+    possible_trials = tf.where(possible)[:, 0]
+    score = tf.tensor_scatter_nd_update(
+        tf.fill(tf.shape(g), tf.constant(float("inf"), g.dtype)),
+        possible_trials[:, None],
+        tf.cond(
+            tf.size(possible_trials) > 0,
+            lambda: search.score(*batch.take((masks, owners), possible_trials)),
+            lambda: tf.zeros([0], g.dtype),
+        ),
+    )
+    return _Trials(tiled_steps, masks, score, possible, score + g <= bound)

@@ -1,4 +1,7 @@
-"""The iterations of I-GOS, for all images of a batch, each at its own pace (METHODS 5.2, 5.3)."""
+"""The iterations of I-GOS, for all images of a batch, each at its own pace.
+
+Source: Qi et al. 2020 (total gradient, revised Armijo line search; docs/methods.md, I-GOS).
+"""
 
 from __future__ import annotations
 
@@ -8,68 +11,92 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.methods.masks.line_search import Found, Search, backtrack
-from tfxai.methods.masks.masks import Regulariser, proximal
-from tfxai.methods.masks.total_gradient import Blended, Deletion
+from tfxai.methods.masks.blending import BlendedExamples
+from tfxai.methods.masks.line_search import LineSearch, SearchResult, backtrack
+from tfxai.methods.masks.masked_model import MaskedModel
+from tfxai.methods.masks.regulariser import Regulariser, proximal
 
 ARMIJO = 1e-4
 """beta of the revised Armijo condition."""
 BETA_TV = 2
-ADAPTIONS = ((2.0, 1e-3, 10.0), (1.25, 1e-2, 5.0))
-"""(a, b, c): in iteration int(T / a), lambda1 becomes lambda1 / c where f_c has moved by <= b."""
+"""The power of the differences in TV(M)."""
+
+
+class Lambda1Cut(NamedTuple):
+    """Divide lambda1 at iteration int(T / part) where f_c has moved by at most `change`."""
+
+    part: float
+    change: float
+    divisor: float
+
+
+LAMBDA1_CUTS = (Lambda1Cut(2.0, 1e-3, 10.0), Lambda1Cut(1.25, 1e-2, 5.0))
+"""An undocumented part of the authors' code, the later cut last (docs/methods.md, I-GOS)."""
 
 
 class Settings(NamedTuple):
-    """How masks are optimised; the fields are `tfxai.igos`'s options."""
+    """How masks are optimised; the fields are options of `tfxai.igos`."""
 
     lambda1: float
     lambda2: float
     steps: Sequence[float]
-    """alpha, descending; the last is taken whatever it leads to, if there is no tolerance."""
+    """The steps alpha that a line search tries, descending. If there is no tolerance, the last one
+    is taken whatever it leads to."""
     iterations: int
+    """T."""
     averaged: bool
+    """Whether the line search decreases the mean of f_c over the path, not f_c of the mask."""
     proximal: bool
+    """Whether the descent is "proximal", not "gradient"."""
     adapt_lambda1: bool
     tolerance: float | None
     patience: int
 
 
 class State(NamedTuple):
-    """One row for each image."""
+    """The state of the optimisation, one row for each of N images."""
 
     masks: tf.Tensor
     """``[N, h, w]``."""
     score: tf.Tensor
-    """What the search decreases, without the regulariser, ``[N]``."""
+    """What the line search decreases, without the regulariser, ``[N]``."""
     gradient: tf.Tensor
-    """Mean of those since the mask last moved, ``[N, h, w]``."""
+    """The mean of the gradients of f_c since the mask last moved, ``[N, h, w]``."""
     failures: tf.Tensor
-    """How many, ``[N]``."""
+    """The number of these gradients, each of a search that accepted no step, ``[N]``."""
     lambda1: tf.Tensor
     """``[N]``."""
     objectives: tf.Tensor
-    """Before and after each iteration, ``[N, T, 2]``; NaN after the last."""
+    """F before and after each iteration, ``[N, T, 2]``; NaN after a mask's last iteration."""
     step_sizes: tf.Tensor
-    """alpha, ``[N, T]``; 0 where a mask has stayed as it was, NaN after its last iteration."""
+    """alpha, ``[N, T]``; 0 where a mask stays as it is, NaN after its last iteration."""
     trials: tf.Tensor
-    """Forward passes that the line search needs, ``[N]``."""
+    """The forward passes that the line searches needed, ``[N]``."""
 
 
-def optimised(
-    deletion: Deletion,
+def optimise_masks(
+    model: MaskedModel,
     settings: Settings,
-    examples: Blended,
-    resolution: tuple[int, int],
+    examples: BlendedExamples,
+    size: tuple[int, int],
     seed: tf.Tensor,
 ) -> State:
-    """Optimise a mask for each image, from M = 1 on."""
+    """Optimise a mask for each image, from M = 1 on.
+
+    Args:
+        model: the masked model, whose score is to be lowered.
+        settings: how the masks are optimised.
+        examples: N images, their baseline images and targets.
+        size: rows and columns of a mask, (h, w).
+        seed: the noise is drawn from it, ``[2]``.
+    """
     count, dtype = tf.shape(examples.targets)[0], examples.images.dtype
-    ones = tf.ones([count, *resolution], dtype)
-    whole = deletion.score(ones, examples)
+    ones = tf.ones([count, *size], dtype)
+    full_score = model.score(ones, examples)
     unknown = tf.fill([count, settings.iterations], tf.constant(float("nan"), dtype))
     start = State(
         masks=ones,
-        score=whole,
+        score=full_score,
         gradient=tf.zeros_like(ones),
         failures=tf.zeros([count], dtype),
         lambda1=tf.fill([count], tf.constant(settings.lambda1, dtype)),
@@ -79,15 +106,14 @@ def optimised(
     )
 
     def advance(i: tf.Tensor, active: tf.Tensor, state: State) -> tuple:
-        part, images, first = batch.take((state, examples, whole), active)
+        before, images, full = batch.take((state, examples, full_score), active)
         if settings.adapt_lambda1:
-            part = part._replace(lambda1=_adapted(part, first, i, settings.iterations))
-        after = _iterated(deletion, settings, part, images, i, tf.random.fold_in(seed, i))
-        state = batch.put(state, active, after)
-        going = after.failures < settings.patience
+            before = before._replace(lambda1=_cut_lambda1(before, full, i, settings.iterations))
+        after = _iterate(model, settings, before, images, i, tf.random.fold_in(seed, i))
+        continues = after.failures < settings.patience
         if settings.adapt_lambda1:
-            going |= i < int(settings.iterations / ADAPTIONS[-1][0])
-        return i + 1, tf.boolean_mask(active, going), state
+            continues |= i < int(settings.iterations / LAMBDA1_CUTS[-1].part)
+        return i + 1, tf.boolean_mask(active, continues), batch.put(state, active, after)
 
     *_, state = tf.while_loop(
         lambda i, active, state: (i < settings.iterations) & (tf.size(active) > 0),
@@ -102,103 +128,108 @@ def optimised(
     return state
 
 
-class _Point(NamedTuple):
+class _SearchStart(NamedTuple):
     """Where a line search begins, one row for each image."""
 
     masks: tf.Tensor
     """M, ``[N, h, w]``."""
     lambda1: tf.Tensor
     """``[N]``."""
-    gradient: tf.Tensor
-    """That of f_c, ``[N, h, w]``."""
-    total: tf.Tensor
-    """The total gradient TG, with that of the regulariser, ``[N, h, w]``."""
+    score_gradient: tf.Tensor
+    """The gradient of f_c, averaged over the path, ``[N, h, w]``."""
+    total_gradient: tf.Tensor
+    """TG, the sum of `score_gradient` and the gradient of the regulariser, ``[N, h, w]``."""
     objective: tf.Tensor
     """F(M), ``[N]``."""
 
 
-def _iterated(
-    deletion: Deletion,
+def _iterate(
+    model: MaskedModel,
     settings: Settings,
     state: State,
-    examples: Blended,
+    examples: BlendedExamples,
     i: tf.Tensor,
     seed: tf.Tensor,
 ) -> State:
-    """Take one step along the total gradient, or along the mean of all at a mask that stays."""
-    gradient, mean_score = deletion.gradient(state.masks, examples, seed)
+    """Take one step along the gradient; where a mask stays, average the gradients at this mask."""
+    gradient, mean_score = model.gradient(state.masks, examples, seed)
     gradient = state.gradient + (gradient - state.gradient) / (state.failures + 1)[:, None, None]
     regulariser = Regulariser(state.lambda1, settings.lambda2, BETA_TV)
     score = mean_score if settings.averaged else state.score
-    price = regulariser(state.masks)
-    total = gradient + tf.gradients(price, state.masks)[0]
-    start = _Point(state.masks, state.lambda1, gradient, total, score + price)
+    penalty = regulariser(state.masks)
+    total_gradient = gradient + tf.gradients(penalty, state.masks)[0]
+    start = _SearchStart(state.masks, state.lambda1, gradient, total_gradient, score + penalty)
     zero = tf.zeros_like(score)
-    found = backtrack(
-        _search(deletion, settings, start, examples, seed),
-        Found(state.masks, score, zero, state.trials),
+    result = backtrack(
+        _line_search(model, settings, start, examples, seed),
+        SearchResult(state.masks, score, zero, state.trials),
         settings.steps,
     )
-    objective = found.score + regulariser(found.masks)
-    failures = tf.where(tf.equal(found.step, 0), state.failures + 1, zero)
-    here = tf.equal(tf.range(settings.iterations), i)
-    both = tf.stack([start.objective, objective], 1)[:, None]
+    objective = result.score + regulariser(result.masks)
+    failures = tf.where(tf.equal(result.step, 0), state.failures + 1, zero)
+    is_this_iteration = tf.equal(tf.range(settings.iterations), i)
+    before_and_after = tf.stack([start.objective, objective], 1)[:, None]
     return state._replace(
-        masks=found.masks,
-        score=found.score,
+        masks=result.masks,
+        score=result.score,
         gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
         failures=failures,
-        objectives=tf.where(here[:, None], both, state.objectives),
-        step_sizes=tf.where(here, found.step[:, None], state.step_sizes),
-        trials=found.trials,
+        objectives=tf.where(is_this_iteration[:, None], before_and_after, state.objectives),
+        step_sizes=tf.where(is_this_iteration, result.step[:, None], state.step_sizes),
+        trials=result.trials,
     )
 
 
-def _search(
-    deletion: Deletion, settings: Settings, start: _Point, examples: Blended, seed: tf.Tensor
-) -> Search:
-    """Give what the line search of one iteration looks at."""
-    squared = tf.reduce_sum(start.total**2, (1, 2))
+def _line_search(
+    model: MaskedModel,
+    settings: Settings,
+    start: _SearchStart,
+    examples: BlendedExamples,
+    seed: tf.Tensor,
+) -> LineSearch:
+    """Give the path, the objective and the bound of one iteration's line search."""
+    squared_norm = tf.reduce_sum(start.total_gradient**2, (1, 2))
 
-    def path(alpha: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        point = batch.take(start, which)
+    def path(alpha: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
+        point = batch.take(start, owners)
         step = alpha[:, None, None]
         if settings.proximal:
-            ahead = point.masks - step * point.gradient
-            there = proximal(ahead, alpha, point.lambda1, settings.lambda2)
+            forward = point.masks - step * point.score_gradient
+            masks = proximal(forward, alpha, point.lambda1, settings.lambda2)
         else:
-            there = point.masks - step * point.total
-        return tf.clip_by_value(there, 0, 1)
+            masks = point.masks - step * point.total_gradient
+        return tf.clip_by_value(masks, 0, 1)
 
-    def score(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        images = batch.take(examples, which)
+    def score(masks: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
+        images = batch.take(examples, owners)
         if settings.averaged:
-            return deletion.mean_score(masks, images, seed)
-        return deletion.score(masks, images)
+            return model.mean_score(masks, images, seed)
+        return model.score(masks, images)
 
-    def price(masks: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        return Regulariser(tf.gather(start.lambda1, which), settings.lambda2, BETA_TV)(masks)
+    def regulariser(masks: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
+        return Regulariser(tf.gather(start.lambda1, owners), settings.lambda2, BETA_TV)(masks)
 
-    def bound(masks: tf.Tensor, alpha: tf.Tensor, which: tf.Tensor) -> tf.Tensor:
-        """F(M) - alpha beta |TG|^2; the proximal step has |(M - M') / alpha|^2 in its place."""
-        move = masks - tf.gather(start.masks, which)
+    def bound(masks: tf.Tensor, alpha: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
+        """F(M) - alpha beta |TG|^2; a proximal step has |(M - M') / alpha|^2 for |TG|^2."""
+        move = masks - tf.gather(start.masks, owners)
         if settings.proximal:
             decrease = ARMIJO * tf.reduce_sum(move**2, (1, 2)) / alpha
         else:
-            decrease = alpha * ARMIJO * tf.gather(squared, which)
-        most = tf.gather(start.objective, which) - decrease
+            decrease = alpha * ARMIJO * tf.gather(squared_norm, owners)
+        largest = tf.gather(start.objective, owners) - decrease
         if settings.tolerance is None:
-            return tf.where(alpha <= settings.steps[-1], most.dtype.max, most)
+            return tf.where(alpha <= settings.steps[-1], largest.dtype.max, largest)
         too_short = tf.reduce_max(tf.abs(move), (1, 2)) < settings.tolerance
-        return tf.where(too_short, most.dtype.min, most)
+        return tf.where(too_short, largest.dtype.min, largest)
 
-    return Search(path, score, price, bound)
+    return LineSearch(path, score, regulariser, bound)
 
 
-def _adapted(state: State, whole: tf.Tensor, i: tf.Tensor, iterations: int) -> tf.Tensor:
-    """Lower lambda1 where f_c has hardly moved (METHODS 5.3)."""
+def _cut_lambda1(state: State, full_score: tf.Tensor, i: tf.Tensor, iterations: int) -> tf.Tensor:
+    """Give lambda1 after the cuts of iteration i, by how far f_c is from `full_score`, ``[N]``."""
     lambda1 = state.lambda1
-    for share, change, divisor in ADAPTIONS:
-        lower = tf.equal(i, int(iterations / share)) & (tf.abs(whole - state.score) <= change)
-        lambda1 = tf.where(lower, lambda1 / divisor, lambda1)
+    for cut in LAMBDA1_CUTS:
+        has_hardly_moved = tf.abs(full_score - state.score) <= cut.change
+        is_cut = tf.equal(i, int(iterations / cut.part)) & has_hardly_moved
+        lambda1 = tf.where(is_cut, lambda1 / cut.divisor, lambda1)
     return lambda1

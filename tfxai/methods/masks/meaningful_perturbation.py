@@ -1,4 +1,4 @@
-"""The mask of Fong and Vedaldi 2017, by Adam."""
+"""Meaningful perturbation (Fong and Vedaldi 2017): a mask optimised by Adam."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from tfxai.core.axes import Order
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.masks.images import (
-    UNMOVED,
-    blended,
-    cells_of,
-    channels_last,
-    maps_of,
-    resolution_of,
-    result_of,
-    unmoved,
+from tfxai.methods.masks.blending import blend, noise_like
+from tfxai.methods.masks.image_inputs import (
+    blended_examples,
+    in_model_order,
+    mask_size,
+    one_channel_like,
+    rows_and_columns,
 )
-from tfxai.methods.masks.masks import Regulariser, blend, noise_like
+from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
+from tfxai.methods.masks.regulariser import Regulariser
 from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
 
 BETA_TV = 3
-FIRST_DECAY, SECOND_DECAY, TINY = 0.9, 0.999, 1e-8
-"""Adam's beta_1, beta_2 and epsilon, as in PyTorch."""
+"""The power of the differences in TV(M)."""
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's constants, as in PyTorch."""
 
 
-class State(NamedTuple):
-    """One row for each image, ``[N, h, w]``."""
+class AdamState(NamedTuple):
+    """The masks and what Adam remembers of their gradients, each ``[N, h, w]``."""
 
     masks: tf.Tensor
-    first: tf.Tensor
-    """Running mean of the gradient."""
-    second: tf.Tensor
-    """Running mean of its square."""
+    first_moment: tf.Tensor
+    """The running mean of the gradient."""
+    second_moment: tf.Tensor
+    """The running mean of the squared gradient."""
 
 
 @builder
@@ -58,33 +58,38 @@ def meaningful_perturbation(
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
 ) -> Method:
-    """Explain by a mask as in `igos`, found by Adam on the ordinary gradient.
+    """Explain by the part of an image without which its class is lost, found by Adam.
 
     min_M f_c(I up(M) + I' (1 - up(M)) + n) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
+
+    TV(M) = mean|M_i+1,j - M_ij|^3 + mean|M_i,j+1 - M_ij|^3, up is bilinear upsampling, and n is
+    noise. `igos` optimises such a mask along integrated gradients; here the gradient is ordinary.
 
     Args:
         model: a Keras model of images; f_c is the softmax probability of the target.
         resolution: cells of the mask, as in `igos`.
         lambda1: price of what is deleted.
         lambda2: price of differences between neighbouring cells.
-        iterations: steps of Adam.
-        learning_rate: of Adam.
-        noise: standard deviation of what is added at each step, as in `igos`.
+        iterations: the number of Adam's steps.
+        learning_rate: Adam's learning rate.
+        noise: standard deviation of n, which is drawn anew for each step, in units of the standard
+            deviation of the image.
         baseline: I', as in `igos`.
-        bounds: smallest and largest value of an input, for a baseline by name.
-        data_format: as in `rise`.
+        bounds: the smallest and the largest value of an input, for a baseline by name.
+        data_format: where the channels of the images are, as in `rise`.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its diagnostics are the ``objective`` and its term ``deletion``, f_c, without noise.
+        is M; its diagnostics are the ``objective`` without noise and its term ``deletion``, f_c.
 
     Raises:
-        TypeError, ValueError: as `igos`.
+        TypeError, ValueError: for the reasons of `igos`.
 
     Reference:
-        Fong and Vedaldi 2017, sections 4.1 to 4.3, with the constants of METHODS 5.7 (first
-        column): TV has beta = 3, Adam's steps are clipped to [0, 1]. That code's baseline is a
-        median blur.
+        Fong and Vedaldi 2017, sections 4.1 to 4.3, with the constants of the PyTorch code that
+        Qi et al. 2020 compare with. After each step the mask is clipped to [0, 1]. The baseline of
+        that code is a median blur, and its noise is on one channel (docs/methods.md, Meaningful
+        perturbation).
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
@@ -94,7 +99,7 @@ def meaningful_perturbation(
         TensorShape([1, 8, 8, 1])
     """
     checks.model(model)
-    cells = None if resolution is None else resolution_of(resolution)
+    cells = None if resolution is None else rows_and_columns(resolution)
     checks.positive_integer("iterations", iterations)
     checks.real("learning_rate", learning_rate, above=0)
     checks.real("noise", noise, least=0)
@@ -102,47 +107,51 @@ def meaningful_perturbation(
         checks.real("lambda1", lambda1, least=0), checks.real("lambda2", lambda2, least=0), BETA_TV
     )
     inspector = ModelInspector(model, data_format)
-    references = baseline_of(baseline, bounds, order=inspector.order)
-    of_model = scored(model, scores.probability)
+    references_of = baseline_of(baseline, bounds, order=inspector.order)
+    scored_model = scored(model, scores.probability)
 
     def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        examples = blended(inputs, targets, order.channels_last_baseline(references))
-        score = order.channels_last_model(of_model)
+        images, references, _ = blended_examples(
+            inputs, targets, order.channels_last_baseline(references_of)
+        )
+        forward = order.channels_last_model(scored_model)
 
-        def step(i: tf.Tensor, state: State) -> tuple[tf.Tensor, State]:
-            points = blend(examples.images, examples.references, state.masks)
+        def step(i: tf.Tensor, state: AdamState) -> tuple[tf.Tensor, AdamState]:
+            points = blend(images, references, state.masks)
             if noise:
-                points += noise_like(examples.images, noise, tf.random.fold_in(seed, i))
-            objective = score(points, targets) + regulariser(state.masks)
+                points += noise_like(images, noise, tf.random.fold_in(seed, i))
+            objective = forward(points, targets) + regulariser(state.masks)
             (gradient,) = tf.gradients(objective, [state.masks])
-            return i + 1, _adam(state, gradient, i + 1, learning_rate)
+            return i + 1, _adam_step(state, gradient, i + 1, learning_rate)
 
-        size = [tf.shape(examples.images)[0], *cells_of(examples.images, cells)]
-        ones = tf.ones(size, examples.images.dtype)
-        start = State(ones, tf.zeros_like(ones), tf.zeros_like(ones))
+        ones = tf.ones([tf.shape(images)[0], *mask_size(images, cells)], images.dtype)
+        start = AdamState(ones, tf.zeros_like(ones), tf.zeros_like(ones))
         _, state = tf.while_loop(
             lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
         )
-        lost = score(blend(examples.images, examples.references, state.masks), targets)
-        diagnostics = {"objective": lost + regulariser(state.masks), "deletion": lost}
-        return result_of(state.masks, examples.images, diagnostics)
+        deletion = forward(blend(images, references, state.masks), targets)
+        diagnostics = {"objective": deletion + regulariser(state.masks), "deletion": deletion}
+        return mask_result(state.masks, images, diagnostics)
 
     return Method(
         inspector,
-        channels_last(lambda rows, order: partial(attribute, order), inspector),
+        in_model_order(lambda rows, order: partial(attribute, order), inspector),
         scores.probability,
         random=noise > 0,
         arrays_per_example=8,
-        like=maps_of(inspector),
+        like=one_channel_like(inspector),
         if_constant=UNMOVED,
-        warn=unmoved,
+        warn=mask_warnings,
     )
 
 
-def _adam(state: State, gradient: tf.Tensor, t: tf.Tensor, rate: float) -> State:
-    """Take the t-th step of Adam (Kingma and Ba 2015, algorithm 1), and clip to [0, 1]."""
+def _adam_step(state: AdamState, gradient: tf.Tensor, t: tf.Tensor, rate: float) -> AdamState:
+    """Take the t-th step of Adam, t = 1, 2 ..., and clip the masks to [0, 1].
+
+    Source: Kingma and Ba 2015, algorithm 1.
+    """
     time = tf.cast(t, gradient.dtype)
-    first = FIRST_DECAY * state.first + (1 - FIRST_DECAY) * gradient
-    second = SECOND_DECAY * state.second + (1 - SECOND_DECAY) * gradient**2
-    step = (first / (1 - FIRST_DECAY**time)) / (tf.sqrt(second / (1 - SECOND_DECAY**time)) + TINY)
-    return State(tf.clip_by_value(state.masks - rate * step, 0, 1), first, second)
+    first = BETA_1 * state.first_moment + (1 - BETA_1) * gradient
+    second = BETA_2 * state.second_moment + (1 - BETA_2) * gradient**2
+    step = (first / (1 - BETA_1**time)) / (tf.sqrt(second / (1 - BETA_2**time)) + EPSILON)
+    return AdamState(tf.clip_by_value(state.masks - rate * step, 0, 1), first, second)

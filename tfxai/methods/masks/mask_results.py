@@ -1,0 +1,46 @@
+"""What the methods that optimise a mask give: the map, the mask, and warnings about both."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core.types import Result
+from tfxai.explaining.explanation import Explanation
+from tfxai.methods.masks.blending import upsample_masks
+
+LEAST_PROBABILITY = 0.01
+"""The probability of the target below which masks fail (Qi et al. 2020, section 5)."""
+UNMOVED = (
+    "no change of them lowers the probability by more than it costs; lower lambda1 and lambda2"
+)
+"""What to try where a map is zero."""
+UNMOVED_ABOVE = 1 - 1e-3
+"""A mask has hardly moved from 1 if all its cells are above this value."""
+
+
+def mask_result(masks: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.Tensor]) -> Result:
+    """Give the maps 1 - up(M) of masks M, ``[B, h, w]``, and the masks among the diagnostics."""
+    return Result(1 - upsample_masks(masks, images), {**diagnostics, "mask": masks[..., None]})
+
+
+def mask_warnings(record: Explanation) -> list[str]:
+    """Name the examples whose target has too small a probability, and the masks at about 1."""
+    messages = []
+    weak = np.flatnonzero(record.scores < LEAST_PROBABILITY)
+    if weak.size:
+        messages.append(
+            f"examples {_first_few(weak)} have the target with a probability below "
+            f"{LEAST_PROBABILITY}: there is too little to delete for a mask to show what matters"
+        )
+    unmoved = np.flatnonzero((record.mask > UNMOVED_ABOVE).all((1, 2, 3)))
+    unmoved = np.setdiff1d(unmoved, weak)
+    if unmoved.size:
+        messages.append(
+            f"the masks of examples {_first_few(unmoved)} have hardly moved from 1: {UNMOVED}"
+        )
+    return messages
+
+
+def _first_few(indices: np.ndarray) -> str:
+    return ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
