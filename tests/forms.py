@@ -16,7 +16,7 @@ CONV_ONE_INPUT = np.arange(16.0).reshape(1, 4, 4, 1)
 
 
 def conv_one(form):
-    """ConvOne of CONFORMANCE.md in one of FORMS."""
+    """ConvOne in one of FORMS (docs/methods.md, Published values that the tests reproduce)."""
     model = FORMS[form]()
     model(CONV_ONE_INPUT)
     model.set_weights(CONV_ONE_WEIGHTS)

@@ -33,18 +33,18 @@ def smoothgrad_squared(gradient, x, noise):
 
 
 def vargrad(gradient, x, noise):
-    """Adebayo et al. 2018, biased (METHODS 1.7): E[g^2] - E[g]^2."""
+    """Adebayo et al. 2018a, biased: E[g^2] - E[g]^2."""
     gradients = np.array([gradient(x + t) for t in noise])
     return (gradients**2).mean(0) - gradients.mean(0) ** 2
 
 
 def mollified(gradient, x, noise, ratios):
-    """Paper 002, equation 17: ratios are phi(t) / p(t)."""
+    """Zhou et al. 2024b (smoothing kernels), equation 17: ratios are phi(t) / p(t)."""
     return np.mean([w * gradient(x - t) for t, w in zip(noise, ratios, strict=True)], axis=0)
 
 
 def adaptive_sigma(x, low, high, divisor):
-    """Paper 001, equations 11 and 12 (METHODS 2.1)."""
+    """Zhou et al. 2024a (AdaptGrad), equation 13, with sqrt(2) erfinv(q) as the divisor."""
     return np.minimum(np.abs(x - low), np.abs(x - high)) / divisor
 
 
@@ -90,7 +90,7 @@ def greedy_bisection(function, first, count):
 
 
 def excitation(weights, x, target, start=None):
-    """Zhang et al. 2016, equation 4, for a chain of dense ReLU layers without biases."""
+    """Zhang et al. 2016, equations 2 to 5, for a chain of dense ReLU layers without biases."""
     activations = [x]
     for w in weights[:-1]:
         activations.append(np.maximum(activations[-1] @ w, 0))
@@ -106,7 +106,7 @@ def excitation(weights, x, target, start=None):
 
 
 def contrastive_excitation(weights, x, target):
-    """Section 3.4: the probabilities of the class less those of its opposite, below the top."""
+    """Zhang et al. 2016: the class's probabilities less those of its opposite, below the top."""
     hidden = x
     for w in weights[:-1]:
         hidden = np.maximum(hidden @ w, 0)
@@ -116,7 +116,10 @@ def contrastive_excitation(weights, x, target):
 
 
 def conv_one_excitation(image):
-    """The same for ConvOne (CONFORMANCE.md): all its kernels are ones, or 1 and -1."""
+    """Excitation backprop of ConvOne, all of whose kernels are ones, or 1 and -1.
+
+    ConvOne: docs/methods.md, Published values that the tests reproduce.
+    """
     summed = np.array([[image[i : i + 3, j : j + 3].sum() for j in (0, 1)] for i in (0, 1)])
     units = np.stack([np.maximum(summed - 50, 0), np.maximum(summed - 75, 0)]).ravel()
     units[5:] = 0  # their weights in the last layer are negative
@@ -130,7 +133,11 @@ def conv_one_excitation(image):
 
 
 def patterns(x, w, b, estimator="relu"):
-    """METHODS 1.1, one neuron at a time: rows ``x [N, D]``, ``w [D, O]``, ``b [O]``."""
+    """Kindermans et al. 2018, equation 7, one neuron at a time (docs/methods.md, Patterns).
+
+    Rows ``x [N, D]``, ``w [D, O]``, ``b [O]``; "relu_printed" is equation 2 of Schwarzenberg and
+    Castle 2020.
+    """
     result = np.zeros_like(w)
     for o in range(w.shape[1]):
         y = x @ w[:, o] + b[o]
@@ -162,7 +169,7 @@ def windows(x, kernel, stride=1, same=False):
 
 
 def pattern_attribution(x, layers, patterns, target):
-    """Kindermans et al. 2018 for dense ReLU layers ``(w, b)`` and a linear last one (METHODS 1.2).
+    """Kindermans et al. 2018, section 4, for dense ReLU layers ``(w, b)`` and a linear last one.
 
     The score starts at the output; W ⊙ a takes W's place; ReLUs have their ordinary gradient.
     """
@@ -191,7 +198,7 @@ def convolution_matrix(kernel, size):
 
 
 def second_order(w, p, target):
-    """METHODS 4.2: g = W (p - y) and H = W (diag p - p p^T) W^T, W of shape [d, c]."""
+    """Singla et al. 2019, section 3.1: g = W (p - y), H = W (diag p - p p^T) W^T, W [d, c]."""
     y = np.eye(len(p))[target]
     return w @ (p - y), w @ (np.diag(p) - np.outer(p, p)) @ w.T
 
@@ -224,7 +231,7 @@ def second_order_of_dense(layers, x, target, activation):
 
 
 def caso_objective(g, h, delta, lambda1, lambda2):
-    """METHODS 4.1."""
+    """Singla et al. 2019, section 3: what CASO maximises (docs/methods.md, CAFO and CASO)."""
     smooth = g @ delta + delta @ h @ delta / 2
     return smooth - lambda1 * np.abs(delta).sum() - lambda2 * delta @ delta
 
@@ -234,12 +241,12 @@ def soft_threshold(x, threshold):
 
 
 def cafo(g, lambda1, lambda2):
-    """METHODS 4.2."""
+    """Singla et al. 2019, appendix A.5 (docs/methods.md, CAFO and CASO)."""
     return soft_threshold(g, lambda1) / (2 * lambda2)
 
 
 def caso(g, h, lambda1, lambda2, iterations=20000):
-    """METHODS 4.1, by plain proximal gradients; for lambda1 = 0 the closed form."""
+    """Singla et al. 2019, by plain proximal gradients; for lambda1 = 0 in closed form."""
     if lambda1 == 0:
         return np.linalg.solve(2 * lambda2 * np.eye(len(g)) - h, g)
     length = 1 / (2 * lambda2 - min(np.linalg.eigvalsh(h)[0], 0))
@@ -254,7 +261,7 @@ def caso(g, h, lambda1, lambda2, iterations=20000):
 
 
 def published_fista(g, h, lambda1, weight, iterations=10, lr=0.1):
-    """METHODS 4.4, line by line; `weight` is the code's lambda' = 2 lambda2."""
+    """The code of Singla et al. 2019, line by line; `weight` is its lambda' = 2 lambda2."""
 
     def smooth(d):
         return -g @ d - d @ h @ d / 2 + weight / 2 * d @ d
@@ -275,7 +282,10 @@ def published_fista(g, h, lambda1, weight, iterations=10, lr=0.1):
 
 
 def sweep(eta):
-    """METHODS 4.5: lambda1 by a function from lambda1 to the share of zeros."""
+    """The sweep of Singla et al. 2019: lambda1 by a function from it to the share of zeros.
+
+    How "the highest loss" is read: docs/methods.md, CAFO and CASO.
+    """
     tried, value = [], 1e-5
     while eta(value) < 1:
         tried.append(value)

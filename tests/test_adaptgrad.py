@@ -1,4 +1,4 @@
-"""AdaptGrad (paper 001, METHODS 2): its noise, its bounds, its place over other explainers."""
+"""AdaptGrad (Zhou et al. 2024a): its noise, its bounds, its place over other explainers."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ DIVISORS = {
     0.995: (2.807034, 3.023341),
     0.999: (3.290527, 3.480756),
 }
-"""METHODS 2.1: by the code (q = c) and by the printed equation 13."""
+"""By q = c, as the authors' code, and by equation 13 as printed (docs/methods.md, AdaptGrad)."""
 
 
 @pytest.fixture(scope="module")

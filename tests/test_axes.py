@@ -43,7 +43,7 @@ def forward_moved(images):
     return np.moveaxis(images, -1, 1)
 
 
-METHODS = {
+BUILDERS = {
     "rise": lambda m: tfxai.rise(m, masks=12, grid=3, baseline="mean"),
     "rise, own masks": lambda m: tfxai.rise(m, masks=np.eye(120).reshape(120, *SIZE) + 0.5),
     "occlusion": lambda m: tfxai.occlusion(m, patch=(3, 2), baseline="blur"),
@@ -63,10 +63,10 @@ METHODS = {
 
 @pytest.mark.filterwarnings("ignore:.*not converged after 4 steps")
 @pytest.mark.filterwarnings("ignore:.*(zero everywhere|far from complete)")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_maps_and_numbers_are_those_of_the_channels_last_model(name, first, last, images):
-    expected = METHODS[name](last).explain(images, [0, 2], verbose=0)
-    found = METHODS[name](first).explain(forward_moved(images), [0, 2], verbose=0)
+    expected = BUILDERS[name](last).explain(images, [0, 2], verbose=0)
+    found = BUILDERS[name](first).explain(forward_moved(images), [0, 2], verbose=0)
     np.testing.assert_allclose(
         found.attributions, forward_moved(expected.attributions), rtol=1e-4, atol=1e-6
     )
@@ -248,12 +248,12 @@ def channels_last_convolutions(like):
 @pytest.mark.parametrize("name", ["occlusion", "grad_cam", "igos"])
 def test_channels_first_convolutions_are_explained_or_refused(name, images):
     model = channels_first_convolutions()
-    explainer, x = METHODS[name](model), forward_moved(images)
+    explainer, x = BUILDERS[name](model), forward_moved(images)
     if not checks._runs_channels_first():
         with pytest.raises(ValueError, match=r"channels-first images.*TF_ENABLE_ONEDNN_OPTS=1"):
             explainer(x, 0)
         return
-    expected = METHODS[name](channels_last_convolutions(model))(images, 1)
+    expected = BUILDERS[name](channels_last_convolutions(model))(images, 1)
     np.testing.assert_allclose(explainer(x, 1), forward_moved(expected), rtol=1e-3, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Baselines by name, and the blur against its definition (METHODS 5.4)."""
+"""Baselines by name, and the blur against its definition (docs/methods.md, Baselines)."""
 
 import numpy as np
 import pytest

@@ -18,8 +18,8 @@ from tfxai import benchmark, metrics, scores
 from tfxai.benchmark import Case, Results
 
 L = keras.layers
-METHODS = {"gradient": tfxai.gradient, "random": tfxai.random_attribution}
-WITH_IG = METHODS | {"IG (8)": partial(tfxai.integrated_gradients, steps=8)}
+BUILDERS = {"gradient": tfxai.gradient, "random": tfxai.random_attribution}
+WITH_IG = BUILDERS | {"IG (8)": partial(tfxai.integrated_gradients, steps=8)}
 TABLES = ("values", "summary", "comparisons", "curves")
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +38,7 @@ def photos():
 def run(model, photos, tmp_path):
     """Run with short options, quietly, in an own directory."""
 
-    def call(images=photos, methods=METHODS, chosen=("deletion", "gini"), of=model, **options):
+    def call(images=photos, methods=BUILDERS, chosen=("deletion", "gini"), of=model, **options):
         short = {"batch_size": 3, "verbose": 0, "images_in_report": 1, "out": tmp_path / "run"}
         options = {**short, **options}
         return benchmark.run(of, images, methods, chosen, **options)
@@ -76,7 +76,7 @@ def test_values_are_those_of_the_metrics(run, model, photos):
 
 @pytest.mark.parametrize("sign", ["signed", "absolute"])
 def test_maps_of_colours_are_compared_as_sums_over_channels(sign, run, model, photos):
-    """METHODS 2.2, 2.4: the rank correlation of heatmaps, by scipy."""
+    """The rank correlation of heatmaps, by scipy (docs/methods.md, Consistency and invariance)."""
     other = small_cnn()
     trained_like(other)
     measures = {
@@ -195,7 +195,7 @@ def test_a_method_that_fails_leaves_the_others(run, photos):
 def test_a_metric_that_fails_leaves_the_others(run):
     broken = benchmark.Metric(lambda s: 1 / 0, "more", {})
     results = run(chosen={"gini": benchmark.gini(), "broken": broken})
-    assert set(results.failed) == set(itertools.product(METHODS, ["broken"]))
+    assert set(results.failed) == set(itertools.product(BUILDERS, ["broken"]))
     assert np.isfinite(results.values("gini")["gradient"]).all()
     assert np.isnan(results.values("broken")["gradient"]).all()
 

@@ -1,4 +1,4 @@
-"""CAFO and CASO (paper 003, METHODS 4) against dense matrices, and in the hands of a user."""
+"""CAFO and CASO (Singla et al. 2019) against dense matrices, and in the hands of a user."""
 
 import keras
 import numpy as np
@@ -112,7 +112,7 @@ def test_what_a_poor_factor_leaves_out_is_put_back(lambda1, relu, x):
 
 
 def test_the_published_iterations(relu, x):
-    """METHODS 4.4: ten iterations with backtracking from steps of .1."""
+    """The code of Singla et al. 2019: ten iterations with backtracking from steps of .1."""
     weight = relu.top[0] + 20
     problem = Problem(
         tf.constant(relu.g[:1, None]),
@@ -154,7 +154,7 @@ def test_backtracking_reaches_the_maximum(relu):
 
 @pytest.mark.parametrize("top", [1.0, 100.0, 1e4])
 def test_fista_solves_where_ten_iterations_do_not(top):
-    """METHODS 4.4: at L = 1e4 the published budget leaves .86; here it is the tolerance."""
+    """At L = 1e4 ten iterations leave .86, ours the tolerance (docs/methods.md, CAFO and CASO)."""
     random = np.random.default_rng(0)
     u, _ = np.linalg.qr(random.normal(size=(100, 6)))
     values = top * 0.5 ** np.arange(6)
@@ -181,10 +181,10 @@ def test_fista_solves_where_ten_iterations_do_not(top):
 
 @pytest.mark.parametrize("epsilon", [1e-3, 1e-6])
 def test_theorem_4_for_a_confident_prediction(epsilon):
-    """METHODS 4.2: p_1 = 1 - (c - 1) eps makes H approach g g^T / (eps (c - 1)).
+    """Singla et al. 2019, Theorem 4: p_1 = 1 - (c - 1) eps makes H approach g g^T / (eps (c - 1)).
 
     With two classes it does; with more an error of about 1 / sqrt(c) stays, whatever eps is
-    (tests/test_caso_figures.py).
+    (docs/methods.md, The input Hessian; tests/test_caso_figures.py).
     """
     w = np.random.default_rng(0).normal(size=(12, 2))
     output = L.Dense(2, "softmax", dtype="float64")
@@ -247,7 +247,7 @@ def test_auto_takes_the_smallest_lambda1_that_is_sparse_enough(relu, x):
 
 
 def test_the_smooth_version_has_the_mean_gradient_and_hessian(x):
-    """METHODS 4.6; the labels are those of the clean inputs."""
+    """The labels are those of the clean inputs (docs/methods.md, CAFO and CASO)."""
     model = sharp_net("relu")
     labels = model.predict(x, verbose=0).argmax(1)
     noise = noise_of(samplers.noise(kernels.gaussian, samplers.relative(0.3)), x, 3, seed=5)

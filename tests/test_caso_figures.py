@@ -1,4 +1,4 @@
-"""Figures of paper 003 as the example computes them (METHODS 4.2, 4.5, 4.7)."""
+"""Figures of Singla et al. 2019 as the example computes them."""
 
 import importlib.util
 from pathlib import Path
@@ -14,7 +14,7 @@ SPEC.loader.exec_module(example)
 
 
 def test_rank_one_is_that_of_the_hessian():
-    """METHODS 4.2, with H formed."""
+    """With H of Singla et al. 2019, section 3.1, formed."""
     W = np.random.default_rng(0).normal(size=[30, 5])
     p = np.array([0.6, 0.2, 0.1, 0.07, 0.03])
     H = W @ (np.diag(p) - np.outer(p, p)) @ W.T

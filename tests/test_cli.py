@@ -11,7 +11,7 @@ from PIL import Image
 
 import tfxai
 from tfxai import zoo
-from tfxai.cli.methods import METHODS
+from tfxai.cli.methods import BUILDERS
 from tfxai.explaining.explanation import Explanation
 
 L = keras.layers
@@ -94,7 +94,7 @@ def test_the_record_is_what_the_library_gives(name, low, high, models, here, run
     np.testing.assert_allclose(record.attributions, expected.attributions, rtol=1e-4, atol=1e-7)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BUILDERS)
 def test_every_method_can_be_chosen(method, models, here, run):
     options = {
         "integrated_gradients": ["steps=3", "quadrature=gauss_legendre", "baseline=white"],

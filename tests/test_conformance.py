@@ -1,4 +1,7 @@
-"""Published values (CONFORMANCE.md): gradients, integrated gradients, quadrature."""
+"""Published values of gradients, integrated gradients and quadrature.
+
+Their table: docs/methods.md, Published values that the tests reproduce.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Degradation by patches (METHODS 1.6) against a slow loop and laws."""
+"""Degradation by patches (Schwarzenberg and Castle 2020, section 5), by a slow loop and laws."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def model():
 
 
 def slow(model, photo, attribution, target, side, most):
-    """Rank 0 first, each channel by its own mean, edges that are smaller (METHODS 1.6, 1 to 4)."""
+    """Rank 0 first, each channel by its own mean, smaller edges (docs/methods.md, Degradation)."""
     corners = [(top, left) for top in range(0, 7, side) for left in range(0, 10, side)]
     part = [np.s_[top : top + side, left : left + side] for top, left in corners]
     order = sorted(range(len(part)), key=lambda i: -attribution.sum(-1)[part[i]].mean())
@@ -44,7 +44,7 @@ def test_against_the_loop(model, photos, side, most):
 
 
 def test_the_signs_of_attributions_count(model, photos):
-    """Channels cancel each other (METHODS 1.6, 2)."""
+    """Channels cancel each other: the sum over channels is signed."""
     maps = np.stack([np.ones((3, 7, 10)), -np.ones((3, 7, 10))], -1)
     maps[:, 3:6, 3:6, 0] += 0.5
     first = metrics.degradation(model, photos, maps, 0, patch=3, most=1)

@@ -1,4 +1,4 @@
-"""Deletion and insertion against slow loops and closed forms (METHODS 5.5, 5.6)."""
+"""Deletion and insertion (Petsiuk et al. 2018) against slow loops and closed forms."""
 
 import keras
 import numpy as np
@@ -107,7 +107,7 @@ def test_a_keras_model_runs_as_it_stands_or_under_a_score():
 
 
 def test_the_blur_of_rise():
-    """METHODS 5.6: an impulse filtered in a reflecting window of 11 x 11; zeros beyond."""
+    """An impulse filtered in a mirrored 11 x 11 window, else 0 (docs/methods.md, Baselines)."""
     window = np.zeros((11, 11))
     window[5, 5] = 1
     kernel = gaussian_filter(window, 5)

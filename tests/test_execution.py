@@ -2,7 +2,7 @@
 
 Eager, in a graph, by predict over a dataset, inside a functional model, from a .keras file and
 from a SavedModel; in float32, float64 and mixed precision; without a new trace for another batch
-size, target or seed; whatever the batch and the chunk. A method joins by its line in METHODS.
+size, target or seed; whatever the batch and the chunk. A method joins by its line in BUILDERS.
 """
 
 import keras
@@ -22,7 +22,7 @@ def with_patterns(builder, **options):
 
 CHEAP = {"lambda1": 1e-3, "lambda2": 1e-2}
 REFERENCES = np.random.default_rng(9).normal(size=(3, 8, 8, 3))
-METHODS = {
+BUILDERS = {
     "gradient": tfxai.gradient,
     "gradient_times_input": tfxai.gradient_times_input,
     "input_times_smoothgrad": lambda m: tfxai.gradient_times_input(tfxai.smoothgrad(m, samples=3)),
@@ -83,7 +83,7 @@ MASKS = {
     "occlusion": lambda m: tfxai.occlusion(m, patch=3),
 }
 """These have one channel."""
-METHODS |= RULES | MASKS
+BUILDERS |= RULES | MASKS
 ULP = {"rtol": 1e-4, "atol": 1e-6}
 
 
@@ -117,9 +117,9 @@ def images():
     return ordered.astype("float32")
 
 
-@pytest.fixture(params=[name for name in METHODS if name not in VARIANTS])
+@pytest.fixture(params=[name for name in BUILDERS if name not in VARIANTS])
 def method(request):
-    return METHODS[request.param]
+    return BUILDERS[request.param]
 
 
 def checked_maps(name, explainer, images):
@@ -134,7 +134,7 @@ def checked_maps(name, explainer, images):
 @pytest.mark.filterwarnings("ignore:.*(far from complete|not converged)")
 @pytest.mark.parametrize("name", sorted(VARIANTS - ALIKE))
 def test_variants_are_saved_and_explain_in_batches(name, cnn, images, tmp_path):
-    explainer = METHODS[name](cnn)
+    explainer = BUILDERS[name](cnn)
     maps = checked_maps(name, explainer, images)
     record = explainer.explain(images, batch_size=2, verbose=0)
     np.testing.assert_allclose(record.attributions, maps, **ULP)
@@ -143,9 +143,9 @@ def test_variants_are_saved_and_explain_in_batches(name, cnn, images, tmp_path):
     np.testing.assert_array_equal(loaded(images), maps)
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in VARIANTS])
+@pytest.mark.parametrize("name", [n for n in BUILDERS if n not in VARIANTS])
 def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
-    explainer = METHODS[name](cnn)
+    explainer = BUILDERS[name](cnn)
     maps = checked_maps(name, explainer, images)
 
     graph = tf.function(lambda x: explainer(x))
@@ -169,7 +169,7 @@ def test_all_ways_to_run_give_equal_numbers(name, cnn, images, tmp_path):
 )
 def test_a_functional_model_may_hold_an_explainer(name, cnn, images, tmp_path):
     """Called, saved and exported."""
-    explainer = METHODS[name](cnn)
+    explainer = BUILDERS[name](cnn)
     maps = explainer(images).numpy()
     inputs = keras.Input((8, 8, 3))
     both = keras.Model(inputs, {"prediction": cnn(inputs), "why": explainer(inputs)})
@@ -318,7 +318,7 @@ CHUNKED = ("tolerance", "expected_gradients", "caso", "smooth_to_tolerance", "fu
 @pytest.mark.filterwarnings("ignore:.*not converged")
 @pytest.mark.parametrize("name", CHUNKED)
 def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypatch):
-    method = METHODS[name]
+    method = BUILDERS[name]
     expected = method(cnn).explain(images, verbose=0, seed=4)
     monkeypatch.setattr("tfxai.explaining.runner.MEMORY_BUDGET", 1)
     record = method(cnn).explain(images, verbose=0, seed=4)
@@ -342,7 +342,7 @@ PRECISE = (
     ],
 )
 def test_precision(name, policy, cnn, images):
-    method = METHODS[name]
+    method = BUILDERS[name]
     full = method(cnn)(images, 1).numpy()
     model = small_cnn(policy=policy)
     model.set_weights(cnn.get_weights())
@@ -366,7 +366,7 @@ def test_mixed_precision_survives_saving(images, tmp_path):
 @pytest.mark.parametrize("name", ["gradient", "adaptgrad", "guided_backprop", "rise"])
 def test_integers_are_cast(name, cnn):
     pixels = np.random.default_rng(0).integers(0, 255, (2, 8, 8, 3), dtype=np.uint8)
-    explainer = METHODS[name](cnn)
+    explainer = BUILDERS[name](cnn)
     np.testing.assert_array_equal(explainer(pixels), explainer(pixels.astype("float32")))
 
 
@@ -478,7 +478,7 @@ class Subclassed(keras.Model):
     ],
 )
 def test_a_subclassed_model_takes_images_of_any_size(name, images):
-    method, model = METHODS[name], Subclassed()
+    method, model = BUILDERS[name], Subclassed()
     explainer = method(model)
     assert explainer(images).shape[:-1] == images.shape[:-1]
     if name != "expected_gradients":  # its references have one size

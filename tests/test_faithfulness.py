@@ -1,4 +1,4 @@
-"""Completeness, infidelity and sensitivity against closed forms and loops (METHODS 6)."""
+"""Completeness, infidelity and sensitivity against closed forms and loops."""
 
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_infidelity_against_the_loop(photos, slopes, channels):
 
 
 def test_infidelity_of_a_perfect_map_of_a_linear_model(linear, weights, photos):
-    """CONFORMANCE: correlation 1 for the sum and the input."""
+    """Correlation 1 for the sum and the input."""
     for maps, slopes in (
         (np.broadcast_to(weights[..., 1], photos.shape), True),
         (photos * weights[..., 1], False),

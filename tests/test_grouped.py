@@ -92,7 +92,7 @@ def twins(tail, dtype):
     return grouped, plain
 
 
-METHODS = {
+BUILDERS = {
     "gradient": tfxai.gradient,
     "guided_backprop": tfxai.guided_backprop,
     "excitation_backprop": tfxai.excitation_backprop,
@@ -115,7 +115,7 @@ METHODS = {
 def test_a_grouped_convolution_is_explained_as_if_it_had_zeros(tail, dtype):
     grouped, plain = twins(tail, dtype)
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype(dtype)
-    for name, method in METHODS.items():
+    for name, method in BUILDERS.items():
         found, expected = method(grouped)(x, 1).numpy(), method(plain)(x, 1).numpy()
         atol = 1e-4 * np.abs(expected).max()
         np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
@@ -130,7 +130,7 @@ def test_a_grouped_convolution_is_explained_as_if_it_had_zeros(tail, dtype):
 def test_they_are_explained_where_they_are_served(tmp_path):
     model = net("bias, relu", "float32")
     x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype("float32")
-    explainers = {name: METHODS[name](model) for name in ("grad_cam", "guided_backprop")}
+    explainers = {name: BUILDERS[name](model) for name in ("grad_cam", "guided_backprop")}
     tfxai.export(model, tmp_path / "all", explainers)
     loaded = tf.saved_model.load(tmp_path / "all")
     for name, explainer in explainers.items():

@@ -1,4 +1,4 @@
-"""The input Hessian (METHODS 4.2, 4.3): products, largest eigenvalue, factors."""
+"""The input Hessian (Singla et al. 2019, section 3.1): products, largest eigenvalue, factors."""
 
 import functools
 
@@ -369,7 +369,7 @@ def test_piecewise_linear_nets_are_known_by_their_graph(name):
 
 
 def test_second_derivatives_are_not_compiled(images):
-    """XLA misroutes those of max pooling (DESIGN 5)."""
+    """XLA misroutes those of max pooling (docs/architecture.md, Why things are as they are)."""
     explainer = tfxai.caso(small_cnn(), lambda1=0)
     assert not explainer.supports_jit
     with pytest.raises((tf.errors.OpError, ValueError)):

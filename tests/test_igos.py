@@ -1,4 +1,7 @@
-"""I-GOS and the mask of Fong and Vedaldi against slow float64 loops (METHODS 5.1 to 5.4, 5.7)."""
+"""I-GOS and meaningful perturbation against slow float64 loops.
+
+Qi et al. 2020; Fong and Vedaldi 2017, sections 4.1 to 4.3.
+"""
 
 import warnings
 
@@ -63,7 +66,7 @@ def slow_probability(model, image, mask, reference=0.0):
 
 
 def slow_regulariser(mask, power=2):
-    """g(M), METHODS 5.1."""
+    """g(M) of Qi et al. 2020 (docs/methods.md, I-GOS)."""
     rows, columns = np.diff(mask, axis=0), np.diff(mask, axis=1)
     variation = np.mean(np.abs(rows) ** power) + np.mean(np.abs(columns) ** power)
     return LAMBDA1 * np.mean(np.abs(1 - mask)) + LAMBDA2 * variation
@@ -81,7 +84,7 @@ def slow_gradient(function, mask, step=1e-6):
 
 
 def slow_total_gradient(model, image, mask, steps, reference=0.0):
-    """TG, METHODS 5.2, without noise."""
+    """The total gradient TG of Qi et al. 2020, without noise."""
 
     def mean_score(mask):
         masks = [s / steps * mask for s in range(1, steps + 1)]
@@ -91,7 +94,7 @@ def slow_total_gradient(model, image, mask, steps, reference=0.0):
 
 
 def slow_igos(model, image, size, steps, iterations, longest, reference=0.0):
-    """Paper 004's algorithm as published, with the line search of METHODS 5.3."""
+    """The algorithm of Qi et al. 2020 as published, with its revised Armijo line search."""
     mask, trials, taken = np.ones(size), 0, []
     objective = slow_probability(model, image, mask, reference)
     for _ in range(iterations):
@@ -124,7 +127,7 @@ def test_the_upsampling_of_an_impulse_has_its_closed_form():
 
 
 def test_it_is_not_that_of_tensorflow():
-    """Which has the middles of cells at the middles of their pixels (METHODS 5.1)."""
+    """TensorFlow puts pixels at the middles of cells (docs/methods.md, I-GOS)."""
     impulse = np.zeros((1, 28, 28, 1))
     impulse[0, 2, 25] = 1
     ours = blending.upsample_masks(
@@ -232,7 +235,7 @@ def test_one_published_step_of_five_photos_with_five_blurs():
 
 
 def test_a_step_is_told_that_is_taken_for_want_of_another(precise, image):
-    """METHODS 5.3: alpha_l = 1e-5, where no longer step decreases the objective enough."""
+    """Alpha_l = 1e-5, where no longer step decreases the objective enough (Qi et al. 2020)."""
     options = {**QUIET, "lambda1": 5.0, "lambda2": 0.0}
     explainer = tfxai.igos(
         precise, resolution=4, steps=2, iterations=4, descent="gradient", tolerance=None, **options
@@ -320,7 +323,7 @@ def test_the_mask_is_kept_with_the_record(quick, images, tmp_path):
 
 
 def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
-    """METHODS 5.3: / 10 at iteration int(T / 2), / 5 at int(T / 1.25)."""
+    """/ 10 at iteration int(T / 2), / 5 at int(T / 1.25) (docs/methods.md, I-GOS)."""
     options = {"resolution": 4, "lambda1": 50.0, "lambda2": 0.1, "steps": 4, "iterations": 10}
     explainer = tfxai.igos(cnn, adapt_lambda1=True, **options)
     with pytest.warns(UserWarning, match="hardly moved"):

@@ -1,4 +1,4 @@
-"""Information level (METHODS 2.4, 6.4) against a slow loop and laws."""
+"""Information level (Kapishnikov et al. 2019, section 4) against a slow loop and laws."""
 
 import io
 
@@ -51,7 +51,7 @@ def slow_fill(photo, known):
 
 
 def slow(photo, importance, mask, target, accuracy):
-    """As PAIR's saliency has it, step by step (METHODS 6.4)."""
+    """Step by step, as in PAIR's saliency package (docs/methods.md, Information level)."""
 
     def filled(known):
         return slow_fill(photo, known)

@@ -1,4 +1,4 @@
-"""The five kernels of paper 002 (METHODS 3), kernels of one's own, and importance sampling."""
+"""Five kernels (Zhou et al. 2024b, smoothing kernels), one's own, and importance sampling."""
 
 from types import SimpleNamespace
 
@@ -23,7 +23,7 @@ RATIOS = {
     kernels.sigmoid: (0.272958, 0.339623),
     kernels.rect: (1.052632, 1.111111),
 }
-"""CONFORMANCE.md and METHODS 3: epsilon / r at alpha = .95 and .9."""
+"""Epsilon / r at alpha = .95 and .9 (docs/methods.md, Smoothing kernels)."""
 PRINTED = {
     kernels.hyperbolic: (lambda a: 1 / np.arctan(a), {0.9: 0.625, 0.95: 0.641}),
     kernels.rect: (lambda a: 2 / a, {0.9: 0.45, 0.95: 0.475}),
@@ -31,7 +31,7 @@ PRINTED = {
 
 
 def mass(kernel, epsilon, r):
-    """Paper 002, eq. 30: the integral of phi_eps over [-r, r]."""
+    """Zhou et al. 2024b, equation 30: the integral of phi_eps over [-r, r]."""
     t = np.linspace(-r, r, 400_001)
     values = kernel.pdf(tf.constant(t / epsilon)).numpy() / epsilon
     return np.trapezoid(values, t)

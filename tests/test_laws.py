@@ -64,7 +64,7 @@ def test_gradient(net, x):
 
 
 def test_another_explanation_times_the_input(net, x):
-    """Paper 001's S-GI (METHODS 2.3); the other score is the other explainer's affair."""
+    """S-GI of Zhou et al. 2024a (AdaptGrad); the other score is the other explainer's affair."""
     smooth = tfxai.smoothgrad(net, samples=3)
     product = tfxai.gradient_times_input(smooth)(x, TARGET, seed=4)
     np.testing.assert_allclose(product, x * smooth(x, TARGET, seed=4), rtol=1e-12)
@@ -216,7 +216,7 @@ def test_smoothing_an_explainer_is_smoothing_its_attribution(net, x):
 
 
 def test_the_path_of_an_explainer_is_that_of_its_attribution(net, x):
-    """Paper 001's S-IG (METHODS 2.3): the noise fits each point of the path."""
+    """S-IG of Zhou et al. 2024a: the noise fits each point of the path."""
     rule = quadrature.midpoint
     smooth = tfxai.smoothgrad(net, samples=2)
     maps = tfxai.integrated_gradients(smooth, steps=3, quadrature=rule)(x, TARGET, seed=6)

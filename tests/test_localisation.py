@@ -1,4 +1,4 @@
-"""Pointing game, top-k and mass share (METHODS 3, 5.9, 6.6) against loops and laws."""
+"""Pointing game (Zhang et al. 2018), top-k share and mass share against loops and laws."""
 
 import numpy as np
 import pytest

@@ -22,7 +22,7 @@ RECURRENT = {
     "SimpleRNN": lambda: L.SimpleRNN(4, activation="relu", name="loop"),
     "RNN": lambda: L.RNN([L.LSTMCell(4), L.GRUCell(3)], name="loop"),
 }
-METHODS = {
+BUILDERS = {
     "guided_backprop": tfxai.guided_backprop,
     "deconvnet": tfxai.deconvnet,
     "excitation_backprop": tfxai.excitation_backprop,
@@ -59,7 +59,7 @@ def net(request):
 def test_every_rule_refuses_loops_by_name(net):
     model, x = net
     remedy = r"passthrough=\['loop'\], or explain a part of the model by tfxai.split"
-    for name, method in METHODS.items():
+    for name, method in BUILDERS.items():
         refused = rf"{name} does not know the operation \w+ in '.*/loop.*part of a loop.*{remedy}"
         with pytest.raises(ValueError, match=refused):
             method(model)(x, 1)

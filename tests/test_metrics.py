@@ -8,7 +8,7 @@ from tfxai import metrics
 
 
 def slow_gini(values):
-    """Half the mean difference between all pairs, over the mean (METHODS 6.3)."""
+    """Half the mean difference between all pairs, over the mean (Chalasani et al. 2020)."""
     a = np.abs(values).ravel()
     return np.abs(a[:, None] - a[None]).mean() / (2 * a.mean())
 

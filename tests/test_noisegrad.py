@@ -1,4 +1,7 @@
-"""NoiseGrad and FusionGrad against explaining models that really have noisy weights (METHODS 3)."""
+"""NoiseGrad and FusionGrad against explaining models that really have noisy weights.
+
+Bykov et al. 2022, equations 4 and 5.
+"""
 
 import keras
 import numpy as np
@@ -43,7 +46,7 @@ def patterns(model):
     return tfxai.fit_patterns(model, data, verbose=0)
 
 
-METHODS = {
+BUILDERS = {
     "gradient": tfxai.gradient,
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=12),
     "guided_backprop": tfxai.guided_backprop,
@@ -53,9 +56,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_noisegrad_is_the_mean_over_noisy_models(name, net):
-    builder = METHODS[name]
+    builder = BUILDERS[name]
     record = tfxai.noisegrad(builder(net), samples=2, epsilon=0.2).explain(X, 1, verbose=0, seed=5)
     maps = [builder(copy)(X, 1, seed=inner) for copy, inner in really_noisy(net, 2, 5, epsilon=0.2)]
     assert np.std(maps, 0).max() > 0
@@ -135,7 +138,7 @@ def test_the_spread_of_a_linear_model_s_weights_has_its_closed_form(noise):
     np.testing.assert_allclose(record.attributions[0], theta, atol=5 * 0.4 / np.sqrt(2000))
 
 
-def test_the_default_scale_is_that_of_paper_002(net):
+def test_the_default_scale_is_that_of_zhou_et_al_2024b(net):
     default = tfxai.noisegrad(net, samples=2)(X, 1)
     assert tfxai.NOISEGRAD_SIGMA == 0.2
     np.testing.assert_allclose(

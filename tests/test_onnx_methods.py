@@ -18,7 +18,7 @@ def with_patterns(model):
     return tfxai.pattern_attribution(model, tfxai.fit_patterns(model, DATA, verbose=0))
 
 
-METHODS = {
+BUILDERS = {
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=32),
     "guided_backprop": tfxai.guided_backprop,
     "excitation_backprop": tfxai.excitation_backprop,
@@ -44,15 +44,15 @@ def models(request, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*the same everywhere")
 @pytest.mark.parametrize(
     ("models", "name"),
-    [*(("resnet18_dynamo", n) for n in METHODS), *(("vgg16_legacy", n) for n in OF_VGG)],
+    [*(("resnet18_dynamo", n) for n in BUILDERS), *(("vgg16_legacy", n) for n in OF_VGG)],
     indirect=["models"],
 )
 def test_methods_explain_converted_networks(name, models):
     model, again = models
-    maps = METHODS[name](model).explain(IMAGES, verbose=0).attributions
+    maps = BUILDERS[name](model).explain(IMAGES, verbose=0).attributions
     assert maps.shape[:3] == (2, 32, 32)
     assert np.isfinite(maps).all()
     assert np.abs(maps).max((1, 2, 3)).all()
     if name in RELOADED:
-        same = METHODS[name](again).explain(IMAGES, verbose=0).attributions
+        same = BUILDERS[name](again).explain(IMAGES, verbose=0).attributions
         np.testing.assert_allclose(same, maps, rtol=1e-4, atol=1e-5 * np.abs(maps).max())

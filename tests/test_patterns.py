@@ -1,4 +1,7 @@
-"""Patterns and what is built on them (METHODS 1.1 to 1.4), against float64 numpy."""
+"""Patterns and what is built on them, against float64 numpy.
+
+Kindermans et al. 2018, equation 7 and section 4; Schwarzenberg and Castle 2020, equation 4.
+"""
 
 import keras
 import numpy as np
@@ -267,7 +270,7 @@ def album_net():
 
 
 def patterns_in_float64(model, pictures, estimator):
-    """METHODS 1.1 with numpy, layer after layer, over all positions of all pictures."""
+    """Kindermans et al. 2018, equation 7, with numpy: layer after layer, at all positions."""
     expected, x = {}, pictures.astype("float64") / 127.5 - 1
     for layer in (model.get_layer(name) for name in ("first", "second", "top")):
         w, b = (v.astype("float64") for v in layer.get_weights())

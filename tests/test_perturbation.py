@@ -1,4 +1,4 @@
-"""RISE and occlusion against closed forms on linear models (METHODS 5.6)."""
+"""RISE (Petsiuk et al. 2018) and occlusion against closed forms on linear models."""
 
 import keras
 import numpy as np
@@ -34,7 +34,7 @@ def linear(weights):
 
 
 def test_the_grid_is_drawn_as_by_scikit_image():
-    """METHODS 5.6: RISE calls resize with order 1; its borders mirror."""
+    """The authors' code calls resize with order 1, whose borders mirror (docs/methods.md, RISE)."""
     for cells, size in ((7, 256), (7, 32), (3, 16), (2, 9)):
         grid = np.random.default_rng(0).random((cells, cells))
         matrix = half_pixel(size, cells)

@@ -1,4 +1,7 @@
-"""Numbers of the PGIG paper's stress test (METHODS 1.1, 1.3, 1.5; CONFORMANCE.md)."""
+"""Numbers of the stress test of Schwarzenberg and Castle 2020 (PGIG), Fig. 2, and its notebook.
+
+Their table: docs/methods.md, Published values that the tests reproduce.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -58,14 +61,14 @@ def notebook_pattern():
 
 
 def test_data():
-    """METHODS 1.5: the first row, and three quarters in the positive regime."""
+    """The first row, and three quarters in the positive regime."""
     assert X.shape == (400, 2)
     np.testing.assert_allclose(X[0], [-1.85098575, 0.14901425], atol=1e-8)
     assert (X @ W + BIAS > 0).sum() == 300
 
 
 def test_the_network_is_the_smaller_of_z_and_one():
-    """METHODS 1.5: f2(relu(f1(x)))."""
+    """f2(relu(f1(x))) (docs/methods.md, Pattern-guided integrated gradients)."""
     np.testing.assert_allclose(stress.network()(X)[:, 0], np.minimum(Z, 1), atol=1e-6)
 
 
@@ -77,7 +80,7 @@ def test_the_network_is_the_smaller_of_z_and_one():
     ],
 )
 def test_patterns(estimator, pattern):
-    """METHODS 1.1, the first two rows of its table; 1.5 for the second layer."""
+    """The first two rows of the table in docs/methods.md, Patterns."""
     patterns = stress.fitted(estimator)
     np.testing.assert_allclose(patterns["first"].ravel(), pattern, atol=1e-6)
     np.testing.assert_allclose(patterns["second"], [[-1]], atol=1e-6)
@@ -91,13 +94,13 @@ def test_patterns(estimator, pattern):
     ],
 )
 def test_patterns_of_the_notebook_are_others(estimate, pattern, fitted):
-    """METHODS 1.1, the other two rows, which tfxai does not offer."""
+    """The other two rows (docs/methods.md, Patterns), which tfxai does not offer."""
     np.testing.assert_allclose(estimate(), pattern, atol=1e-8)
     assert np.abs(fitted["first"].ravel() - pattern).min() > 5e-4
 
 
 def test_the_notebook_takes_the_means_of_x_and_y_apart():
-    """METHODS 1.1: its pattern is E+[x] / w . E+[x]."""
+    """Its pattern is E+[x] / w . E+[x] (docs/methods.md, Patterns)."""
     mean = X[X @ W + BIAS > 0].mean(0)
     np.testing.assert_allclose(notebook_pattern(), mean / (W @ mean), atol=1e-8)
 
@@ -110,7 +113,7 @@ def test_the_notebook_takes_the_means_of_x_and_y_apart():
     ],
 )
 def test_patterns_of_a_linear_model(estimator, pattern):
-    """METHODS 1.1: the first row is the notebook's, which takes y > 0 here too.
+    """The first row is the notebook's, which takes y > 0 here too.
 
     It counts the sample at z = 2e-15, hence float64. The second is cov(x, y) / w . cov(x, y).
     """
@@ -127,19 +130,19 @@ def test_patterns_of_a_linear_model(estimator, pattern):
     ],
 )
 def test_pattern_guided_integrated_gradients_at_the_end_of_the_plateau(pattern, attribution):
-    """METHODS 1.5, at z = 1.99, seed 1."""
+    """At z = 1.99, with start="one"."""
     explainer = stress.explainers(stress.given_patterns(pattern))["PGIG"]
     np.testing.assert_allclose(explainer(X[-1:]), [attribution], atol=6e-6)
 
 
 def test_integrated_gradients_miss_the_step_in_which_the_path_reaches_the_plateau(maps):
-    """METHODS 1.5: f(x) = 1, but 0.995 in 100 right Riemann steps."""
+    """f(x) = 1, but 0.995 in 100 right Riemann steps."""
     assert stress.network()(X[-1:]).numpy() == pytest.approx(1)
     assert maps["IG"][-1].sum() == pytest.approx(0.995, abs=1e-6)
 
 
 def test_on_the_plateau_only_guided_integrated_gradients_show_the_signal_alone(maps):
-    """METHODS 1.5 and the paper's Fig. 2."""
+    """Schwarzenberg and Castle 2020, Fig. 2."""
     signal, distractor = np.abs(maps["PGIG"][PLATEAU]).T
     np.testing.assert_array_equal(maps["PA"][PLATEAU], 0)
     assert signal.min() > 0.5
@@ -147,7 +150,7 @@ def test_on_the_plateau_only_guided_integrated_gradients_show_the_signal_alone(m
 
 
 def test_what_starts_at_the_output_decides_the_sign(fitted):
-    """METHODS 1.3, at the x with f = -2."""
+    """At the x with f = -2 (docs/methods.md, Pattern-guided integrated gradients)."""
     x = X[np.isclose(stress.network()(X)[:, 0], -2)]
     signal = {}
     for start in ("one", "output"):
@@ -159,7 +162,7 @@ def test_what_starts_at_the_output_decides_the_sign(fitted):
 
 
 def test_guided_integrated_gradients_of_a_linear_model_are_patterns_times_integrated_gradients():
-    """METHODS 1.3: the paper's derivation, which needs seed 1."""
+    """The derivation of Schwarzenberg and Castle 2020, which needs start="one"."""
     model = linear_model([[1.0, 2.0, -0.5], [-1.0, 0.5, 3.0]])
     patterns = tfxai.fit_patterns(model, X, verbose=0)
     targets = np.arange(len(X)) % 3

@@ -1,4 +1,7 @@
-"""Consistency and invariance (METHODS 2.4, 3, 6.5): laws, and scipy for the ranks."""
+"""Consistency and invariance: laws, and scipy for the ranks.
+
+Sources: docs/methods.md, Consistency and invariance.
+"""
 
 import keras
 import numpy as np

@@ -1,4 +1,7 @@
-"""Numbers of papers 001 and 002 as the examples compute them (METHODS 2 and 3)."""
+"""Numbers of two papers as the examples compute them.
+
+Zhou et al. 2024a (AdaptGrad) and Zhou et al. 2024b (smoothing kernels).
+"""
 
 import argparse
 import importlib.util
@@ -60,7 +63,7 @@ def test_the_network_is_piecewise_linear():
 
 @pytest.mark.parametrize("kernel", kernels.ALL, ids=str)
 def test_smoothgrad_is_the_gradient_of_the_mollified_function(kernel):
-    """Paper 002, eq. 17."""
+    """Zhou et al. 2024b, equation 17."""
     x = np.linspace(-3.5, 3.5, 57)
     found, expected, error = kernel_example.one_dimension(kernel, samples=1000, x=x)
     assert (np.abs(found - expected) < 5 * error).all()
@@ -76,7 +79,7 @@ def test_the_analytic_gradient_is_that_of_the_smoothed_function(kernel):
 
 
 def test_saliencies_of_kernels(classifier, images):
-    """METHODS 2.2: summed over channels with their signs."""
+    """Summed over channels with signs, as in the authors' code (docs/methods.md, AdaptGrad)."""
     explainers = kernel_example.explainers(classifier, r=0.5, confidence=0.9, samples=3)
     assert len(explainers) == 2 + len(kernels.ALL)
     some = ["gradient", "SmoothGrad, rect"]
@@ -87,7 +90,7 @@ def test_saliencies_of_kernels(classifier, images):
 
 
 def test_inherent_noise():
-    """METHODS 2.1, Fig. 3; the shares among the samples agree."""
+    """Zhou et al. 2024a, Fig. 3 (docs/methods.md, AdaptGrad); the samples' shares agree."""
     x, samples = adaptgrad_example.uniform(4000), 20
     noise = list(adaptgrad_example.inherent_noise(x, samples=samples).values())
     analytic = [n.analytic.mean() for n in noise]
@@ -98,14 +101,14 @@ def test_inherent_noise():
 
 
 def test_inherent_noise_is_limited_by_the_confidence():
-    """METHODS 2.1: A(x) <= 1 - c, and half of that for eq. 13 as printed."""
+    """Zhou et al. 2024a: A(x) <= 1 - c, and half of that for equation 13 as printed."""
     noise = adaptgrad_example.inherent_noise(adaptgrad_example.uniform(4001), confidence=0.9)
     largest = [n.analytic.max() for n in noise.values()]
     np.testing.assert_allclose(largest, [0.5, 0.1, 0.05], atol=1e-3)
 
 
 def test_saliencies_of_adaptgrad(classifier, images):
-    """METHODS 2.3; the gradient in its own place."""
+    """The columns of Zhou et al. 2024a, Table 2; the gradient in its own place."""
     gradient = tfxai.gradient(classifier)
     bounds, effort = (0.0, 1.0), {"steps": 3}
     maps = adaptgrad_example.saliencies(gradient, gradient, images, [1, 3], bounds, **effort)
@@ -116,7 +119,7 @@ def test_saliencies_of_adaptgrad(classifier, images):
 
 
 def test_smoothgrad_has_noise_relative_to_the_bounds(classifier):
-    """METHODS 2.2."""
+    """As in the code of Zhou et al. 2024a (docs/methods.md, AdaptGrad)."""
     smoothed = adaptgrad_example.gradients(classifier, (-1.0, 1.0), 4)["S-"]
     assert smoothed.get_config()["options"]["epsilon"] == pytest.approx(0.4)
 
@@ -131,7 +134,7 @@ def digits():
 
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_networks_of_the_papers(digits, kind):
-    """METHODS 2.4 and 3; other labels and other inputs make other networks."""
+    """Zhou et al. 2024a and 2024b; other labels and other inputs make other networks."""
     model = subjects.trained(kind, digits, 1)
     weights = {"mlp": 784 * 200 + 200 + 200 * 10 + 10, "cnn": 44426}[kind]
     assert model.count_params() == weights

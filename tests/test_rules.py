@@ -1,6 +1,7 @@
 """Rules on single gradients: correct in every way that a network is written, or loud.
 
-Values of CONFORMANCE.md (ConvOne); guided backprop METHODS 1.7, excitation backprop METHODS 5.8.
+Guided backprop: Springenberg et al. 2015. Excitation backprop: Zhang et al. 2016. ConvOne:
+docs/methods.md, Published values that the tests reproduce.
 """
 
 import keras
@@ -27,7 +28,7 @@ def form(request):
     return conv_one(request.param)
 
 
-# ConvOne, CONFORMANCE.md
+# ConvOne (docs/methods.md, Published values that the tests reproduce)
 
 GUIDED = [[0, 1, 1, 1], [1, 3, 3, 2], [1, 3, 3, 2], [1, 2, 2, 1]]
 DECONVNET = [[2, 3, 3, 1], [3, 5, 5, 2], [3, 5, 5, 2], [1, 2, 2, 1]]

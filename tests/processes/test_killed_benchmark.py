@@ -20,7 +20,7 @@ import sys
 import time
 import numpy as np
 from tests.conftest import small_cnn
-from tests.test_benchmark import METHODS
+from tests.test_benchmark import BUILDERS
 from tfxai import benchmark
 
 class Waiting:
@@ -33,7 +33,7 @@ class Waiting:
                 time.sleep(0.05)
             yield benchmark.Case(str(i), image)
 
-benchmark.run(small_cnn(), Waiting(), METHODS, ["deletion", "gini", "infidelity"], sys.argv[1],
+benchmark.run(small_cnn(), Waiting(), BUILDERS, ["deletion", "gini", "infidelity"], sys.argv[1],
               batch_size=2, verbose=0)
 """
 

@@ -13,7 +13,7 @@ cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfxai
 from tests.conftest import small_cnn, two_inputs
-from tests.test_execution import METHODS
+from tests.test_execution import BUILDERS
 
 NAMES = ["smoothgrad", "fusiongrad", "pattern_attribution"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -21,7 +21,7 @@ images = np.random.default_rng(0).normal(size=(5, 8, 8, 3)).astype("float32")
 targets = np.arange(5)
 with strategy.scope():
     model = small_cnn()
-    explainers = {name: METHODS[name](model) for name in NAMES}
+    explainers = {name: BUILDERS[name](model) for name in NAMES}
     two = two_inputs()
     of_two = tfxai.integrated_gradients(two, steps=5)
 alone = small_cnn()
@@ -30,7 +30,7 @@ for name, explainer in explainers.items():
     # Five examples are three and two; one is the same on both devices.
     for count in (5, 1):
         found = explainer.explain(images[:count], targets[:count], verbose=0, seed=3)
-        expected = METHODS[name](alone).explain(images[:count], targets[:count], verbose=0, seed=3)
+        expected = BUILDERS[name](alone).explain(images[:count], targets[:count], verbose=0, seed=3)
         np.testing.assert_allclose(found.attributions, expected.attributions, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
         for key, value in expected.diagnostics.items():

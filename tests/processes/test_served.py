@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.test_execution import METHODS
+from tests.test_execution import BUILDERS
 from tfxai.serving import saved_model
 
 FRESH = """
@@ -49,7 +49,7 @@ def in_a_fresh_process(folder):
 @pytest.mark.filterwarnings("ignore:.*not converged after 40 samples")
 def test_every_method_in_a_fresh_process_without_tfxai(cnn, images, tmp_path):
     """CASO and the masks included; the numbers are those of the explainer, to the last digit."""
-    built = {name: build(cnn) for name, build in METHODS.items()}
+    built = {name: build(cnn) for name, build in BUILDERS.items()}
     kinds = {explainer.settings["method"]: name for name, explainer in built.items()}
     explainers = {name: built[name] for name in kinds.values()}
     simple = tfxai.smoothgrad(cnn, samples=3)

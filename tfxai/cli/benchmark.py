@@ -39,7 +39,7 @@ from tfxai.cli.terminal import (
 )
 from tfxai.core import checks, synonyms
 
-DEFAULT_METHODS = (
+DEFAULT_METHOD_NAMES = (
     "gradient,gradient_times_input,integrated_gradients,smoothgrad,guided_backprop,grad_cam,"
     "random_attribution"
 )
@@ -49,7 +49,7 @@ DEFAULT_METRICS = "deletion,insertion,gini"
 def benchmark(
     model: arguments.Model,
     images: arguments.Images,
-    methods: arguments.Methods = DEFAULT_METHODS,
+    methods: arguments.Methods = DEFAULT_METHOD_NAMES,
     metrics: Annotated[
         str,
         typer.Option(

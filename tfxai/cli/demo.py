@@ -24,13 +24,13 @@ from tfxai.explaining.explanation import Explanation
 
 SKIMAGE_PHOTOS = ("chelsea", "coffee")
 FOOLBOX_PHOTOS = (0, 15)
-SIGNED_METHODS = {
+SIGNED_TITLES = {
     "gradient times input",
     "integrated gradients",
     "expected gradients",
     "occlusion",
 }
-"""Methods whose maps are contributions to the score, and are drawn with signs."""
+"""Titles of methods whose maps are contributions to the score, and are drawn with signs."""
 EXCITATION_LAYERS = {"efficientnet-lite0": "block10_add", "ResNet50": "conv4_block6_out"}
 """The layer at which excitation backprop stops, for models of the zoo."""
 _ACCURACY_COLUMNS = {
@@ -167,7 +167,7 @@ def panel(photos: dict[str, np.ndarray], records: dict[str, Explanation]) -> Fig
     first = next(iter(records.values()))
     labels = [name.split(",")[0] for name in first.target_names]
     maps = {name: record.attributions for name, record in records.items()}
-    signs = ["signed" if name in SIGNED_METHODS else "absolute" for name in maps]
+    signs = ["signed" if name in SIGNED_TITLES else "absolute" for name in maps]
     return plot.panel(list(photos.values()), maps, labels=labels, signs=signs, across=9)
 
 

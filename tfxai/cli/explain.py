@@ -18,7 +18,7 @@ import tfxai
 from tfxai import plot, zoo
 from tfxai.cli import arguments
 from tfxai.cli.images import UnreadableImageError, image_files, read_pixels
-from tfxai.cli.methods import METHODS, method_builder
+from tfxai.cli.methods import BUILDERS, method_builder
 from tfxai.cli.models import describe_preprocessing, load_classifier
 from tfxai.cli.terminal import (
     UserError,
@@ -35,7 +35,7 @@ def explain(
     model: arguments.Model,
     images: arguments.Images,
     method: Annotated[
-        str, typer.Option(help=f"The method: one of {', '.join(METHODS)}.")
+        str, typer.Option(help=f"The method: one of {', '.join(BUILDERS)}.")
     ] = "integrated_gradients",
     target: Annotated[
         str | None,

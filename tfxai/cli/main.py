@@ -13,7 +13,7 @@ from tfxai.cli.convert import convert
 from tfxai.cli.demo import demo
 from tfxai.cli.explain import explain
 from tfxai.cli.export import export
-from tfxai.cli.methods import METHODS, option_names
+from tfxai.cli.methods import BUILDERS, option_names
 from tfxai.cli.terminal import UserError, print_error
 from tfxai.core import synonyms
 
@@ -49,7 +49,7 @@ class Command(TyperCommand):
         prefix = "" if "method" in own else "METHOD."
         of_methods = {
             name: f"--option {prefix}{name}=..."
-            for method in METHODS
+            for method in BUILDERS
             for name in option_names(method)
         }
         return of_methods | own

@@ -15,7 +15,7 @@ from tfxai import zoo
 from tfxai.cli.terminal import UserError
 from tfxai.core import synonyms
 
-METHODS = {
+BUILDERS = {
     method.__name__: method
     for method in (
         tfxai.gradient,
@@ -44,8 +44,8 @@ METHODS = {
         tfxai.random_attribution,
     )
 }
-PATTERN_METHODS = tuple(
-    name for name, method in METHODS.items() if "patterns" in inspect.signature(method).parameters
+NEED_PATTERNS = tuple(
+    name for name, method in BUILDERS.items() if "patterns" in inspect.signature(method).parameters
 )
 MODULES_OF_VALUES = {
     "quadrature": tfxai.quadrature,
@@ -66,17 +66,17 @@ def method_builder(
 
     Args:
         classifier: its bounds are the default of the option ``bounds``.
-        method: a name in `METHODS`.
+        method: a name in `BUILDERS`.
         options: each as key=value.
-        patterns: a file of patterns, for a method in `PATTERN_METHODS`.
+        patterns: a file of patterns, for a method in `NEED_PATTERNS`.
 
     Raises:
         UserError: an unknown method or option, or patterns that are missing, damaged or not taken.
     """
-    if method not in METHODS:
-        suggestion = synonyms.hint(method, METHODS)
-        raise UserError(f"--method {method}: expected one of {', '.join(METHODS)}{suggestion}")
-    function = METHODS[method]
+    if method not in BUILDERS:
+        suggestion = synonyms.hint(method, BUILDERS)
+        raise UserError(f"--method {method}: expected one of {', '.join(BUILDERS)}{suggestion}")
+    function = BUILDERS[method]
     names = option_names(method)
     keywords = dict(parse_option(text, method, names) for text in options)
     if "bounds" in names:
@@ -101,7 +101,7 @@ def method_builders(
     """Give several methods' builders by name; patterns go to the methods that take them."""
     return {
         method: method_builder(
-            classifier, method, options[method], patterns if method in PATTERN_METHODS else None
+            classifier, method, options[method], patterns if method in NEED_PATTERNS else None
         )
         for method in methods
     }
@@ -115,7 +115,7 @@ def method_names(text: str, patterns: Path | None) -> list[str]:
     names = comma_separated("--methods", text)
     if names != ["all"]:
         return names
-    return [m for m in METHODS if patterns is not None or m not in PATTERN_METHODS]
+    return [m for m in BUILDERS if patterns is not None or m not in NEED_PATTERNS]
 
 
 def comma_separated(option: str, text: str) -> list[str]:
@@ -146,7 +146,7 @@ def options_by_name(options: Sequence[str], names: Sequence[str]) -> dict[str, l
 
 def option_names(method: str) -> list[str]:
     """Give the names of a method's options, its keyword-only parameters."""
-    parameters = inspect.signature(METHODS[method]).parameters.items()
+    parameters = inspect.signature(BUILDERS[method]).parameters.items()
     return [name for name, p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
@@ -179,7 +179,7 @@ def parse_option(text: str, owner: str, names: Collection[str]) -> tuple[str, An
 
 def _load_patterns(method: str, path: Path | None) -> list[tfxai.Patterns]:
     """Read the patterns of a method that takes them, as a list of one; else give an empty list."""
-    if method not in PATTERN_METHODS:
+    if method not in NEED_PATTERNS:
         if path is not None:
             raise UserError(f"--patterns {path}: {method} takes none")
         return []
