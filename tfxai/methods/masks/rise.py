@@ -16,9 +16,9 @@ from tfxai.core.axes import Order
 from tfxai.core.interpolation import half_pixel
 from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
-from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
 from tfxai.estimation.estimate import Evaluate
-from tfxai.estimation.samplers import split
+from tfxai.estimation.samplers import split_seed
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.images import (
@@ -31,7 +31,6 @@ from tfxai.methods.masks.images import (
     resolution_of,
     scores_under,
 )
-from tfxai.methods.smoothing.noisy_inputs import KEPT
 from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
 
@@ -134,7 +133,7 @@ def rise(
         channels_last(build, inspector),
         score,
         random=own is None,
-        arrays_per_example=KEPT,
+        arrays_per_example=ARRAYS_PER_EXAMPLE,
         like=maps_of(inspector),
         warn=missed_tolerance(effort.tolerance),
     )
@@ -167,7 +166,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> Draw:
         )
 
         def one_mask(k: tf.Tensor) -> tf.Tensor:
-            coarse, *shifts = split(tf.random.fold_in(seed, k), 3)
+            coarse, *shifts = split_seed(tf.random.fold_in(seed, k), 3)
             shown = tf.random.stateless_uniform(cells, coarse) < probability
             top, left = (
                 tf.random.stateless_uniform([], shift, 0, step, tf.int32)

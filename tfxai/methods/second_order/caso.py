@@ -15,6 +15,7 @@ import tensorflow as tf
 from tfxai.core import checks
 from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.hessian import products
@@ -36,7 +37,6 @@ from tfxai.methods.second_order.group_features import (
 from tfxai.methods.second_order.proximal import Problem
 from tfxai.methods.second_order.refinement import Problems, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS
-from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
 from tfxai.models.model_info import ModelInspector
 from tfxai.models.preprocessing import preprocessed
 
@@ -56,7 +56,7 @@ def cafo(
     lambda1: float | str = "auto",
     lambda2: float | None = None,
     samples: int = 1,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
 ) -> Method:
     """Explain by the group of features whose change raises the loss most, to first order.
@@ -131,7 +131,7 @@ def caso(
     lambda1: float | str = "auto",
     lambda2: float | None = None,
     samples: int = 1,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
     margin: float = MARGIN,
     hessian: str = "auto",
