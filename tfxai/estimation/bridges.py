@@ -28,7 +28,7 @@ import tensorflow as tf
 MIN_CORRELATION = -0.9
 """Smaller correlations count as this one, which keeps c finite.
 
-White noise has -1/2; only among few nodes is chance likely to give less than -.9.
+White noise has -1/2; with few nodes, chance can give less than -.9.
 """
 
 

@@ -30,7 +30,7 @@ from tfxai.quadrature import Quadrature, trapezoid
 GRADIENTS_AT_ONCE = 8
 """How many gradients of one example the adaptive rule typically computes together."""
 STEPS_IN_MEMORY = 128
-"""Memory is planned for at most so many steps of each example; the few that need more use more."""
+"""Memory is planned for so many steps at most; the few examples that need more steps use more."""
 
 
 @builder

@@ -77,10 +77,10 @@ def noise_scale(
     kernels.check("kernel", kernel)
     checks.real("noise_level", noise_level, least=0)
     checks.real("confidence", confidence, above=0, below=1)
-    given = {"epsilon": epsilon, "r": r}
+    options = {"epsilon": epsilon, "r": r}
     if noise_level != DEFAULT_NOISE_LEVEL:
-        given["noise_level"] = noise_level
-    given_options = [f"{name}={value}" for name, value in given.items() if value is not None]
+        options["noise_level"] = noise_level
+    given_options = [f"{name}={value}" for name, value in options.items() if value is not None]
     if len(given_options) > 1:
         raise ValueError(f"{' and '.join(given_options)}: give one of them")
     if epsilon is not None:

@@ -31,19 +31,19 @@ def select_weights(
         ValueError: a layer does not exist, or no weights are left.
     """
     excluded = {id(v) for name in exclude for v in named_layers.layer_variables(model, name)}
-    chosen = [
+    selected_weights = [
         variable
         for variable, statistic in keras_graph.parameters(model)
         if id(variable) not in excluded
         and (statistics or not statistic)
         and (biases or variable.name not in BIAS_NAMES)
     ]
-    if not chosen:
+    if not selected_weights:
         raise ValueError(
             f"{model.name} has no floating-point weights to perturb (exclude={list(exclude)}); "
             "weights that a layer makes without add_weight are not seen"
         )
-    return chosen
+    return selected_weights
 
 
 def noisy_weights(
