@@ -46,7 +46,7 @@ def test_what_a_builder_was_called_with_is_kept_with_defaults(cnn):
 
 def test_the_first_argument_has_a_name(cnn):
     assert scaled_inputs(factor=2.0, base=cnn).base is cnn
-    assert tfxai.integrated_gradients(base=cnn, steps=5).settings["steps"] == 5
+    assert tfxai.integrated_gradients(model=cnn, steps=5).settings["steps"] == 5
 
 
 def test_name_docstring_and_parameters_stay():

@@ -41,7 +41,7 @@ def slope(model):
 def noise_of(sampler, x, count, seed):
     """The noise that a sampler adds to x, as `estimate` seeds it."""
     seed = tf.constant([seed, 0])
-    seeds = [samplers.split(tf.random.fold_in(seed, k))[0] for k in range(count)]
+    seeds = [samplers.split_seed(tf.random.fold_in(seed, k))[0] for k in range(count)]
     draws = [sampler(tf.constant(x), tf.constant(k), s) for k, s in enumerate(seeds)]
     return np.array([d.point - x for d in draws])
 
@@ -97,7 +97,7 @@ def test_expected_gradients(net, x):
     one = tf.constant(x[:1])
     expected, draws = [], []
     for k in range(6):
-        draw = sampler(one, tf.constant(k), samplers.split(tf.random.fold_in(seed, k))[0])
+        draw = sampler(one, tf.constant(k), samplers.split_seed(tf.random.fold_in(seed, k))[0])
         start = x[:1] - draw.scale.numpy()
         which = [i for i, r in enumerate(references) if np.allclose(r, start[0])]
         alpha = ((draw.point - start) / draw.scale).numpy().mean()
@@ -224,7 +224,7 @@ def test_the_path_of_an_explainer_is_that_of_its_attribution(net, x):
         weight * x * smooth(node * x, TARGET, seed=inner)
         for node, weight, inner in zip(
             *rule(3),
-            [samplers.split(tf.random.fold_in([6, 0], k))[1] for k in range(3)],
+            [samplers.split_seed(tf.random.fold_in([6, 0], k))[1] for k in range(3)],
             strict=True,
         )
     ]

@@ -12,7 +12,7 @@ import tfxai
 from tests.conftest import L, small_cnn, trained_like
 from tfxai import kernels
 from tfxai.estimation import samplers
-from tfxai.methods.smoothing.weight_noise import noisy, selected
+from tfxai.methods.smoothing.weight_noise import noisy_weights, select_weights
 
 X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
 
@@ -24,7 +24,7 @@ def net():
 
 def seeds_of(seed, k):
     """The seeds of the k-th model and of what is explained of it."""
-    return samplers.split(tf.random.fold_in(tf.constant([seed, 0]), k))
+    return samplers.split_seed(tf.random.fold_in(tf.constant([seed, 0]), k))
 
 
 def really_noisy(
@@ -32,7 +32,9 @@ def really_noisy(
 ):
     """Copies of a model with the weights that NoiseGrad draws, and the seeds of what is inside."""
     chosen = {"biases": True, "statistics": False, "exclude": (), **chosen}
-    perturb = noisy(lambda: selected(model, **chosen), kernel, epsilon, multiply=multiply)
+    perturb = noisy_weights(
+        lambda: select_weights(model, **chosen), kernel, epsilon, multiply=multiply
+    )
     for k in range(samples):
         drawn, inner = seeds_of(seed, k)
         values = {id(v): t.numpy() for v, t in perturb(drawn)}
@@ -165,7 +167,7 @@ def normalised():
 def paths(**options):
     model = normalised()
     chosen = {"biases": True, "statistics": False, "exclude": (), **options}
-    return {v.path.split("/", 1)[-1] for v in selected(model, **chosen)}
+    return {v.path.split("/", 1)[-1] for v in select_weights(model, **chosen)}
 
 
 def test_which_weights_get_noise():
@@ -182,7 +184,7 @@ def test_which_weights_get_noise():
 def test_frozen_weights_get_noise_too():
     model = normalised()
     model.trainable = False
-    assert len(selected(model, biases=True, statistics=False, exclude=())) == 8
+    assert len(select_weights(model, biases=True, statistics=False, exclude=())) == 8
 
 
 def test_a_shared_layer_has_one_noise():

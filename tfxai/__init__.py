@@ -27,7 +27,7 @@ from tfxai.methods.second_order.caso import cafo, caso
 from tfxai.methods.smoothing.adaptgrad import adaptgrad, adaptive_epsilon, inherent_noise
 from tfxai.methods.smoothing.noisegrad import NOISEGRAD_SIGMA, fusiongrad, noisegrad
 from tfxai.methods.smoothing.smoothgrad import smoothgrad, smoothgrad_squared, vargrad
-from tfxai.models import converted_layers as _converted_layers  # noqa: F401  known to saved models
+from tfxai.models import converted_layers as _converted_layers  # noqa: F401  registers the layers of saved models
 from tfxai.models.logits_model import logits
 from tfxai.models.splitting import split
 from tfxai.rules.pattern_fit import fit_patterns
@@ -82,23 +82,23 @@ __all__ = [
 
 
 for _name in __all__:
-    # The modules keep the plain functions, in which doctest finds the examples.
+    # The modules keep the functions without hints, in which doctest finds the examples.
     if inspect.isfunction(globals()[_name]):
         globals()[_name] = synonyms.with_keyword_hints(globals()[_name])
         globals()[_name].__module__ = "tfxai"  # where pickle finds it
 
-_LATE = ("benchmark", "callbacks", "converters", "scale")
-"""Modules that are slow to import, or need extras: they are imported at their first use."""
+_LAZY_MODULES = ("benchmark", "callbacks", "converters", "scale")
+"""Modules that are slow to import or need extras, and are imported at their first use."""
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import a late module, or raise an AttributeError that names the likely attribute."""
-    if name in _LATE:
+    """Import a lazy module, or raise an AttributeError that suggests a similar name."""
+    if name in _LAZY_MODULES:
         return importlib.import_module(f"tfxai.{name}")
-    hint = "" if name.startswith("_") else synonyms.hint(name, [*__all__, *_LATE])
+    hint = "" if name.startswith("_") else synonyms.hint(name, [*__all__, *_LAZY_MODULES])
     raise AttributeError(f"module 'tfxai' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:
-    """List what users use, without the modules and names that serve the package itself."""
-    return sorted({*__all__, *_LATE, "__version__"})
+    """List the public names, without modules and names that only serve the package."""
+    return sorted({*__all__, *_LAZY_MODULES, "__version__"})

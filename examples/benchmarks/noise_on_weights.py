@@ -13,16 +13,16 @@ import tensorflow as tf
 
 import tfxai
 from tfxai import kernels
-from tfxai.methods.smoothing.weight_noise import noisy, selected
+from tfxai.methods.smoothing.weight_noise import noisy_weights, select_weights
 
 
 def drawing(model):
     """Give a function that draws the weights of one noisy model, and does nothing with them."""
 
     def chosen():
-        return selected(model, biases=True, statistics=False, exclude=())
+        return select_weights(model, biases=True, statistics=False, exclude=())
 
-    perturb = noisy(chosen, kernels.gaussian, 0.005, multiply=True)
+    perturb = noisy_weights(chosen, kernels.gaussian, 0.005, multiply=True)
 
     @tf.function(input_signature=[tf.TensorSpec([2], tf.int32)])
     def draw(seed):

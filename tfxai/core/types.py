@@ -1,4 +1,4 @@
-"""The shapes of the few ideas that everything else is built from (no code of their own)."""
+"""The types of the few ideas that everything else is built from; this file has no code."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Tensors = Any
 
 
 class Score(Protocol):
-    """What is explained: one number per example, out of a model's outputs."""
+    """What is explained: one number for each example, computed from a model's outputs."""
 
     def __call__(self, outputs: tf.Tensor, targets: tf.Tensor, /) -> tf.Tensor:
         """Map outputs ``[B, ...]`` and targets ``[B]`` to scores ``[B]``."""
 
 
 class ScoredModel(Protocol):
-    """A model and a score in one: what the methods differentiate."""
+    """A model followed by a score: the function that the methods differentiate."""
 
     def __call__(self, inputs: Tensors, targets: tf.Tensor, /) -> tf.Tensor:
         """Map inputs ``[B, ...]`` and targets ``[B]`` to scores ``[B]``."""
 
 
 class Classifier(Protocol):
-    """A model that ends in the logits of classes."""
+    """A model whose outputs are the logits of the classes."""
 
     def __call__(self, inputs: Tensors, targets: tf.Tensor, /) -> tuple[tf.Tensor, tf.Tensor]:
         """Map inputs ``[B, ...]`` and targets ``[B]`` to logits ``[B, C]`` and targets ``[B]``."""
@@ -36,7 +36,7 @@ class Result(NamedTuple):
     """What an attribution gives for a batch of examples."""
 
     attributions: Tensors
-    """The maps, of the inputs' structure."""
+    """The maps, in the structure of the inputs."""
     diagnostics: dict[str, Tensors]
     """What is known of the maps' accuracy: name -> an array whose first axis is the batch."""
 
@@ -49,29 +49,29 @@ class Attribution(Protocol):
 
 
 class Sample(NamedTuple):
-    """One draw of a sampler, each field of the inputs' structure except ``weight``."""
+    """One draw of a sampler; ``point`` and ``scale`` have the structure of the inputs."""
 
     point: Tensors
     """Where the attribution is evaluated, ``[B, ...]``."""
     scale: Tensors
-    """What its value there is multiplied by; of the inputs' rank, broadcast to them."""
+    """The factor of the attribution there; it has the inputs' rank and broadcasts to them."""
     weight: tf.Tensor
-    """Its share in the mean, a scalar."""
+    """The sample's weight in the mean, a scalar."""
 
 
 class Sampler(Protocol):
-    """Where to evaluate an attribution."""
+    """Chooses the points at which an attribution is evaluated."""
 
     def __call__(self, inputs: Tensors, k: tf.Tensor, seed: tf.Tensor, /) -> Sample:
-        """Give the ``k``-th sample; ``seed [2]`` is this sample's own."""
+        """Give the ``k``-th sample; ``seed [2]`` serves this sample alone."""
 
 
 class Aggregator(NamedTuple):
     """A running statistic of one tensor, as pure functions."""
 
     init: Callable[[tf.Tensor], tuple[tf.Tensor, ...]]
-    """A value's like ``[B, ...]`` -> state."""
+    """An array of the values' shape ``[B, ...]`` -> the state before the first value."""
     update: Callable[[tuple[tf.Tensor, ...], tf.Tensor, tf.Tensor], tuple[tf.Tensor, ...]]
-    """State, value ``[B, ...]``, weight -> state."""
+    """State, value ``[B, ...]``, weight -> the state after this value."""
     result: Callable[[tuple[tf.Tensor, ...]], Any]
     """State -> the statistic."""

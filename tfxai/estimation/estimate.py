@@ -1,4 +1,4 @@
-"""`estimate`: the mean (or another statistic) of an attribution over sampled inputs or weights."""
+"""`estimate`: a statistic, such as the mean, of an attribution over sampled inputs or weights."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tfxai.core.types import (
     ScoredModel,
     Tensors,
 )
-from tfxai.estimation.samplers import split
+from tfxai.estimation.samplers import split_seed
 from tfxai.models import keras_graph
 
 Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
-"""Inputs, targets, seed, samples' numbers ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""
+"""Inputs, targets, seed, numbers of samples ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""
 Perturb = Callable[[tf.Tensor], list[tuple[keras.Variable, tf.Tensor]]]
-"""A seed -> variables of a model and what they read as."""
+"""A seed -> pairs of a model's variable and the tensor that is read in its place."""
 
 
 def gradient_of(scored: ScoredModel) -> Attribution:
-    """Give the attribution d score / d inputs; like all that tfxai runs, it needs a graph.
+    """Give the attribution d score / d inputs, traced into a graph.
 
     Raises:
         ValueError: the score does not depend differentiably on one of the inputs.
@@ -38,8 +38,8 @@ def gradient_of(scored: ScoredModel) -> Attribution:
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
-        # Not a GradientTape: it knows tensors by their Python objects, and that of the logits
-        # behind a softmax layer may be gone. Nor would it see an overridden gradient.
+        # A GradientTape would not do: it knows tensors by their Python objects, and the object of
+        # the logits behind a softmax layer may be gone. Nor would it see an overridden gradient.
         gradients = connected(tf.gradients(scored(inputs, targets), flat), flat)
         return Result(tf.nest.pack_sequence_as(inputs, gradients), {})
 
@@ -47,7 +47,7 @@ def gradient_of(scored: ScoredModel) -> Attribution:
 
 
 def connected(gradients: Sequence[tf.Tensor | None], flat: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Give gradients of a score back, or raise a ValueError if there is none for an input."""
+    """Give the gradients of a score, or raise a ValueError if an input has none."""
     for position, (x, g) in enumerate(zip(flat, gradients, strict=True)):
         if g is None:
             raise ValueError(
@@ -58,13 +58,13 @@ def connected(gradients: Sequence[tf.Tensor | None], flat: Sequence[tf.Tensor]) 
     return list(gradients)
 
 
-class Until(NamedTuple):
+class StoppingRule(NamedTuple):
     """When an example needs no more samples."""
 
     counts: Sequence[int]
-    """Numbers of samples after which to look, ascending."""
-    enough: Callable[[Any, Tensors], tf.Tensor]
-    """What the aggregator gives so far, and inputs like its own -> ``[A]`` of booleans."""
+    """Numbers of samples after which the rule is applied, ascending."""
+    is_done: Callable[[Any, Tensors], tf.Tensor]
+    """The aggregator's result for A examples so far, and their inputs -> booleans ``[A]``."""
 
 
 def estimate(
@@ -74,62 +74,66 @@ def estimate(
     *,
     rows: int = 1,
     like: Callable[[Tensors], Tensors] = lambda inputs: inputs,
-    until: Until | None = None,
+    stopping: StoppingRule | None = None,
 ) -> Callable[[Tensors, tf.Tensor, tf.Tensor], Any]:
     """Aggregate the samples 0..n-1.
 
     Args:
-        evaluate: gives the values of some samples, as `over_inputs` and `over_weights` make it.
+        evaluate: gives the values of a chunk of samples; made by `over_inputs` or `over_weights`.
         n: number of samples.
-        aggregator: the statistic.
-        rows: examples evaluated at once; a chunk holds ``max(1, rows // B)`` samples. The result
-            does not depend on it, but for rounding.
+        aggregator: the statistic, of values in the form of `batch.rows`, ``[B, F]``.
+        rows: how many rows (samples times examples) to evaluate at once; a chunk holds
+            ``max(1, rows // B)`` samples. Apart from rounding, the result does not depend on it.
         like: inputs -> arrays of the values' shapes.
-        until: ends an example before it has n samples.
+        stopping: says which examples need less than n samples; None if all get n.
 
     Returns:
-        A function of (inputs, targets, seed); it gives what the aggregator does, of `batch.rows`.
+        A function (inputs, targets, seed) -> the aggregator's result.
     """
 
-    def advanced(
+    def add_samples(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, start: Any, stop: Any, states: Any
     ) -> Any:
         chunk = tf.clip_by_value(rows // tf.maximum(tf.shape(targets)[0], 1), 1, n)
 
-        def step(start: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
+        def add_chunk(start: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
             end = tf.minimum(start + chunk, stop)
             values, weights = evaluate(inputs, targets, seed, tf.range(start, end))
 
-            def update(j: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
+            def add_sample(j: tf.Tensor, states: Any) -> tuple[tf.Tensor, Any]:
                 return j + 1, aggregator.update(states, values[j], weights[j])
 
             _, states = tf.while_loop(
-                lambda j, states: j < end - start, update, (0, states), parallel_iterations=1
+                lambda j, states: j < end - start, add_sample, (0, states), parallel_iterations=1
             )
             return end, states
 
         _, states = tf.while_loop(
-            lambda start, states: start < stop, step, (start, states), parallel_iterations=1
+            lambda start, states: start < stop, add_chunk, (start, states), parallel_iterations=1
         )
         return states
 
     def estimated(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
         states = aggregator.init(batch.rows(like(inputs)))
-        if until is None:
-            states = advanced(inputs, targets, seed, 0, n, states)
+        if stopping is None:
+            states = add_samples(inputs, targets, seed, 0, n, states)
             return aggregator.result(states)
-        stops = tf.constant([*(c for c in until.counts if c < n), n])
+        stops = tf.constant([*(c for c in stopping.counts if c < n), n])
 
-        def wave(i: tf.Tensor, start: tf.Tensor, active: tf.Tensor, states: Any) -> Any:
-            part, chosen, mine = batch.take((inputs, targets, states), active)
-            mine = advanced(part, chosen, seed, start, stops[i], mine)
-            states = batch.put(states, active, mine)
-            enough = until.enough(aggregator.result(mine), part)
-            return i + 1, stops[i], tf.boolean_mask(active, ~enough), states
+        def advance(i: tf.Tensor, start: tf.Tensor, active: tf.Tensor, states: Any) -> Any:
+            active_inputs, active_targets, active_states = batch.take(
+                (inputs, targets, states), active
+            )
+            active_states = add_samples(
+                active_inputs, active_targets, seed, start, stops[i], active_states
+            )
+            states = batch.put(states, active, active_states)
+            is_done = stopping.is_done(aggregator.result(active_states), active_inputs)
+            return i + 1, stops[i], tf.boolean_mask(active, ~is_done), states
 
         *_, states = tf.while_loop(
             lambda i, start, active, states: (tf.size(active) > 0) & (start < n),
-            wave,
+            advance,
             (0, 0, tf.range(tf.shape(targets)[0]), states),
             shape_invariants=(
                 *(tf.TensorShape([]), tf.TensorShape([]), tf.TensorShape([None])),
@@ -145,20 +149,22 @@ def estimate(
 def over_inputs(
     attribution: Attribution, sampler: Sampler, *, antithetic: bool = False
 ) -> Evaluate:
-    """Evaluate scale_k * attribution(point_k).
+    """Evaluate scale_k * attribution(point_k) at the points of a sampler.
 
-    Each sample has a seed of its own, folded from its number. An attribution that draws random
-    numbers itself needs chunks of one sample (``rows=1``): those of a chunk share the seed that
-    it gets.
+    The seed of each sample is folded from the sample's number. An attribution that draws random
+    numbers itself needs chunks of one sample (``rows=1``), since it gets one seed for each chunk.
 
-    Antithetic samples are means over two points, x + t and x - t.
+    Args:
+        attribution: what is evaluated.
+        sampler: chooses the points.
+        antithetic: whether each sample is the mean over two points, x + t and x - t.
     """
 
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         samples = tf.map_fn(
-            lambda k: sampler(inputs, k, split(tf.random.fold_in(seed, k))[0]),
+            lambda k: sampler(inputs, k, split_seed(tf.random.fold_in(seed, k))[0]),
             ks,
             fn_output_signature=_sample_signature(inputs),
         )
@@ -168,9 +174,9 @@ def over_inputs(
                 lambda p, x: _fold(tf.stack([p, 2 * x - p], 1)), points, inputs
             )
         count = tf.shape(tf.nest.flatten(points)[0])[0]
-        inner = split(tf.random.fold_in(seed, ks[0]))[1]
+        inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
         folded = tf.nest.map_structure(_fold, points)
-        values = attribution(folded, tf.tile(targets, [count]), inner).attributions
+        values = attribution(folded, tf.tile(targets, [count]), inner_seed).attributions
         values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
         if antithetic:
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
@@ -181,21 +187,22 @@ def over_inputs(
 
 
 def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
-    """Evaluate an attribution of the model with other weights, drawn once for all examples.
+    """Evaluate an attribution of the model under other weights.
 
-    The model is not assigned to: while the attribution is traced, its variables read as tensors.
-    Chunks have one sample (``rows=1``).
+    The weights are drawn once for all examples, so that each chunk has one sample (``rows=1``).
+    The model's variables are never assigned to: while the attribution is traced, tensors are read
+    in their place.
     """
 
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        drawn, inner = split(tf.random.fold_in(seed, ks[0]))
-        # Rules look at the graph that their inputs are in.
-        here = tf.nest.map_structure(tf.identity, inputs)
-        # Functions traced elsewhere have read the variables: they are traced anew, as part of this.
-        with keras_graph.inlined(), keras.StatelessScope(state_mapping=perturb(drawn)):
-            result = attribution(here, targets, inner)
+        weights_seed, inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))
+        # Rules read the graph of their inputs; the identity puts the inputs into this graph.
+        graph_inputs = tf.nest.map_structure(tf.identity, inputs)
+        # Functions that were traced before have read the variables: they are traced here again.
+        with keras_graph.inlined(), keras.StatelessScope(state_mapping=perturb(weights_seed)):
+            result = attribution(graph_inputs, targets, inner_seed)
         values = batch.rows(result.attributions)
         return values[None], tf.ones([1], values.dtype)
 
@@ -203,6 +210,7 @@ def over_weights(attribution: Attribution, perturb: Perturb) -> Evaluate:
 
 
 def _sample_signature(inputs: Tensors) -> Sample:
+    """Give the TensorSpecs of a sampler's `Sample`."""
     flat = tf.nest.flatten(inputs)
     points = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
     scales = tf.nest.map_structure(lambda x: tf.TensorSpec([None] * x.shape.rank, x.dtype), inputs)

@@ -1,1 +1,1 @@
-"""From a method and a model to maps and a record: the Explainer, and what runs it."""
+"""The Explainer, which runs a method on a model and gives maps and records, and its parts."""

@@ -1,4 +1,4 @@
-"""The decorator of the builders, the functions that make explainers."""
+"""The decorator `builder`, which turns a function that makes a method into a builder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _P = ParamSpec("_P")
 
 
 def builder(function: Callable[_P, Method]) -> Callable[_P, Explainer]:
-    """Give a builder of explainers, by a function that makes the method.
+    """Turn a function that makes a method into a builder, a function that makes an Explainer.
 
-    The builder keeps name, docstring and parameters of the function. The explainer keeps what the
-    builder was called with, defaults included, as its options; the builder is registered with
-    Keras under "tfxai", so that a file can call it again.
+    The builder has the name, docstring and parameters of the function. The Explainer keeps the
+    builder's arguments, defaults included, as its options. The builder is registered with Keras
+    under "tfxai", so that a saved explainer can be built again when it is loaded.
 
     Args:
-        function: gives a method for its first argument, a model or an explainer to build upon,
-            and checks all others.
+        function: takes a model, or an explainer to build upon, as its first argument, checks all
+            other arguments, and gives the method.
 
     Example:
         >>> from tfxai import scores
@@ -53,16 +53,16 @@ def builder(function: Callable[_P, Method]) -> Callable[_P, Explainer]:
         bound.apply_defaults()
         options = dict(bound.arguments)
         base = options.pop(first)
-        options = {name: _kept(value) for name, value in options.items()}
+        options = {name: _savable_option(value) for name, value in options.items()}
         return Explainer(base, method, builder=build, options=options)
 
-    # `wraps` has copied what the function gives.
+    # `wraps` has copied the return type of the function; the builder returns an Explainer.
     build.__signature__ = signature.replace(return_annotation=Explainer)  # type: ignore[attr-defined]
     build.__annotations__ = {**function.__annotations__, "return": Explainer}
     return keras.saving.register_keras_serializable("tfxai")(build)
 
 
-def _kept(value: Any) -> Any:
-    """Give another library's array or table as a numpy array, which a file can keep."""
-    is_ours = isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
-    return np.asarray(value) if hasattr(value, "__array__") and not is_ours else value
+def _savable_option(value: Any) -> Any:
+    """Give another library's array or table as a numpy array, which Keras can save."""
+    is_savable = isinstance(value, np.ndarray | np.generic) or tf.is_tensor(value)
+    return np.asarray(value) if hasattr(value, "__array__") and not is_savable else value

@@ -1,4 +1,4 @@
-"""Explainer: a method and a model, as a keras.Model from inputs to attributions."""
+"""`Explainer`: a keras.Model that maps the inputs of a model to attributions."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from tfxai.rules.backward import Report
 
 
 class Answer(NamedTuple):
-    """All that an explainer says of a batch."""
+    """All results of an explainer for a batch."""
 
     attributions: Tensors
-    """The maps, of the inputs' structure."""
+    """The maps, in the structure of the inputs."""
     diagnostics: dict[str, Tensors]
     """What the method knows of the maps' accuracy, by name."""
     scores: tf.Tensor
@@ -43,14 +43,14 @@ class Answer(NamedTuple):
 class Explainer(keras.Model):
     """Explains a model; made by the builders, such as `tfxai.integrated_gradients`.
 
-    As a layer it maps inputs ``[B, ...]`` to attributions, alone or inside another model; it is
-    predicted with, saved and exported like any Keras model. `explain` gives numpy arrays and a
+    An Explainer maps inputs ``[B, ...]`` to attributions, alone or as a layer of another model. It
+    predicts, is saved and is exported like any Keras model. `explain` gives numpy arrays with a
     record. The explained model is shared, never changed or copied.
 
     Args:
         base: the Keras model, or the explainer that this one builds upon.
         method: what to run.
-        builder: the function that made this explainer, registered with Keras; for saving.
+        builder: the function that made this explainer, registered with Keras; needed for saving.
         options: all other arguments of the builder, by name.
     """
 
@@ -66,11 +66,11 @@ class Explainer(keras.Model):
         self.supports_jit = False
         self.base = base
         self.method = method
-        self.learnt = method.learnt  # Keras saves the layers that are attributes
+        self.learnt = method.learnt  # Keras saves layers that are attributes.
         self._builder = builder
         self._options = dict(options)
-        names = getattr(base, "class_names", None)
-        self.class_names = tuple(names) if names else None
+        class_names = getattr(base, "class_names", None)
+        self.class_names = tuple(class_names) if class_names else None
         self._runner = Runner(method, self.compute_dtype)
         self._preparation = Preparation(self.name, self._runner)
 
@@ -81,12 +81,12 @@ class Explainer(keras.Model):
 
     @property
     def _declared(self) -> Tensors | None:
-        """What the explained model declares."""
+        """The inputs that the explained model declares; None if it declares none."""
         return keras_graph.declared_inputs(self.model)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The method and its options as text, and those of the explainer that it builds upon."""
+        """The method and its options as text; "base" has those of the explainer built upon."""
         own = {"method": self._builder.__name__, **readable(self._options)}
         return {**own, "base": self.base.settings} if isinstance(self.base, Explainer) else own
 
@@ -98,9 +98,9 @@ class Explainer(keras.Model):
 
         Example:
             >>> import tfxai
-            >>> one, other = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-            ...               for _ in range(2))
-            >>> tfxai.smoothgrad(one, samples=7).on(other).settings["samples"]
+            >>> first, second = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+            ...                  for _ in range(2))
+            >>> tfxai.smoothgrad(first, samples=7).on(second).settings["samples"]
             7
         """
         base = self.base.on(model) if isinstance(self.base, Explainer) else model
@@ -113,28 +113,28 @@ class Explainer(keras.Model):
         """Compute attributions.
 
         Args:
-            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of such. Dicts
-                are matched by name, also where the model declares a list of inputs; lists follow
+            inputs: ``[B, ...]`` as the model takes them, or a dict, tuple or list of arrays. Dicts
+                are matched by name, even if the model declares a list of inputs; lists follow
                 `model.inputs`. Integers are cast to floating point.
-            targets: a class index or name for all, or one for each example ``[B]``; the default
-                is the predicted class. For a one-unit head 1 explains the output as it stands
+            targets: a class index or name for all examples, or one for each example, ``[B]``; the
+                default is the predicted class. For a one-unit head, 1 explains the output itself
                 and 0 its negative.
             seed: an integer; methods without random numbers ignore it.
-            training: what Keras tells the layers of a model that is predicted with or trained;
-                ignored, since the model is explained as it predicts.
+            training: Keras passes it to the layers of a model; it is ignored, since the model is
+                explained as it predicts.
 
         Returns:
-            A tensor, or a structure like the inputs, of attributions.
+            The attributions: a tensor, or tensors in the structure of the inputs.
 
         Raises:
-            TypeError: inputs or targets of another kind than expected.
+            TypeError: inputs or targets of a wrong type.
             ValueError: a wrong shape, an empty batch, NaN or infinite inputs, a target out of
                 range, or a model that gives no logits.
         """
         del training
         if is_concrete(inputs):
+            # Checked before Keras is called, which would wrap the errors.
             checks.seed(seed)
-            # Keras would wrap what this raises.
             quiet = not somebody_waits()
             targets = self._preparation.prepare(inputs, targets, self.class_names, quiet=quiet)
         elif isinstance(targets, str):
@@ -143,7 +143,10 @@ class Explainer(keras.Model):
             return super().__call__(inputs, targets=targets, seed=seed)
 
     def build(self, inputs_shape: Any) -> None:
-        """Do nothing: the variables are the model's. `export` serves what is named here."""
+        """Do nothing, since all variables are the model's.
+
+        Keras exports those arguments of `call` whose shapes are named here: the inputs alone.
+        """
         self.built = True
 
     def export(
@@ -153,42 +156,42 @@ class Explainer(keras.Model):
         verbose: bool | None = None,
         input_signature: Any = None,
     ) -> None:
-        """Export as Keras does, of the predicted classes; `tfxai.export` offers more."""
+        """Export the maps of the predicted classes as Keras does; `tfxai.export` offers more."""
         specs = self._declared
         if specs is not None and not self.built:
-            # Keras exports what has been called, and learns the inputs' shapes from that.
+            # Keras exports only models that have been called, with the shapes of that call.
             self(batch.example_of_ones(specs), 0)
         super().export(filepath, format, verbose, input_signature)
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:
-        """Compute attributions of tensors, in whatever graph is being built."""
-        given, inputs = inputs, self._runner.cast(inputs)
+        """Compute attributions of tensors within the graph that is being built."""
+        given_inputs, inputs = inputs, self._runner.cast(inputs)
         if targets is None:
             targets, _ = self._runner.read(inputs)(inputs, self._runner.predicted(inputs))
         else:
-            targets = _rows_of(targets, inputs)
+            targets = _targets_of_rows(targets, inputs)
         result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
-        return as_given(result.attributions, given, self._declared)
+        return as_given(result.attributions, given_inputs, self._declared)
 
     def answer(self, inputs: Tensors, targets: tf.Tensor, seed: Any) -> Answer:
-        """Compute in a graph all that `explain` keeps, as when the explainer is served.
+        """Compute within a graph all results that `explain` records; used for serving.
 
         Args:
             inputs: tensors ``[B, ...]``.
-            targets: int32 ``[B]``; below 0 for the predicted class.
+            targets: int32 ``[B]``; a number below 0 stands for the predicted class.
             seed: as in `__call__`.
 
         Returns:
             An `Answer`.
         """
-        given, inputs = inputs, self._runner.cast(inputs)
+        given_inputs, inputs = inputs, self._runner.cast(inputs)
         units = self._runner.info(inputs).units
         if units is not None:
-            inside = targets < max(units, 2)
-            targets = checks.asserted(targets, inside, "targets: expected a class below", units)
+            is_class = targets < max(units, 2)
+            targets = checks.asserted(targets, is_class, "targets: expected a class below", units)
         targets, scores = self._runner.read(inputs)(inputs, targets)
         result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
-        maps = as_given(result.attributions, given, self._declared)
+        maps = as_given(result.attributions, given_inputs, self._declared)
         return Answer(maps, result.diagnostics, scores, targets)
 
     @with_keyword_hints
@@ -203,25 +206,26 @@ class Explainer(keras.Model):
     ) -> Explanation:
         """Explain any number of examples in batches that fit into memory, and keep a record.
 
-        An explainer that was built within the scope of a `tf.distribute.MirroredStrategy`, on a
-        model that was, explains on all its devices; but on one while moving averages differ
-        between them, as after a training by this strategy, until the model is saved and loaded.
+        If both the model and the explainer were built within the scope of a
+        `tf.distribute.MirroredStrategy`, all its devices explain. Only one device does while the
+        moving averages differ between the devices, as they do after training by this strategy
+        until the model is saved and loaded.
 
         Args:
-            inputs: as in `__call__`, but numpy arrays or eager tensors; or a batched
-                `tf.data.Dataset` of such, alone or as the first of (inputs, labels), which is gone
-                through once. Labels are not targets.
+            inputs: numpy arrays or eager tensors in a structure as in `__call__`; or a batched
+                `tf.data.Dataset` of inputs, or of pairs (inputs, labels), which is read once.
+                Labels are not used as targets.
             targets: as in `__call__`.
-            batch_size: examples at once; "auto" fits them into `MEMORY_BUDGET`. The result does
-                not depend on it, but for rounding. It is halved when memory runs out. A dataset's
-                batches are cut to it, but not joined.
-            verbose: 0 for no word about what takes long, and no progress bar.
+            batch_size: how many examples to explain at once; "auto" takes as many as fit into
+                `MEMORY_BUDGET`. Apart from rounding, the result does not depend on it. It is
+                halved when memory runs out. Batches of a dataset are cut to it, but not joined.
+            verbose: 0 to print no messages and no progress bar.
             seed: as in `__call__`.
 
         Returns:
-            An `Explanation`, of all examples. Warnings (UserWarning) tell of maps that show
-            nothing, because they are the same everywhere or not finite, and of those whose stated
-            error is beyond what a reader may trust.
+            An `Explanation` of all examples. A UserWarning is given for maps that show nothing,
+            because they are constant or not finite, and for maps whose stated error is too large
+            for a reader to trust.
 
         Raises:
             TypeError, ValueError: as in `__call__`; a dataset that is empty, endless or not
@@ -232,22 +236,22 @@ class Explainer(keras.Model):
         strategy = mirrored(self.distribute_strategy, self.model)
         recorder = Recorder(self._preparation, self.settings, self.class_names, seed, strategy)
         record = recorder.explain(inputs, targets, batch_size, verbose)
-        for message in recorder.doubts(record):
-            # Shown at the line that called `explain`, past what `answering` puts around it.
+        for message in recorder.warnings(record):
+            # Level 3 is the line that called `explain`: `with_keyword_hints` is around it.
             warnings.warn(f"{self.name}: {message}", stacklevel=3)
         return record
 
     def rule_report(self, inputs: Tensors | None = None) -> Report:
-        """List the operations of the model whose gradient this method replaces, and how.
+        """List the operations of the model whose gradients this method replaces, and how.
 
         Args:
-            inputs: an example, for a model that declares no inputs.
+            inputs: an example; needed for a model that declares no inputs.
 
         Returns:
-            Rows of (operation, kind, done); printed, a table.
+            Rows of (operation, kind, description), printed as a table.
 
         Raises:
-            ValueError: the method has no rule: all its gradients are ordinary ones.
+            ValueError: the method has no rule, so that all its gradients are ordinary ones.
         """
         if self.method.report is None:
             raise ValueError(f"{self.name} has no rule: it replaces no gradient")
@@ -260,7 +264,7 @@ class Explainer(keras.Model):
         return self.method.report(self._runner.specs(declared))
 
     def get_config(self) -> dict[str, Any]:
-        """Give the builder, the model and the options, as Keras saves them."""
+        """Give the builder, its first argument and its options, as Keras saves them."""
         serialize = keras.saving.serialize_keras_object
         return {
             "builder": serialize(self._builder),
@@ -271,16 +275,16 @@ class Explainer(keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Explainer:
-        """Call the builder again."""
+        """Build a saved explainer again, by its builder."""
         deserialize = keras.saving.deserialize_keras_object
         builder = deserialize(config["builder"])
         explainer = builder(deserialize(config["base"]), **deserialize(config["options"]))
-        names = config["class_names"]
-        explainer.class_names = tuple(names) if names else None
+        class_names = config["class_names"]
+        explainer.class_names = tuple(class_names) if class_names else None
         return explainer
 
 
-def _rows_of(targets: Any, inputs: Tensors) -> tf.Tensor:
-    """Give targets, of any integer type or one for all, as int32 ``[B]``."""
+def _targets_of_rows(targets: Any, inputs: Tensors) -> tf.Tensor:
+    """Give targets of any integer type, ``[B]`` or one for all examples, as int32 ``[B]``."""
     targets = tf.reshape(tf.cast(targets, tf.int32), [-1])
     return tf.broadcast_to(targets, [tf.shape(tf.nest.flatten(inputs)[0])[0]])

@@ -1,4 +1,4 @@
-"""The record of an explanation: the maps, and everything needed to judge and repeat them."""
+"""`Explanation`, the record of an explanation: the maps, and what one needs to repeat them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from tfxai.core.types import Tensors
 
-_META = "record.json"
-_UNREADABLE = (
+_RECORD_FILE = "record.json"
+_READING_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     NotImplementedError,
@@ -27,36 +27,39 @@ _UNREADABLE = (
     ValueError,
     EOFError,
 )
-"""What zipfile, json and numpy raise on a file that is damaged or something else."""
+"""What zipfile, json and numpy raise for a file that is damaged or of another kind."""
 
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """What `Explainer.explain` returns; every array is numpy, its first axis the batch ``B``."""
+    """What `Explainer.explain` returns; all arrays are numpy, and their first axis is the batch."""
 
     attributions: Tensors
-    """Signed and unscaled, of the inputs' structure."""
+    """The maps, signed and unscaled, in the structure of the inputs."""
     targets: np.ndarray
-    """Explained classes, int32 ``[B]``."""
+    """The explained classes, int32 ``[B]``."""
     scores: np.ndarray
     """The explained score of each example, ``[B]``."""
     seed: int
-    """What `explain` was given."""
+    """The seed that `explain` was called with."""
     settings: dict[str, Any]
     """The method's name and options, as text and numbers."""
     head: str | None
     """"softmax" or "sigmoid" if that head was bypassed to explain the logit, else None."""
     versions: dict[str, str]
-    """Of tfxai, keras, tensorflow and numpy."""
+    """The versions of tfxai, keras, tensorflow and numpy."""
     diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
-    """What the method knows of itself: map_error, completeness_gap, steps, standard_error ..."""
+    """What the method knows of its maps: map_error, completeness_gap, steps, standard_error ..."""
     names: tuple[str, ...] | None = None
-    """Of the classes, where they are known."""
+    """The names of the model's classes, if they are known."""
     inputs: Tensors | None = None
     """The explained inputs, for plotting; not saved."""
     channels: Any = None
-    """The axis of the channels, in the structure of `attributions`: -1, or -3 for images
-    ``[B, C, H, W]``, whose maps may be ``[B, 1, H, W]``; None where it is not known."""
+    """The axis of the channels, in the structure of `attributions`.
+
+    It is -1, or -3 for images ``[B, C, H, W]``, whose maps may be ``[B, 1, H, W]``; None if it is
+    not known.
+    """
 
     @property
     def target_names(self) -> list[str]:
@@ -65,19 +68,19 @@ class Explanation:
 
     @property
     def mask(self) -> np.ndarray:
-        """The mask itself, ``[B, h, w, 1]``, of a method that optimises one.
+        """The mask of a method that optimises one, ``[B, h, w, 1]``.
 
-        It is ``[B, 1, h, w]`` where the channels of the images come first.
+        It is ``[B, 1, h, w]`` if the channels of the images come first.
 
         Raises:
-            AttributeError: the method has none.
+            AttributeError: the method has no mask.
         """
         if "mask" not in self.diagnostics:
             raise AttributeError(f"{self.settings['method']} has no mask")
         return self.diagnostics["mask"]
 
     def save(self, path: str | PathLike[str]) -> Path:
-        """Write all but `inputs` to one .npz file, which numpy reads without pickle."""
+        """Write all fields but `inputs` to one .npz file, which numpy reads without pickle."""
         path = Path(path)
         arrays: dict[str, np.ndarray] = {"targets": self.targets, "scores": self.scores}
         layout = {
@@ -96,21 +99,21 @@ class Explanation:
         with path.open("wb") as file:
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
         with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(_META, json.dumps(meta))
+            archive.writestr(_RECORD_FILE, json.dumps(meta))
         return path
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Explanation:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             ValueError: the file is not an explanation.
         """
         try:
             with zipfile.ZipFile(path) as archive:
-                meta = json.loads(archive.read(_META))
+                meta = json.loads(archive.read(_RECORD_FILE))
             with np.load(path, allow_pickle=False) as file:
-                arrays = {k: file[k] for k in file.files if k != _META}
+                arrays = {k: file[k] for k in file.files if k != _RECORD_FILE}
             layout = meta.pop("layout")
             names = meta.pop("names")
             return cls(
@@ -121,7 +124,7 @@ class Explanation:
                 names=tuple(names) if names else None,
                 **meta,
             )
-        except _UNREADABLE as error:
+        except _READING_ERRORS as error:
             raise ValueError(f"{path} is not an explanation saved by tfxai: {error}") from error
 
     def plot(self, *, images: Tensors | None = None) -> Any:
@@ -171,7 +174,7 @@ def join(parts: list[Explanation]) -> Explanation:
 
 
 def _unpack(name: str, values: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Put a structure's arrays into `arrays`; return the structure with their keys in place."""
+    """Put the arrays of a structure into `arrays`; give the structure of their keys."""
     if isinstance(values, dict):
         return {k: _unpack(f"{name}.{k}", v, arrays) for k, v in values.items()}
     if isinstance(values, list | tuple):
@@ -184,6 +187,7 @@ def _unpack(name: str, values: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _pack(layout: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """Give the structure of arrays that `_unpack` took apart."""
     if isinstance(layout, dict):
         if set(layout) == {"tuple"} and isinstance(layout["tuple"], list):
             return tuple(_pack(v, arrays) for v in layout["tuple"])
@@ -194,5 +198,6 @@ def _pack(layout: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _brief(values: Any) -> str:
+    """Give the first four values as text."""
     texts = [v if isinstance(v, str) else f"{v:.4g}" for v in values[:4]]
     return ", ".join(texts) + (", ..." if len(values) > 4 else "")

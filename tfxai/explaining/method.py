@@ -1,4 +1,4 @@
-"""What a builder makes of a model: how its maps are computed, and what is known of them."""
+"""`Method`: how the maps of a model are computed, and what is known of them."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from tfxai.rules.backward import Report
 
 
 class Method(NamedTuple):
-    """What an explainer runs."""
+    """What a builder makes, and an explainer runs."""
 
     inspector: ModelInspector
     """The explained model, and what is known of it."""
     build: Callable[[int], Attribution]
-    """How many rows may be differentiated at once -> the attribution."""
+    """The number of rows that may be differentiated at once -> the attribution."""
     score: Score
-    """What is explained."""
+    """What is explained, (outputs, targets) -> ``[B]``."""
     random: bool = False
-    """Whether the seed matters."""
+    """Whether the maps depend on the seed."""
     arrays_per_example: int = 4
-    """How many arrays of an example's size the method keeps for each example."""
+    """How many arrays of an example's size the method keeps in memory for each example."""
     rows_per_example: int = 1
-    """How many rows the method makes of each example at a time."""
+    """How many rows of the model's input the method makes of each example at a time."""
     learnt: keras.layers.Layer | None = None
-    """What the method has learnt, such as patterns; saved with the explainer."""
+    """A layer with what the method has learnt, such as patterns; saved with the explainer."""
     report: Callable[[Tensors], Report] | None = None
-    """The inputs' TensorSpecs -> what the rule replaces; None for a method without a rule."""
+    """The inputs' TensorSpecs -> the gradients that a rule replaces; None without a rule."""
     like: Callable[[Tensors], Tensors] | None = None
-    """Inputs -> arrays of the maps' shapes; None if these are the inputs' shapes."""
+    """Inputs -> arrays of the maps' shapes; None if the maps have the inputs' shapes."""
     check: Callable[[Tensors], None] | None = None
-    """Raises a ValueError for (concrete) inputs that the method cannot explain."""
+    """Raises a ValueError for concrete inputs that the method cannot explain."""
     if_constant: str = (
         "the score does not change with the input there, or alike everywhere; another target, or "
         "a method that looks further away (integrated_gradients, occlusion), may tell more"
     )
-    """What a reader may try where a map is the same everywhere."""
+    """What the warning about a constant map says of its cause and its remedy."""
     warn: Callable[[Explanation], list[str]] | None = None
-    """A record -> what its reader is to be warned of, besides constant maps."""
+    """A record -> warnings for its reader; those of constant maps are given for all methods."""
 
     @property
     def model(self) -> keras.Model:
@@ -52,7 +52,7 @@ class Method(NamedTuple):
 
 
 def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[str]] | None:
-    """Give what warns of maps that have not reached the tolerance, if there is one."""
+    """Give a sampling method's `warn`, for maps that miss the tolerance; None without one."""
     if tolerance is None:
         return None
     return lambda record: sampling_warnings(record.diagnostics, tolerance)

@@ -1,4 +1,4 @@
-"""Concrete inputs and targets: what is checked and traced before any of them is explained."""
+"""Checks of concrete inputs and targets, and the tracing before they are explained."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tfxai.scores import expects_logits
 
 
 class Preparation:
-    """Checks what an explainer is asked, and traces what answers it.
+    """Checks the inputs and targets of an explainer, and traces the graphs that explain them.
 
     Args:
-        name: the explainer's, for messages.
-        runner: what will explain.
+        name: the name of the explainer, for messages.
+        runner: runs the explainer's method.
     """
 
     def __init__(self, name: str, runner: Runner):
@@ -39,17 +39,17 @@ class Preparation:
         quiet: bool,
         strategy: tf.distribute.Strategy | None = None,
     ) -> np.ndarray | None:
-        """Check examples and their targets, and trace all that explaining them takes.
+        """Check examples and their targets, and trace the graphs that explain them.
 
         Args:
             inputs: arrays or eager tensors ``[B, ...]``.
             targets: as in `Explainer.__call__`.
-            class_names: of the model's classes, where they are known.
-            quiet: whether to say nothing about a trace that takes long.
-            strategy: of which all replicas are to have a part in explaining.
+            class_names: the names of the model's classes, if they are known.
+            quiet: whether to print no message if tracing takes long.
+            strategy: a strategy whose replicas share the examples; None for one device.
 
         Returns:
-            The targets, int32 ``[B]``; None for the predicted classes.
+            The targets, int32 ``[B]``; None if the predicted classes are explained.
 
         Raises:
             TypeError, ValueError: as in `Explainer.__call__`.
@@ -58,12 +58,12 @@ class Preparation:
         with announced(f"{self.name}: tracing {model.name} ...", quiet=quiet):
             self.check(inputs)
             first = self._first(inputs)
-            chosen = None
+            indices = None
             if targets is not None:
                 units = self.runner.info(first).units
-                chosen = checks.targets(targets, _count(inputs), units, class_names)
+                indices = checks.targets(targets, _count(inputs), units, class_names)
             self.runner.prepare(first, strategy)
-        return chosen
+        return indices
 
     def check(self, inputs: Tensors) -> None:
         """Raise a TypeError or ValueError for examples that the method cannot explain."""
@@ -78,11 +78,12 @@ class Preparation:
             self._has_logits = True
 
     def _first(self, inputs: Tensors) -> Tensors:
+        """Give the first example, as the runner takes it."""
         return self.runner.cast(tf.nest.map_structure(lambda x: x[:1], inputs))
 
 
 def is_concrete(inputs: Tensors) -> bool:
-    """Whether inputs have values, and are no tensors of a graph or of a functional model."""
+    """Whether inputs have values: no symbolic tensors of a graph or of a functional model."""
     return not any(
         isinstance(x, keras.KerasTensor) or (tf.is_tensor(x) and not hasattr(x, "numpy"))
         for x in tf.nest.flatten(inputs)

@@ -1,4 +1,4 @@
-"""Concrete examples explained in batches that fit into memory, and the record of it."""
+"""Explaining concrete examples in batches that fit into memory, and recording the results."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ from tfxai.scores import expects_logits
 
 
 class Recorder(NamedTuple):
-    """What explains examples for an explainer, and what the records say of it."""
+    """Explains examples for an explainer, and makes the records."""
 
     preparation: Preparation
+    """Checks the examples and their targets, and traces the graphs."""
     settings: dict[str, Any]
+    """The explainer's method and options, for the records."""
     class_names: tuple[str, ...] | None
+    """The names of the model's classes, if they are known."""
     seed: int
+    """The seed of all examples."""
     strategy: tf.distribute.Strategy | None
-    """Of which all replicas are to have a part in it."""
+    """A strategy whose replicas share the examples; None for one device."""
 
     @property
     def name(self) -> str:
-        """The explainer's name, for messages."""
+        """The name of the explainer, for messages."""
         return self.preparation.name
 
     @property
     def runner(self) -> Runner:
-        """What runs the method."""
+        """Runs the explainer's method."""
         return self.preparation.runner
 
     def explain(
@@ -52,17 +56,19 @@ class Recorder(NamedTuple):
         done = 0
         for examples in data.batches(inputs, name="inputs"):
             count = data.size(examples)
-            asked = targets if total is not None else _of_batch(targets, done, done + count)
-            chosen = self.preparation.prepare(
-                examples, asked, self.class_names, quiet=not verbose, strategy=self.strategy
+            batch_targets = targets
+            if total is None:
+                batch_targets = _targets_of_batch(targets, done, done + count)
+            indices = self.preparation.prepare(
+                examples, batch_targets, self.class_names, quiet=not verbose, strategy=self.strategy
             )
             size = size or self._examples_at_once(examples, batch_size)
             if verbose and progress is None and (total is None or total > size):
                 progress = keras.utils.Progbar(total)
-            waiting = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
-            with announced(waiting, quiet=not verbose or progress is not None):
-                new, size = self.records(examples, chosen, size, progress)
-            records += new
+            message = f"{self.name}: explaining {count} example{'s' * (count > 1)} ..."
+            with announced(message, quiet=not verbose or progress is not None):
+                batch_records, size = self.records(examples, indices, size, progress)
+            records += batch_records
             done += count
         if total is None and np.ndim(targets) and len(targets) != done:
             raise ValueError(f"targets: {len(targets)} for the {done} examples of the dataset")
@@ -84,21 +90,24 @@ class Recorder(NamedTuple):
         size: int,
         progress: keras.utils.Progbar | None,
     ) -> tuple[list[Explanation], int]:
-        """Give records of up to `size` examples each, and the size that memory sufficed for.
+        """Explain examples, up to `size` at a time.
 
         Args:
             examples: numpy arrays ``[B, ...]``.
             targets: ``[B]``; None for the predicted classes.
-            size: examples at once; it is halved when memory runs out.
-            progress: told of what is done.
+            size: how many examples to explain at once; it is halved when memory runs out.
+            progress: a bar that shows how many examples are done.
+
+        Returns:
+            The records, and the size for which memory was sufficient.
         """
         records: list[Explanation] = []
         start, count = 0, data.size(examples)
         while start < count:
             stop = min(start + size, count)
-            chosen = None if targets is None else targets[start:stop]
+            part_targets = None if targets is None else targets[start:stop]
             try:
-                records.append(self.record(data.part(examples, start, stop), chosen))
+                records.append(self.record(data.part(examples, start, stop), part_targets))
             except tf.errors.ResourceExhaustedError:
                 if not self.runner.shrink(self.runner.cast(data.part(examples, 0, 1))):
                     raise
@@ -110,14 +119,14 @@ class Recorder(NamedTuple):
         return records, size
 
     def record(self, examples: Tensors, targets: np.ndarray | None) -> Explanation:
-        """Explain examples together."""
+        """Explain examples together; `targets` is None for the predicted classes."""
         runner = self.runner
         inputs = runner.cast(examples)
         with checks.assertions_as_errors(self.name):
-            asked = runner.predicted(inputs) if targets is None else tf.constant(targets)
-            chosen, scores = runner.read(inputs)(inputs, asked)
+            given_targets = runner.predicted(inputs) if targets is None else tf.constant(targets)
+            explained_targets, scores = runner.read(inputs)(inputs, given_targets)
             attribute = runner.attribute(inputs, self.strategy)
-            result = attribute(inputs, chosen, checks.seed(self.seed))
+            result = attribute(inputs, explained_targets, checks.seed(self.seed))
         count = data.size(examples)
         for maps in tf.nest.flatten(result.attributions):
             if len(maps) != count:
@@ -126,29 +135,29 @@ class Recorder(NamedTuple):
                     "the model joins the batch with another axis; explain its parts by tfxai.split"
                 )
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
-        like_given = partial(
+        as_inputs_given = partial(
             as_given, given=examples, declared=keras_graph.declared_inputs(runner.model)
         )
-        bypassed = expects_logits(runner.method.score)
+        explains_logits = expects_logits(runner.method.score)
         return Explanation(
-            attributions=like_given(to_numpy(result.attributions)),
+            attributions=as_inputs_given(to_numpy(result.attributions)),
             diagnostics={
-                name: like_given(value) if tf.nest.is_nested(value) else value
+                name: as_inputs_given(value) if tf.nest.is_nested(value) else value
                 for name, value in to_numpy(result.diagnostics).items()
             },
-            targets=chosen.numpy(),
+            targets=explained_targets.numpy(),
             scores=scores.numpy(),
             seed=self.seed,
             settings=self.settings,
-            head=runner.info(inputs).head if bypassed else None,
+            head=runner.info(inputs).head if explains_logits else None,
             versions=versions(),
             names=self.class_names,
             inputs=examples,
-            channels=like_given(runner.inspector.order(inputs).channels),
+            channels=as_inputs_given(runner.inspector.order(inputs).channels),
         )
 
-    def doubts(self, record: Explanation) -> list[str]:
-        """Say what the reader of a record is to be warned of."""
+    def warnings(self, record: Explanation) -> list[str]:
+        """Give the warnings for the reader of a record."""
         method = self.runner.method
         messages = []
         if not all(np.isfinite(m).all() for m in tf.nest.flatten(record.attributions)):
@@ -156,17 +165,16 @@ class Recorder(NamedTuple):
                 "some attributions are NaN or infinite: the gradient is not finite there, or "
                 f"beyond what {self.runner.dtype.name} holds (a model in float64 may help)"
             )
-        if (
-            "mask" not in record.diagnostics
-        ):  # methods with masks say themselves why one is constant
+        # Methods with masks explain a constant mask themselves.
+        if "mask" not in record.diagnostics:
             messages += map_checks.constant_warnings(record.attributions, method.if_constant)
         if method.warn is not None:
             messages += method.warn(record)
         return messages
 
 
-def _of_batch(targets: Any, start: int, stop: int) -> Any:
-    """Give the targets of some of a dataset's examples; one for all is that of each of them."""
+def _targets_of_batch(targets: Any, start: int, stop: int) -> Any:
+    """Give the targets of the examples start..stop-1 of a dataset, or the one target for all."""
     if np.ndim(targets) == 0:
         return targets
     if len(targets) < stop:

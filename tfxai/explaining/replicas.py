@@ -1,4 +1,4 @@
-"""A batch explained on several devices of one machine, each with its part of the examples."""
+"""Explaining a batch on several devices of one machine, each with a part of the examples."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ from tfxai.core.types import Tensors
 
 
 def mirrored(strategy: tf.distribute.Strategy, model: keras.Model) -> tf.distribute.Strategy | None:
-    """Give a strategy that has equal copies of a model on devices of this machine, or None.
+    """Give the strategy if its replicas hold equal copies of the model, or None.
 
-    While a model is trained each replica gathers moving averages of its own; Keras takes those of
-    the first to be the model's.
+    The copies of a model that is being trained may differ: each replica gathers its own moving
+    averages, and Keras takes those of the first replica as the model's.
     """
     if strategy.num_replicas_in_sync == 1:
         return None
     if not isinstance(strategy, tf.distribute.MirroredStrategy):
         return None
-    return (
-        strategy if all(_same_everywhere(v.value) for v in model.non_trainable_variables) else None
-    )
+    if not all(_same_on_all_devices(v.value) for v in model.non_trainable_variables):
+        return None
+    return strategy
 
 
 def on_replicas(function: Callable[..., Any], strategy: tf.distribute.Strategy) -> Callable:
-    """Give a function that each replica runs on its part of the batch, with the same result.
+    """Give a function with the same result, of which each replica computes a part of the batch.
 
     Args:
-        function: of inputs ``[B, ...]``, targets ``[B]`` and a seed, to tensors ``[B, ...]``.
-        strategy: what to run it by.
+        function: inputs ``[B, ...]``, targets ``[B]`` and a seed -> tensors ``[B, ...]``.
+        strategy: the strategy whose replicas run the function.
     """
     replicas = strategy.num_replicas_in_sync
 
-    def everywhere(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
+    def run_on_replicas(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Any:
         count = tf.shape(targets)[0]
-        each = -(-count // replicas)
+        part_size = -(-count // replicas)
 
-        def own() -> Any:
-            first = tf.distribute.get_replica_context().replica_id_in_sync_group * each
-            # Replicas must have parts of one size: what is missing is the last example again.
-            rows = tf.minimum(tf.range(first, first + each), count - 1)
+        def run_on_part() -> Any:
+            first = tf.distribute.get_replica_context().replica_id_in_sync_group * part_size
+            # All parts must have one size: the last part repeats the last example if need be.
+            rows = tf.minimum(tf.range(first, first + part_size), count - 1)
             return function(batch.take(inputs, rows), tf.gather(targets, rows), seed)
 
-        parts = strategy.experimental_local_results(strategy.run(own))
-        return tf.nest.map_structure(lambda *part: tf.concat(part, 0)[:count], *parts)
+        parts = strategy.experimental_local_results(strategy.run(run_on_part))
+        return tf.nest.map_structure(lambda *pieces: tf.concat(pieces, 0)[:count], *parts)
 
-    return everywhere
+    return run_on_replicas
 
 
-def _same_everywhere(variable: tf.Variable) -> bool:
+def _same_on_all_devices(variable: tf.Variable) -> bool:
+    """Whether all replicas hold the same values of a variable."""
     first, *others = (np.asarray(copy) for copy in getattr(variable, "values", (variable,)))
     return all(np.array_equal(first, other, equal_nan=True) for other in others)

@@ -1,4 +1,4 @@
-"""Runs a method on a model: in graphs that are traced once, and in bounded memory."""
+"""Runs a method in graphs that are traced once, and in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from tfxai.models import heads, keras_graph
 from tfxai.models.model_info import ModelInfo, rows_within
 
 MEMORY_BUDGET = 2**30
-"""Bytes that the intermediate results of one chunk may take, about."""
-ROWS_OF_UNKNOWN_SIZE = 8
+"""About how many bytes the intermediate results of one chunk may take."""
+ROWS_IF_SIZE_UNKNOWN = 8
+"""How many rows, and examples, to take at once if the size of an example is not known."""
 
 
 class Runner:
-    """A method on a model, for concrete or symbolic inputs of any batch size.
+    """Runs a method on concrete or symbolic inputs of any batch size.
 
     Args:
-        method: what to run; the variables of its model are shared.
+        method: what to run; the variables of its model are shared, not copied.
         dtype: the inputs' type, "float32" or "float64".
     """
 
@@ -37,21 +38,21 @@ class Runner:
         self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:
-        """Give inputs in the runner's type and the structure that the model declares."""
+        """Give inputs in the runner's data type, and in the structure that the model declares."""
         return batch.cast(as_declared(inputs, keras_graph.declared_inputs(self.model)), self.dtype)
 
     def info(self, inputs: Tensors) -> ModelInfo:
-        """Look at the model; once, on the first (cast) inputs that are seen."""
+        """Give what is known of the model; it is traced once, for the first (cast) inputs."""
         return self.inspector.model_info(self.specs(inputs))
 
     def specs(self, inputs: Tensors) -> Tensors:
-        """Give inputs' TensorSpecs, for any batch, in the runner's type."""
+        """Give the TensorSpecs of inputs, for any batch size, in the runner's data type."""
         return tf.nest.map_structure(
             lambda x: tf.TensorSpec([None, *x.shape[1:]], self.dtype), inputs
         )
 
     def predicted(self, inputs: Tensors) -> tf.Tensor:
-        """Give targets ``[B]`` that stand for the predicted classes, as `read` fills them in.
+        """Give targets ``[B]`` that stand for the predicted classes; `read` replaces them.
 
         Raises:
             ValueError: the outputs are not one row of classes per example.
@@ -64,14 +65,14 @@ class Runner:
         return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], heads.PREDICTED)
 
     def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
-        """Trace all that explaining takes, so that no later call of any kind has to."""
+        """Trace all graphs that explain inputs like these, so that no later call traces."""
         self.attribute(inputs, strategy)
         self.read(inputs)
 
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """Give (inputs, targets) -> (the explained classes, their scores): `heads.scored_targets`.
+        """Give a graph (inputs, targets) -> (the explained classes, their scores).
 
-        It is traced for inputs like these.
+        It computes `heads.scored_targets`, and is traced for inputs like these.
         """
         predicts = self.info(inputs).units is not None
         forward = heads.scored_targets(self.model, self.method.score, predicts=predicts)
@@ -84,7 +85,7 @@ class Runner:
 
         Args:
             inputs: examples, concrete or symbolic.
-            strategy: of which all replicas are to have a part in it.
+            strategy: a strategy whose replicas share the examples; None for one device.
         """
 
         def attribution(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
@@ -98,20 +99,21 @@ class Runner:
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""
         if batch.feature_count(inputs) is None:
-            return ROWS_OF_UNKNOWN_SIZE
+            return ROWS_IF_SIZE_UNKNOWN
         return rows_within(self.memory, self.info(inputs))
 
     def examples_at_once(self, inputs: Tensors) -> int:
-        """Give how many examples fill the chunks twice and fit, with what the method keeps."""
+        """Give how many examples to explain together: up to two full chunks, if memory allows."""
         features = batch.feature_count(inputs)
         if features is None:
-            return ROWS_OF_UNKNOWN_SIZE
-        kept = self.method.arrays_per_example * features * self.dtype.size
+            return ROWS_IF_SIZE_UNKNOWN
+        bytes_per_example = self.method.arrays_per_example * features * self.dtype.size
         rows = self.rows(inputs)
-        return max(1, min(rows, 2 * rows // self.method.rows_per_example, self.memory // kept))
+        two_chunks = 2 * rows // self.method.rows_per_example
+        return max(1, min(rows, two_chunks, self.memory // bytes_per_example))
 
     def shrink(self, inputs: Tensors) -> bool:
-        """Halve the memory budget; False if a single row was too much already."""
+        """Halve the memory budget; give False if a chunk is a single row already."""
         if self.rows(inputs) == 1:
             return False
         self.memory //= 2
@@ -119,9 +121,15 @@ class Runner:
         return True
 
     def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
-        """Trace a function of (inputs, targets, seed) once, for any batch, target and seed.
+        """Trace a function once, for any batch size, target and seed.
 
         A model that declares no inputs is traced again for inputs of another shape.
+
+        Args:
+            name: what the function computes; part of the key under which the graph is kept.
+            function: a function of the first `arguments` of (inputs, targets, seed).
+            arguments: how many arguments the function takes.
+            inputs: examples, concrete or symbolic.
         """
         declared = keras_graph.declared_inputs(self.model)
         like = inputs if declared is None else declared

@@ -1,4 +1,4 @@
-"""A word about what takes long, for whoever waits in front of a terminal or a notebook."""
+"""Messages about work that takes long, for a user who waits at a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 
 PATIENCE = 2.0
-"""Seconds that nobody needs an explanation of."""
+"""How many seconds pass before a message is printed."""
 
 
 @contextmanager
 def announced(message: str, *, quiet: bool) -> Iterator[None]:
-    """Print a message if what is done meanwhile takes longer than some seconds."""
+    """Print a message if the body of the ``with`` takes longer than `PATIENCE` seconds."""
     if quiet:
         yield
         return
@@ -28,5 +28,5 @@ def announced(message: str, *, quiet: bool) -> Iterator[None]:
 
 
 def somebody_waits() -> bool:
-    """Whether what is printed is read at once: in a terminal or a notebook."""
+    """Whether a user reads what is printed: whether this is a terminal or a notebook."""
     return "ipykernel" in sys.modules or sys.stdout.isatty()

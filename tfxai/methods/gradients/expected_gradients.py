@@ -39,24 +39,25 @@ def expected_gradients(
     Args:
         model: a Keras model with one output.
         baselines: ``[R, ...]`` examples to compare with, e.g. a part of the training data; for a
-            model with several inputs a structure like theirs. Or a function inputs -> references
-            ``[R, B, ...]``, R for each example (`tfxai.baselines.baseline`).
-        samples: draws of (x', alpha).
+            model with several inputs, arrays in the structure of the inputs. Or a function
+            inputs -> references ``[R, B, ...]``, R for each example (`tfxai.baselines.baseline`).
+        samples: number of draws of (x', alpha).
         tolerance: as in `smoothgrad`.
         max_samples: as in `smoothgrad`.
         resolution: as in `smoothgrad`.
         score: what is explained, (outputs, targets) -> ``[B]``.
 
     Returns:
-        An Explainer with attributions of the inputs' shape, in units of the score; in the mean
-        they sum to f(x) - E f(x'). It reports as `smoothgrad`.
+        An Explainer with attributions of the inputs' shape, in units of the score. Their sum has
+        the expectation f(x) - E f(x'). The diagnostics are those of `smoothgrad`.
 
     Raises:
-        ValueError: `baselines` is empty, not finite or not of the inputs' shape.
+        ValueError: `baselines` is empty, not finite or does not have the inputs' shape.
 
     Reference:
-        Erion et al. 2021, equation 3; alpha is drawn anew for each reference (METHODS 1.7). The
-        examples of a batch share the draws, so that a map depends on its input and seed alone.
+        Erion et al. 2021, equation 3; alpha is drawn anew for each reference (docs/methods.md,
+        Expected gradients). The examples of a batch share the draws, so that a map depends on
+        its input and the seed alone.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -64,16 +65,18 @@ def expected_gradients(
         >>> expected_gradients(model, np.zeros([5, 2]))(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[2., 6.]], dtype=float32)
     """
-    effort = budget(samples, tolerance, max_samples, resolution)
+    sampling_budget = budget(samples, tolerance, max_samples, resolution)
     inspector = ModelInspector(checks.model(model))
-    given = baselines if callable(baselines) else _examples(baselines)
-    named = inspector.as_declared("baselines", given)
-    references = as_baseline(named, argument="baselines")
-    slope = gradient_of(scored(model, score))
+    checked_baselines = baselines if callable(baselines) else _examples(baselines)
+    declared_baselines = inspector.as_declared("baselines", checked_baselines)
+    references = as_baseline(declared_baselines, argument="baselines")
+    score_gradient = gradient_of(scored(model, score))
 
     def build(rows: int) -> Attribution:
-        evaluate = over_inputs(slope, samplers.random_line(references))
-        return sampled(evaluate, aggregators.mean(), effort, rows=rows, order=inspector.order)
+        evaluate = over_inputs(score_gradient, samplers.random_line(references))
+        return sampled(
+            evaluate, aggregators.mean(), sampling_budget, rows=rows, order=inspector.order
+        )
 
     return Method(
         inspector,
@@ -82,12 +85,12 @@ def expected_gradients(
         random=True,
         arrays_per_example=12,
         rows_per_example=samples,
-        warn=missed_tolerance(effort.tolerance),
+        warn=missed_tolerance(sampling_budget.tolerance),
     )
 
 
 def _examples(baselines: Any) -> Any:
-    """Give arrays ``[R, ...]`` back, or raise a ValueError."""
+    """Give the baselines as arrays ``[R, ...]``, or raise a ValueError."""
     arrays = tf.nest.map_structure(np.asarray, baselines)
     for array in tf.nest.flatten(arrays):
         if array.ndim < 2 or len(array) == 0:

@@ -9,7 +9,7 @@ from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.estimation.estimate import gradient_of
-from tfxai.estimation.samplers import split
+from tfxai.estimation.samplers import split_seed
 from tfxai.explaining.builder import builder
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
@@ -32,8 +32,8 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
         TypeError: `model` is not a keras.Model.
 
     Reference:
-        Simonyan, Vedaldi and Zisserman 2014, section 3; signed and without a maximum over
-        channels, which is left to plotting.
+        Simonyan, Vedaldi and Zisserman 2014, section 3, but with signs and without the maximum
+        over channels, which is left to plotting.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -47,22 +47,23 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
 
 
 @builder
-def gradient_times_input(base: keras.Model, *, score: Score = scores.logit) -> Method:
-    """Explain by x * d f_t(x) / d x: complete for networks without biases.
+def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> Method:
+    """Explain by x * d f_t(x) / d x, which sums to the score if the network has no biases.
 
     Args:
-        base: a Keras model with one output, or an explainer to stand in the gradient's place.
-        score: what is explained, (outputs, targets) -> ``[B]``; of a model, not of an explainer.
+        model: a Keras model with one output; or an explainer, which takes the gradient's place.
+        score: what is explained, (outputs, targets) -> ``[B]``; an explainer has its own.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score.
 
     Raises:
-        ValueError: a score beside an explainer.
+        ValueError: `score` is given although `model` is an explainer.
 
     Reference:
-        Shrikumar et al. 2016, *Not Just a Black Box*. Of `smoothgrad` or `adaptgrad` it is paper
-        001's S-GI and A-GI (METHODS 2.3); the reverse puts the noise on the factor x too.
+        Shrikumar et al. 2016, *Not Just a Black Box*. ``gradient_times_input(smoothgrad(model))``
+        is S-GI, and with `adaptgrad` A-GI, of Zhou et al. 2024a (AdaptGrad), Table 2. In the
+        reverse order, ``smoothgrad(gradient_times_input(model))``, the factor x is noisy too.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -70,20 +71,20 @@ def gradient_times_input(base: keras.Model, *, score: Score = scores.logit) -> M
         >>> gradient_times_input(model)(tf.constant([[1.0, -1.0]])).numpy().round(4)
         array([[ 2., -3.]], dtype=float32)
     """
-    inner = inner_method(base, score)
+    inner = inner_method(model, score)
     return inner._replace(build=lambda rows: times_input(inner.build(rows)), like=None, warn=None)
 
 
 @builder
 def random_attribution(model: keras.Model) -> Method:
-    """Explain by N(0, 1) noise: the floor that every other method has to beat.
+    """Explain by N(0, 1) noise, which every other method has to beat in a comparison.
 
     Args:
-        model: a Keras model; only its inputs' shape is used.
+        model: a Keras model; only the shape of its inputs is used.
 
     Returns:
-        An Explainer with attributions of the inputs' shape. The same noise for every example of
-        the same seed.
+        An Explainer with attributions of the inputs' shape. For one seed, all examples have the
+        same noise.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
@@ -94,20 +95,24 @@ def random_attribution(model: keras.Model) -> Method:
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del targets
         flat = tf.nest.flatten(inputs)
-        seeds = split(seed, len(flat))
+        seeds = split_seed(seed, len(flat))
         noise = [
             tf.random.stateless_normal(tf.shape(x)[1:], s, dtype=x.dtype)
             for x, s in zip(flat, seeds, strict=True)
         ]
-        wide = [tf.zeros_like(x) + n for x, n in zip(flat, noise, strict=True)]
-        return Result(tf.nest.pack_sequence_as(inputs, wide), {})
+        maps = [tf.zeros_like(x) + n for x, n in zip(flat, noise, strict=True)]
+        return Result(tf.nest.pack_sequence_as(inputs, maps), {})
 
     inspector = ModelInspector(checks.model(model))
     return Method(inspector, lambda rows: attribute, scores.logit, random=True)
 
 
 def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:
-    """Give the method to build upon: that of an explainer, or the gradient of a model."""
+    """Give the method to build upon: an explainer's method, or the gradient of a model.
+
+    Raises:
+        ValueError: a score is given although `base` is an explainer, which has its own.
+    """
     if not isinstance(base, Explainer):
         return gradient(base, score=score).method
     if score is not scores.logit:

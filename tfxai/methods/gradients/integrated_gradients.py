@@ -27,15 +27,15 @@ from tfxai.methods.gradients.gradient import inner_method
 from tfxai.models.heads import scored
 from tfxai.quadrature import Quadrature, trapezoid
 
-WAVE = 8
-"""Gradients that the adaptive rule takes of an example at once, in the middle of its work."""
-USUAL_STEPS = 128
-"""What few examples go beyond: memory is planned for so many, and grows for those that do."""
+GRADIENTS_AT_ONCE = 8
+"""How many gradients of one example the adaptive rule typically computes together."""
+STEPS_IN_MEMORY = 128
+"""Memory is planned for so many steps at most; the few examples that need more steps use more."""
 
 
 @builder
 def integrated_gradients(
-    base: keras.Model,
+    model: keras.Model,
     *,
     baseline: Any = 0.0,
     steps: int = 64,
@@ -50,30 +50,31 @@ def integrated_gradients(
     phi_i = (x_i - x'_i) \int_0^1 d f(x' + alpha (x - x')) / d x_i  d alpha
 
     Args:
-        base: a Keras model with one output; or an explainer, which takes the gradient's place.
+        model: a Keras model with one output; or an explainer, which takes the gradient's place.
         baseline: x': a number, an array of one example's shape, "black", "white" or "blur"; a
             batch of references ``[R, ...]``, which all examples share and over which the
-            attributions are averaged; or a function inputs -> references, one ``[B, ...]`` or
-            several ``[R, B, ...]`` of its own for each example (`tfxai.baselines.baseline`).
-        steps: gradients for each example (and reference), at least 1; fewer where they are all
-            the same.
-        quadrature: "adaptive" puts them where the path is rough
+            attributions are averaged; or a function that computes references from the inputs,
+            one for each example ``[B, ...]`` or several ``[R, B, ...]``
+            (`tfxai.baselines.baseline`).
+        steps: how many gradients each example gets for each reference, at least 1. The adaptive
+            rule takes fewer where its estimated error is 0.
+        quadrature: "adaptive" puts the gradients where the path is rough
             (`tfxai.estimation.adaptive_path`); or a rule of `tfxai.quadrature`, such as
             ``quadrature.gauss_legendre``.
         tolerance: instead of `steps`: refine each example until the estimated relative L2 error
-            of its map is not above this number.
-        max_steps: where `tolerance` gives up.
-        bounds: (smallest, largest) input after preprocessing, scalars or per channel; what
-            "black" and "white" mean.
+            of its map is at most this number.
+        max_steps: the most steps that `tolerance` may take.
+        bounds: (smallest, largest) input after preprocessing, numbers or arrays per channel; they
+            define "black" and "white".
         score: what is explained, (outputs, targets) -> ``[B]``; an explainer has its own.
 
     Returns:
-        An Explainer with attributions of the inputs' shape, in units of the score; those of a
-        model sum to f(x) - f(x') but for the quadrature's error. `explain` reports ``map_error``,
-        the estimated relative L2 error of the map, which few maps exceed but which is no bound
-        (it knows the gradient at the nodes alone); ``completeness_gap``,
+        An Explainer with attributions of the inputs' shape, in units of the score. If `model` is
+        a model, they sum to f(x) - f(x') up to the error of the quadrature. `explain` reports
+        ``map_error``, an estimate of the relative L2 error of the map, which few maps exceed but
+        which is no bound, since it knows only the gradients at the nodes; ``completeness_gap``,
         \|sum phi - (f(x) - f(x'))\| relative to \|f(x) - f(x')\|; and ``steps``. The gap can be
-        small on a map whose error is not. `explain` warns of a map error above .3 (or
+        small although the error of the map is large. `explain` warns of a map error above .3 (or
         `tolerance`), and of a gap above .5 that is not large by chance.
 
     Raises:
@@ -81,9 +82,10 @@ def integrated_gradients(
 
     Reference:
         Sundararajan, Taly and Yan 2017, equation 1; the Riemann sum of their equation 3 is
-        ``quadrature.right_riemann``. Of `smoothgrad` or `adaptgrad` it is paper 001's S-IG and
-        A-IG, whose noise fits each point of the path (METHODS 2.3), without the authors' extra
-        gradient at x.
+        ``quadrature.right_riemann``. ``integrated_gradients(smoothgrad(model))`` is S-IG, and with
+        `adaptgrad` A-IG, of Zhou et al. 2024a (AdaptGrad), Table 2: the noise fits each point of
+        the path. The authors' code adds one more gradient at x (docs/methods.md, Integrated
+        gradients).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -91,7 +93,7 @@ def integrated_gradients(
         >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy().round(4)
         array([[2., 6.]], dtype=float32)
     """
-    inner = inner_method(base, score)
+    inner = inner_method(model, score)
     checks.positive_integer("steps", steps)
     checks.positive_integer("max_steps", max_steps, least=2)
     if tolerance is not None:
@@ -103,31 +105,39 @@ def integrated_gradients(
         )
     if tolerance is not None and quadrature != "adaptive":
         raise ValueError("tolerance needs quadrature='adaptive': the rules have fixed steps")
-    most = steps if tolerance is None else max_steps
-    rule = quadrature if callable(quadrature) else trapezoid if most < 3 else None
-    named = inner.inspector.as_declared("baseline", baseline)
-    reference = as_baseline(named, bounds, order=inner.inspector.order)
+    node_limit = steps if tolerance is None else max_steps
+    rule = quadrature if callable(quadrature) else trapezoid if node_limit < 3 else None
+    declared_baseline = inner.inspector.as_declared("baseline", baseline)
+    references_of = as_baseline(declared_baseline, bounds, order=inner.inspector.order)
     scored_model = scored(inner.model, inner.score)
 
     def build(rows: int) -> Attribution:
         attribution = inner.build(rows)
-        rows = 1 if inner.random else max(1, rows // inner.rows_per_example)
+        points_at_once = 1 if inner.random else max(1, rows // inner.rows_per_example)
 
-        def from_one(x0: Tensors) -> Attribution:
+        def integral_from(reference: Tensors) -> Attribution:
             if rule is not None:
-                return fixed_integral(attribution, x0, *rule(most), rows=rows)
+                nodes, weights = rule(node_limit)
+                return fixed_integral(attribution, reference, nodes, weights, rows=points_at_once)
             return adaptive_integral(
-                attribution, x0, tolerance=tolerance or 0.0, max_steps=most, rows=rows
+                attribution,
+                reference,
+                tolerance=tolerance or 0.0,
+                max_steps=node_limit,
+                rows=points_at_once,
             )
 
-        return averaged_over_references(from_one, reference, scored_model)
+        return averaged_over_references(integral_from, references_of, scored_model)
 
-    kept, at_once = (6, most) if rule else (2 * min(most, USUAL_STEPS), WAVE)
-    complete = not isinstance(base, Explainer)
+    if rule is not None:
+        arrays, gradients_at_once = 6, node_limit
+    else:
+        arrays, gradients_at_once = 2 * min(node_limit, STEPS_IN_MEMORY), GRADIENTS_AT_ONCE
+    complete = not isinstance(model, Explainer)
     return inner._replace(
         build=build,
-        arrays_per_example=inner.arrays_per_example + kept,
-        rows_per_example=inner.rows_per_example * at_once,
+        arrays_per_example=inner.arrays_per_example + arrays,
+        rows_per_example=inner.rows_per_example * gradients_at_once,
         like=None,
         if_constant="is the input its own baseline, or the score the same all the way from it?",
         warn=None if inner.random else partial(_warn, tolerance, complete),
@@ -147,11 +157,18 @@ def fixed_integral(
     *,
     rows: int,
 ) -> Attribution:
-    """Integrate (x - x') * attribution along the path by a fixed rule.
+    """Integrate (x - x') * attribution along the straight path from x' to x by a fixed rule.
 
-    The diagnostic ``map_error`` is the estimate of `tfxai.estimation.bridges` for these nodes, NaN
-    for one node. It knows nothing of a peak in front of the first node, as normalisation layers
-    make at zero.
+    The diagnostic ``map_error`` is the estimate of `tfxai.estimation.bridges` for these nodes, or
+    NaN for one node. The estimate misses a peak before the first node, such as normalisation
+    layers make near zero.
+
+    Args:
+        attribution: what is integrated.
+        baseline: x', broadcast to the inputs.
+        nodes: positions on the path in [0, 1], ``[n]``.
+        weights: their weights, ``[n]``.
+        rows: points evaluated at once.
     """
     order = np.argsort(nodes)
     sampler = samplers.line(baseline, nodes[order], weights[order])
@@ -161,59 +178,58 @@ def fixed_integral(
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         path = integral(inputs, targets, seed)
         error = tf.sqrt(path.squared_error)
-        unknown = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
-        diagnostics = {
-            "map_error": unknown
-            if len(nodes) == 1
-            else batch.relative_error(error, batch.norm(path.mean)),
-            "steps": tf.fill(tf.shape(targets), len(nodes)),
-        }
+        if len(nodes) == 1:
+            map_error = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
+        else:
+            map_error = batch.relative_error(error, batch.norm(path.mean))
+        diagnostics = {"map_error": map_error, "steps": tf.fill(tf.shape(targets), len(nodes))}
         return Result(batch.from_rows(path.mean, inputs), diagnostics)
 
     return attribute
 
 
 def averaged_over_references(
-    from_one: Callable[[Tensors], Attribution],
-    reference: Baseline,
+    integral_from: Callable[[Tensors], Attribution],
+    references_of: Baseline,
     scored_model: ScoredModel | None = None,
 ) -> Attribution:
     """Average the attributions from each reference.
 
-    With `scored_model`, for methods that sum to f(x) - f(x'), report the completeness gap too.
+    Args:
+        integral_from: a reference -> the attribution from it, which reports ``map_error`` and
+            ``steps``.
+        references_of: inputs -> references ``[R, B | 1, ...]``.
+        scored_model: if the attributions should sum to f(x) - f(x'), the model f, for the
+            diagnostic ``completeness_gap``.
     """
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        def from_reference(x0: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
-            maps, diagnostics = from_one(x0)(inputs, targets, seed)
+        def from_reference(reference: Tensors) -> tuple[Tensors, tf.Tensor, tf.Tensor, tf.Tensor]:
+            maps, diagnostics = integral_from(reference)(inputs, targets, seed)
             error = diagnostics["map_error"] * batch.norm(maps)
             change = tf.zeros_like(error)
             if scored_model is not None:
-                ends = tf.nest.map_structure(
-                    lambda x, b: tf.concat([x, tf.zeros_like(x) + b], 0), inputs, x0
-                )
-                at_input, at_reference = tf.split(scored_model(ends, tf.tile(targets, [2])), 2)
-                change = at_input - at_reference
+                change = _score_change(scored_model, inputs, reference, targets)
             return maps, error, diagnostics["steps"], change
 
-        references = reference(inputs)
+        references = references_of(inputs)
         count = tf.nest.flatten(references)[0].shape[0]
         if count == 1:
-            only = tf.nest.map_structure(lambda r: r[0], references)
-            maps, error, steps, change = from_reference(only)
+            single_reference = tf.nest.map_structure(lambda r: r[0], references)
+            maps, error, steps, change = from_reference(single_reference)
         else:
-            like = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
-            number = tf.TensorSpec([None], batch.dtype(inputs))
-            steps_like = tf.TensorSpec([None], tf.int32)
-            each = tf.map_fn(
+            maps_spec = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
+            numbers_spec = tf.TensorSpec([None], batch.dtype(inputs))
+            steps_spec = tf.TensorSpec([None], tf.int32)
+            all_maps, errors, all_steps, changes = tf.map_fn(
                 from_reference,
                 references,
-                fn_output_signature=(like, number, steps_like, number),
+                fn_output_signature=(maps_spec, numbers_spec, steps_spec, numbers_spec),
                 parallel_iterations=1,
             )
-            maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), each[0])
-            error = tf.norm(each[1], axis=0) / count
-            steps, change = tf.reduce_sum(each[2], 0), tf.reduce_mean(each[3], 0)
+            maps = tf.nest.map_structure(lambda m: tf.reduce_mean(m, 0), all_maps)
+            error = tf.norm(errors, axis=0) / count
+            steps, change = tf.reduce_sum(all_steps, 0), tf.reduce_mean(changes, 0)
         diagnostics = {"map_error": batch.relative_error(error, batch.norm(maps)), "steps": steps}
         if scored_model is not None:
             gap = tf.abs(batch.feature_sum(maps) - change)
@@ -221,3 +237,15 @@ def averaged_over_references(
         return Result(maps, diagnostics)
 
     return attribute
+
+
+def _score_change(
+    scored_model: ScoredModel, inputs: Tensors, reference: Tensors, targets: tf.Tensor
+) -> tf.Tensor:
+    """Give f(x) - f(x'), ``[B]``."""
+    inputs_and_references = tf.nest.map_structure(
+        lambda x, r: tf.concat([x, tf.zeros_like(x) + r], 0), inputs, reference
+    )
+    both_scores = scored_model(inputs_and_references, tf.tile(targets, [2]))
+    at_input, at_reference = tf.split(both_scores, 2)
+    return at_input - at_reference

@@ -16,9 +16,9 @@ from tfxai.core.axes import Order
 from tfxai.core.interpolation import half_pixel
 from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
 from tfxai.estimation import aggregators
-from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
 from tfxai.estimation.estimate import Evaluate
-from tfxai.estimation.samplers import split
+from tfxai.estimation.samplers import split_seed
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
@@ -30,7 +30,6 @@ from tfxai.methods.masks.image_inputs import (
     single_image_input,
     single_reference,
 )
-from tfxai.methods.smoothing.noisy_inputs import KEPT
 from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
 
@@ -135,7 +134,7 @@ def rise(
         in_model_order(build, inspector),
         score,
         random=given is None,
-        arrays_per_example=KEPT,
+        arrays_per_example=ARRAYS_PER_EXAMPLE,
         like=one_channel_like(inspector),
         warn=missed_tolerance(mask_budget.tolerance),
     )
@@ -168,7 +167,7 @@ def random_masks(cells: tuple[int, int], probability: float) -> DrawMasks:
         )
 
         def draw_one(k: tf.Tensor) -> tf.Tensor:
-            grid_seed, *offset_seeds = split(tf.random.fold_in(seed, k), 3)
+            grid_seed, *offset_seeds = split_seed(tf.random.fold_in(seed, k), 3)
             grid = tf.random.stateless_uniform(cells, grid_seed) < probability
             top, left = (
                 tf.random.stateless_uniform([], offset_seed, 0, cell_size, tf.int32)

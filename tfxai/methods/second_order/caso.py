@@ -18,6 +18,7 @@ from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.map_checks import solver_warnings
 from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.second_order.concave_problem import Problem, cafo_closed_form, objective
@@ -30,7 +31,6 @@ from tfxai.methods.second_order.curvature import (
 from tfxai.methods.second_order.loss import build_loss
 from tfxai.methods.second_order.solver import Limits, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS, SEARCHES, choose_lambda1, sparsity
-from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL
 from tfxai.models.model_info import ModelInspector
 from tfxai.models.preprocessing import preprocessed
 
@@ -52,7 +52,7 @@ def cafo(
     lambda1: float | str = "auto",
     lambda2: float | None = None,
     samples: int = 1,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
 ) -> Method:
     """Explain by the group of features whose change raises the loss most, to first order.
@@ -135,7 +135,7 @@ def caso(
     lambda1: float | str = "auto",
     lambda2: float | None = None,
     samples: int = 1,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
     margin: float = MARGIN,
     hessian: str = "auto",

@@ -1,4 +1,4 @@
-"""NoiseGrad and FusionGrad (Bykov et al. 2022; paper 002): noise on the weights."""
+"""NoiseGrad and FusionGrad (Bykov et al. 2022): noise on the weights of the model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tfxai import kernels
 from tfxai.core import checks
 from tfxai.core.types import Attribution
 from tfxai.estimation import aggregators
-from tfxai.estimation.accuracy import budget, sampled
+from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
 from tfxai.estimation.estimate import over_weights
+from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.kernels import Density
 from tfxai.methods.gradients.gradient import inner_method
-from tfxai.methods.smoothing.noisy_inputs import KEPT, NOISE_LEVEL
 from tfxai.methods.smoothing.smoothgrad import smoothgrad
-from tfxai.methods.smoothing.weight_noise import noisy, selected
+from tfxai.methods.smoothing.weight_noise import noisy_weights, select_weights
 from tfxai.models import named_layers
 
-NOISES = ("multiplicative", "additive")
+NOISE_TYPES = ("multiplicative", "additive")
 NOISEGRAD_SIGMA = 0.2
-"""The NoiseGrad paper's standard deviation, for `epsilon` with the Gaussian kernel."""
+"""The standard deviation of Bykov et al. 2022, for `epsilon` with the Gaussian kernel."""
 
 
 @builder
@@ -50,31 +50,34 @@ def noisegrad(
 
     Args:
         base: a Keras model, whose gradient is averaged, or any explainer.
-        samples: N models.
+        samples: N, the number of models with noisy weights.
         r: eps t lies within [-r, r] with probability `confidence`.
         confidence: alpha in (0, 1).
-        epsilon: instead of `r`: eps. The NoiseGrad paper has ``tfxai.NOISEGRAD_SIGMA``, .2, 39
-            times more than paper 002's r = .01.
+        epsilon: instead of `r`: eps. Bykov et al. 2022 use ``tfxai.NOISEGRAD_SIGMA``, .2. This is
+            39 times the eps of the default r = .01, which is the value of Zhou et al. 2024b
+            (smoothing kernels).
         kernel: phi, as in `smoothgrad`.
         noise: "multiplicative", or "additive" for theta + eps t, in units of the weights.
-        biases: whether the weights that are added get noise, too.
-        statistics: whether the moving means and variances of normalisations do.
-        exclude: names of layers whose weights do not.
+        biases: whether biases, and the beta of normalisations, get noise.
+        statistics: whether moving means and variances of normalisations get noise.
+        exclude: names of layers whose weights get no noise.
         tolerance: as in `smoothgrad`.
         max_samples: as in `smoothgrad`.
         resolution: as in `smoothgrad`.
 
     Returns:
-        An Explainer with attributions like those of `base`. It reports as `smoothgrad`. Targets
-        that are not given are the classes that the model itself predicts. The model is never
-        changed: its graph reads noisy tensors in place of its weights.
+        An Explainer with attributions of the same shape and units as those of `base`, and the
+        diagnostics of `smoothgrad`. If no targets are given, they are the classes that the model
+        predicts without noise. The model is never changed: its graph reads noisy tensors in place
+        of its weights.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range, or no weights.
 
     Reference:
-        Bykov et al. 2022, eq. 4; paper 002's noise on the parameters theta - theta T (METHODS 3).
-        The noise is drawn once for all examples of a batch. Frozen weights get it like others.
+        Bykov et al. 2022, equation 4; Zhou et al. 2024b write the noisy parameters as
+        theta - theta T (docs/methods.md, NoiseGrad and FusionGrad). The noise is
+        drawn once for all examples of a batch. Frozen weights get noise like all others.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -85,21 +88,25 @@ def noisegrad(
     """
     inner = inner_method(base)
     kernels.check("kernel", kernel)
-    checks.one_of("noise", noise, NOISES)
-    scale = kernels.epsilon(kernel, r, confidence)
+    checks.one_of("noise", noise, NOISE_TYPES)
+    epsilon_of_weights = kernels.epsilon(kernel, r, confidence)
     if epsilon is not None:
-        scale = checks.real("epsilon", epsilon, least=0)
+        epsilon_of_weights = checks.real("epsilon", epsilon, least=0)
     layers = checks.names("exclude", exclude)
     named_layers.check_layers(inner.model, layers)
-    chosen = partial(selected, inner.model, biases=biases, statistics=statistics, exclude=layers)
-    perturb = noisy(chosen, kernel, scale, multiply=noise == "multiplicative")
-    effort = budget(samples, tolerance, max_samples, resolution)
+    choose_variables = partial(
+        select_weights, inner.model, biases=biases, statistics=statistics, exclude=layers
+    )
+    perturb = noisy_weights(
+        choose_variables, kernel, epsilon_of_weights, multiply=noise == "multiplicative"
+    )
+    sampling_budget = budget(samples, tolerance, max_samples, resolution)
 
     def build(rows: int) -> Attribution:
         return sampled(
             over_weights(inner.build(rows), perturb),
             aggregators.mean(),
-            effort,
+            sampling_budget,
             rows=1,
             like=inner.like,
             order=inner.inspector.order,
@@ -108,8 +115,8 @@ def noisegrad(
     return inner._replace(
         build=build,
         random=True,
-        arrays_per_example=inner.arrays_per_example + KEPT,
-        warn=missed_tolerance(effort.tolerance),
+        arrays_per_example=inner.arrays_per_example + ARRAYS_PER_EXAMPLE,
+        warn=missed_tolerance(sampling_budget.tolerance),
     )
 
 
@@ -118,7 +125,7 @@ def fusiongrad(
     base: keras.Model,
     *,
     samples: tuple[int, int] = (50, 50),
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     input_epsilon: float | None = None,
     input_r: float | None = None,
     r: float = 0.01,
@@ -133,38 +140,38 @@ def fusiongrad(
     max_samples: int = 1000,
     resolution: int = 28,
 ) -> Method:
-    """Explain by NoiseGrad of SmoothGrad: noise on the weights, and on the input of each.
+    """Explain by NoiseGrad of SmoothGrad: noise on the weights, and on the inputs of each model.
 
     M(x) = 1/(N M) sum_k sum_j G(x + eps' t_kj; theta (1 + eps t_k))
 
     Args:
         base: a Keras model, whose gradient is averaged, or any explainer.
-        samples: (N models, M inputs for each).
-        noise_level: of the input, as in `smoothgrad`.
-        input_epsilon: of the input, as `epsilon` of `smoothgrad`.
-        input_r: of the input, as `r` of `smoothgrad`.
-        r: of the weights, as in `noisegrad`.
-        confidence: alpha, of both.
-        epsilon: of the weights, as in `noisegrad`. The NoiseGrad paper's example has .2, with
-            ``input_epsilon=0.4``.
-        kernel: phi, of both.
+        samples: (N models, M noisy inputs for each model).
+        noise_level: for the noise on the input, as in `smoothgrad`.
+        input_epsilon: for the noise on the input, as `epsilon` in `smoothgrad`.
+        input_r: for the noise on the input, as `r` in `smoothgrad`.
+        r: for the noise on the weights, as in `noisegrad`.
+        confidence: alpha, for `r` and for `input_r`.
+        epsilon: for the noise on the weights, as in `noisegrad`. The example of Bykov et al. 2022
+            has .2, with ``input_epsilon=0.4``.
+        kernel: phi, for the noise on the input and on the weights.
         noise: as in `noisegrad`.
         biases: as in `noisegrad`.
         statistics: as in `noisegrad`.
         exclude: as in `noisegrad`.
         tolerance: as in `smoothgrad`.
-        max_samples: as in `smoothgrad`; it counts models.
+        max_samples: the most models that `tolerance` may take.
         resolution: as in `smoothgrad`.
 
     Returns:
-        An Explainer with attributions like those of `base`. It reports as `smoothgrad`, with the
-        models as samples.
+        An Explainer with attributions of the same shape and units as those of `base`, and the
+        diagnostics of `smoothgrad`, where each model is one sample.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range, or no weights.
 
     Reference:
-        Bykov et al. 2022, eq. 5; paper 002 has 50 x 50 samples.
+        Bykov et al. 2022, equation 5; Zhou et al. 2024b use 50 x 50 samples.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])

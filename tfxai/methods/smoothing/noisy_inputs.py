@@ -1,4 +1,4 @@
-"""What the methods with noise on the inputs share."""
+"""What the methods that put noise on the inputs have in common."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from tfxai import kernels
 from tfxai.core import checks
 from tfxai.core.types import Aggregator, Attribution, Sampler, Tensors
 from tfxai.estimation import samplers
-from tfxai.estimation.accuracy import Budget, sampled
+from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, Budget, sampled
 from tfxai.estimation.estimate import over_inputs
-from tfxai.estimation.samplers import Scale
+from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL, Scale
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.kernels import Density
-
-NOISE_LEVEL = 0.15
-KEPT = 10
-"""Arrays of an example's size that the statistics keep."""
 
 
 def over_noisy_inputs(
@@ -28,19 +24,30 @@ def over_noisy_inputs(
     antithetic: bool = False,
     check: Callable[[Tensors], None] | None = None,
 ) -> Method:
-    """Aggregate a method's maps at the points of a sampler."""
-    each = 2 if antithetic else 1
-    together = 1 if inner.random else budget.samples  # see `estimate.over_inputs`
+    """Aggregate the maps of a method over the points of a sampler.
+
+    Args:
+        inner: the method whose maps are aggregated.
+        sampler: draws the points.
+        aggregator: the statistic.
+        budget: how many samples to take.
+        antithetic: whether the samples are pairs x + t and x - t; the budget counts both.
+        check: raises a ValueError for inputs that cannot be explained; None for the check of
+            `inner`.
+    """
+    points_per_sample = 2 if antithetic else 1
+    # `estimate.over_inputs` gives a random method one sample at a time.
+    samples_at_once = 1 if inner.random else budget.samples
 
     def build(rows: int) -> Attribution:
         evaluate = over_inputs(inner.build(rows), sampler, antithetic=antithetic)
-        chunk = 1 if inner.random else max(1, 2 * rows // inner.rows_per_example // each)
+        points_at_once = max(1, 2 * rows // inner.rows_per_example // points_per_sample)
         return sampled(
             evaluate,
             aggregator,
             budget,
-            rows=chunk,
-            each=each,
+            rows=1 if inner.random else points_at_once,
+            points_per_sample=points_per_sample,
             like=inner.like,
             order=inner.inspector.order,
         )
@@ -48,8 +55,8 @@ def over_noisy_inputs(
     return inner._replace(
         build=build,
         random=True,
-        arrays_per_example=inner.arrays_per_example + KEPT,
-        rows_per_example=inner.rows_per_example * together,
+        arrays_per_example=inner.arrays_per_example + ARRAYS_PER_EXAMPLE,
+        rows_per_example=inner.rows_per_example * samples_at_once,
         check=check or inner.check,
         warn=missed_tolerance(budget.tolerance),
     )
@@ -62,20 +69,20 @@ def noise_scale(
     r: float | None,
     confidence: float,
 ) -> Scale:
-    """Give eps by one of the three ways to say it.
+    """Give eps from `noise_level`, `epsilon` or `r`, whichever is given.
 
     Raises:
-        TypeError, ValueError: out of range, or said in two ways.
+        TypeError, ValueError: an option out of range, or more than one of the three.
     """
     kernels.check("kernel", kernel)
     checks.real("noise_level", noise_level, least=0)
     checks.real("confidence", confidence, above=0, below=1)
-    given = {"epsilon": epsilon, "r": r}
-    if noise_level != NOISE_LEVEL:
-        given["noise_level"] = noise_level
-    said = [f"{name}={value}" for name, value in given.items() if value is not None]
-    if len(said) > 1:
-        raise ValueError(f"{' and '.join(said)}: give one of them")
+    options = {"epsilon": epsilon, "r": r}
+    if noise_level != DEFAULT_NOISE_LEVEL:
+        options["noise_level"] = noise_level
+    given_options = [f"{name}={value}" for name, value in options.items() if value is not None]
+    if len(given_options) > 1:
+        raise ValueError(f"{' and '.join(given_options)}: give one of them")
     if epsilon is not None:
         return samplers.absolute(checks.real("epsilon", epsilon, least=0))
     if r is not None:

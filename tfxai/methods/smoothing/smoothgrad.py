@@ -1,4 +1,7 @@
-"""SmoothGrad (Smilkov et al. 2017), its square, and VarGrad, with any kernel (paper 002)."""
+"""SmoothGrad (Smilkov et al. 2017), SmoothGrad squared and VarGrad.
+
+The noise may have any density: Zhou et al. 2024b (smoothing kernels).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import tensorflow as tf
 from tfxai import kernels
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import budget
+from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.kernels import Density
 from tfxai.methods.gradients.gradient import inner_method
-from tfxai.methods.smoothing.noisy_inputs import NOISE_LEVEL, noise_scale, over_noisy_inputs
+from tfxai.methods.smoothing.noisy_inputs import noise_scale, over_noisy_inputs
 
 
 @builder
@@ -20,7 +24,7 @@ def smoothgrad(
     base: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
@@ -37,38 +41,42 @@ def smoothgrad(
 
     Args:
         base: a Keras model, whose gradient is smoothed, or any explainer.
-        samples: N.
-        noise_level: eps / (max x - min x), of each example; 0 gives `base` itself. For the Gaussian
-            eps is the standard deviation; others have eps times .907 (hyperbolic), 1.81
-            (sigmoid), .577 (rect), and the Poisson kernel has none.
+        samples: N, the number of noisy copies of each example.
+        noise_level: eps / (max x - min x) of each example; 0 gives the explanation by `base`
+            itself. The standard deviation of the noise is eps for the Gaussian kernel, .907 eps
+            for the hyperbolic, 1.81 eps for the sigmoid and .577 eps for the rect kernel; the
+            Poisson kernel has none.
         kernel: phi, one of `tfxai.kernels` or any object with ``pdf`` and ``inverse_cdf``.
         epsilon: instead of `noise_level`: eps, in units of the input.
         r: instead of `noise_level`: the noise lies within [-r, r] with probability `confidence`.
-            Paper 002 takes the data's max x - mean x.
+            Zhou et al. 2024b take max x - mean x of the data.
         confidence: alpha in (0, 1), used with `r`.
-        proposal: draw t from this density and weigh each sample by phi(t) / p(t), a product over
-            all features: for few features.
-        antithetic: draw pairs x + t and x - t: 3 to 4 % less error at the same cost on an ImageNet
-            classifier (docs/sampling.md), more on smooth networks.
-        tolerance: instead of `samples`: sample each example until its ``pooled_error`` is not
-            above this number.
-        max_samples: where `tolerance` gives up.
-        resolution: of the pooled map.
+        proposal: a density p: draw t from p, and weight each sample by phi(t) / p(t), a product
+            over all features. It suits inputs with few features.
+        antithetic: draw pairs x + t and x - t. The error is 3 to 4 % smaller at the same cost on
+            an ImageNet classifier (docs/sampling.md), and smaller still on smooth networks.
+        tolerance: instead of `samples`: sample each example until its ``pooled_error`` is at most
+            this number.
+        max_samples: the most samples that `tolerance` may take.
+        resolution: height and width of the pooled map, in cells.
 
     Returns:
-        An Explainer with attributions like those of `base`. `explain` reports ``standard_error``
-        of each attribution; ``map_error``, its L2 norm relative to the map's, at 50 samples often
-        about 1; ``pooled_error``, that of the picture (`tfxai.estimation.accuracy`);
-        ``samples``; and ``dropped``, how many of them were left out because they were not finite.
+        An Explainer with attributions of the same shape and units as those of `base`. `explain`
+        reports ``standard_error``, for each attribution; ``map_error``, the L2 norm of the
+        standard error relative to the norm of the map, often about 1 at 50 samples;
+        ``pooled_error``, the relative error of the picture of the map
+        (`tfxai.estimation.accuracy`); ``samples``, how many were aggregated; and ``dropped``, how
+        many were left out because they were not finite.
 
     Raises:
         TypeError, ValueError: an option of the wrong type or out of range.
 
     Reference:
-        Smilkov et al. 2017, section 3; paper 002, eq. 17. Sigma is relative to each image's range
-        (METHODS 1.7). The examples of a batch share the draws, so that a map depends on its input
-        and seed alone. Of integrated gradients it is SmoothGrad-IG as paper 000's appendix has
-        it: the noisy input is scaled, not noise added to the scaled input.
+        Smilkov et al. 2017, section 3; Zhou et al. 2024b, equation 17. The noise is relative to
+        the range of each image (docs/methods.md, SmoothGrad, SmoothGrad squared and VarGrad). The
+        examples of a batch share the draws, so that a map depends on its input and the seed
+        alone. ``smoothgrad(integrated_gradients(model))`` is the SmoothGrad-IG of Schwarzenberg
+        and Castle 2020, appendix: the noisy input is scaled along the path.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -77,7 +85,7 @@ def smoothgrad(
         array([[2., 3.]], dtype=float32)
     """
     scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
-    effort = budget(samples, tolerance, max_samples, resolution)
+    sampling_budget = budget(samples, tolerance, max_samples, resolution)
     if proposal is not None:
         _check_proposal(kernel, proposal)
     if antithetic and (samples % 2 or max_samples % 2):
@@ -87,7 +95,7 @@ def smoothgrad(
         )
     sampler = samplers.noise(kernel, scale, proposal=proposal)
     return over_noisy_inputs(
-        inner_method(base), sampler, aggregators.mean(), effort, antithetic=antithetic
+        inner_method(base), sampler, aggregators.mean(), sampling_budget, antithetic=antithetic
     )
 
 
@@ -96,7 +104,7 @@ def smoothgrad_squared(
     base: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
@@ -110,10 +118,11 @@ def smoothgrad_squared(
     Args, Raises: as `smoothgrad`.
 
     Returns:
-        An Explainer with attributions that are never negative; it reports as `smoothgrad`.
+        An Explainer with attributions that are never negative, and the diagnostics of
+        `smoothgrad`.
 
     Reference:
-        Hooker et al. 2019, section 3: E[g^2].
+        Hooker et al. 2019, section 3: E[g^2], with g the explanation of a noisy copy.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -122,9 +131,11 @@ def smoothgrad_squared(
         array([[4., 9.]], dtype=float32)
     """
     scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
-    effort = budget(samples, tolerance, max_samples, resolution)
+    sampling_budget = budget(samples, tolerance, max_samples, resolution)
     sampler = samplers.noise(kernel, scale)
-    return over_noisy_inputs(inner_method(base), sampler, aggregators.mean_square(), effort)
+    return over_noisy_inputs(
+        inner_method(base), sampler, aggregators.mean_square(), sampling_budget
+    )
 
 
 @builder
@@ -132,7 +143,7 @@ def vargrad(
     base: keras.Model,
     *,
     samples: int = 50,
-    noise_level: float = NOISE_LEVEL,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
     kernel: Density = kernels.gaussian,
     epsilon: float | None = None,
     r: float | None = None,
@@ -146,11 +157,13 @@ def vargrad(
     Args, Raises: as `smoothgrad`; `samples` is at least 2.
 
     Returns:
-        An Explainer with attributions that are never negative; zero for a linear model. It
-        reports as `smoothgrad`.
+        An Explainer with attributions that are never negative, and zero for a linear model. The
+        diagnostics are those of `smoothgrad`.
 
     Reference:
-        Adebayo et al. 2018: E[g^2] - E[g]^2, biased (1/n, METHODS 1.7), by Welford's recurrence.
+        Adebayo et al. 2018: E[g^2] - E[g]^2, with g the explanation of a noisy copy. The variance
+        is the biased one (1/N), computed by Welford's recurrence (docs/methods.md, SmoothGrad,
+        SmoothGrad squared and VarGrad).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
@@ -158,13 +171,13 @@ def vargrad(
         array([[0., 0.]], dtype=float32)
     """
     scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
-    effort = budget(samples, tolerance, max_samples, resolution, least=2)
+    sampling_budget = budget(samples, tolerance, max_samples, resolution, least=2)
     sampler = samplers.noise(kernel, scale)
-    return over_noisy_inputs(inner_method(base), sampler, aggregators.variance(), effort)
+    return over_noisy_inputs(inner_method(base), sampler, aggregators.variance(), sampling_budget)
 
 
 def _check_proposal(kernel: Density, proposal: Density) -> None:
-    """Raise a ValueError where the proposal never draws what the kernel needs."""
+    """Raise a ValueError if the proposal has density 0 where the kernel has not."""
     kernels.check("proposal", proposal)
     with tf.init_scope():
         points = kernels.quantile(kernel, tf.linspace(tf.constant(0.0, tf.float64), 1.0, 1001))

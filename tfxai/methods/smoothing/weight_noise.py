@@ -1,4 +1,4 @@
-"""Noise on a model's weights (NoiseGrad): which of them, and how it is drawn."""
+"""Noise on a model's weights (NoiseGrad): which weights get noise, and how it is drawn."""
 
 from __future__ import annotations
 
@@ -8,54 +8,59 @@ import keras
 import tensorflow as tf
 
 from tfxai.estimation.estimate import Perturb
-from tfxai.estimation.samplers import draw, split
+from tfxai.estimation.samplers import draw, split_seed
 from tfxai.kernels import Density
 from tfxai.models import keras_graph, named_layers
 
-ADDED = ("bias", "beta")
-"""What Keras calls the weights that are added."""
+BIAS_NAMES = ("bias", "beta")
+"""Keras's names of the weights that layers add."""
 
 
-def selected(
+def select_weights(
     model: keras.Model, *, biases: bool, statistics: bool, exclude: Sequence[str]
 ) -> list[keras.Variable]:
     """Choose the weights that get noise.
 
     Args:
         model: any Keras model.
-        biases: whether the weights that are added do (the beta of a normalisation is one).
-        statistics: whether moving means and variances do.
-        exclude: names of layers whose weights do not, with all that is inside them.
+        biases: whether biases, and the beta of normalisations, get noise.
+        statistics: whether moving means and variances get noise.
+        exclude: names of layers whose weights get no noise, nor the weights of layers within.
 
     Raises:
-        ValueError: a layer that does not exist, or no weights are left.
+        ValueError: a layer does not exist, or no weights are left.
     """
-    kept = {id(v) for name in exclude for v in named_layers.layer_variables(model, name)}
-    chosen = [
+    excluded = {id(v) for name in exclude for v in named_layers.layer_variables(model, name)}
+    selected_weights = [
         variable
         for variable, statistic in keras_graph.parameters(model)
-        if id(variable) not in kept
+        if id(variable) not in excluded
         and (statistics or not statistic)
-        and (biases or variable.name not in ADDED)
+        and (biases or variable.name not in BIAS_NAMES)
     ]
-    if not chosen:
+    if not selected_weights:
         raise ValueError(
             f"{model.name} has no floating-point weights to perturb (exclude={list(exclude)}); "
             "weights that a layer makes without add_weight are not seen"
         )
-    return chosen
+    return selected_weights
 
 
-def noisy(
-    chosen: Callable[[], Sequence[keras.Variable]],
+def noisy_weights(
+    choose_variables: Callable[[], Sequence[keras.Variable]],
     kernel: Density,
     epsilon: float,
     *,
     multiply: bool,
 ) -> Perturb:
-    """Give theta (1 + eps t), or theta + eps t, for a seed; t is drawn from the kernel.
+    """Give a function from seeds to noisy weights, with t drawn from the kernel.
 
-    The variables are chosen when it is used: a subclassed model has none before it is called.
+    Args:
+        choose_variables: gives the weights that get noise. It is called when the noise is drawn,
+            since a subclassed model has no weights before its first call.
+        kernel: the density of t.
+        epsilon: eps, at least 0.
+        multiply: True for theta (1 + eps t), False for theta + eps t.
     """
 
     def noisy_weight(theta: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -63,11 +68,11 @@ def noisy(
         return theta * (1 + t) if multiply else theta + t
 
     def perturb(seed: tf.Tensor) -> list[tuple[keras.Variable, tf.Tensor]]:
-        variables = chosen()
-        seeds = split(seed, len(variables))
+        variables = choose_variables()
+        seeds = split_seed(seed, len(variables))
         return [
-            (v, noisy_weight(tf.convert_to_tensor(v.value), s))
-            for v, s in zip(variables, seeds, strict=True)
+            (variable, noisy_weight(tf.convert_to_tensor(variable.value), variable_seed))
+            for variable, variable_seed in zip(variables, seeds, strict=True)
         ]
 
     return perturb
