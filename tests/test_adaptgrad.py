@@ -5,8 +5,8 @@ import pytest
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn, two_inputs
-from tests.test_laws import noise_of, slope
+from tests.networks import as_model, slope, small_cnn, two_inputs
+from tests.noise import noise_of
 from tfxai import kernels, quadrature
 from tfxai.estimation import samplers
 

@@ -6,10 +6,9 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import quadratic, small_cnn, with_patterns
+from tests.noise import noise_of
 from tests.own_references import Scaled, own_blur, slow_own_blur, two_each
-from tests.test_execution import with_patterns
-from tests.test_laws import noise_of, quadratic
 from tfxai import baselines, kernels, quadrature
 from tfxai.estimation import samplers
 

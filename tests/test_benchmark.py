@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 
 import tfxai
-from tests.conftest import small_cnn, trained_like
+from tests.networks import small_cnn, trained_like
 from tfxai import benchmark, metrics, scores
 from tfxai.benchmark import Case, Results
 

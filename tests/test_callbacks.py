@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.conftest import digits, small_cnn
+from tests.networks import digits, small_cnn
 from tfxai import benchmark, metrics, scores
 from tfxai.callbacks import ExplanationCallback, MetricCallback
 

@@ -7,9 +7,9 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import small_cnn, two_inputs
-from tests.test_hessian import L, dense, jacobian, loss_gradient, rich_net
-from tests.test_laws import noise_of
+from tests.networks import small_cnn, two_inputs
+from tests.noise import noise_of
+from tests.second_order import L, dense, jacobian, loss_gradient, rich_net
 from tfxai import kernels
 from tfxai.estimation import samplers
 from tfxai.hessian.factors import Factor

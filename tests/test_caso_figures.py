@@ -1,16 +1,13 @@
 """Figures of paper 003 as the example computes them (METHODS 4.2, 4.5, 4.7)."""
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[1] / "examples" / "reproduce" / "caso.py"
-SPEC = importlib.util.spec_from_file_location("caso", PATH)
-example = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(example)
+from tests.examples import script
+
+example = script("reproduce/caso")
 
 
 def test_rank_one_is_that_of_the_hessian():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import as_model, small_cnn
+from tests.networks import as_model, small_cnn
 from tfxai import benchmark, metrics
 from tfxai.core.map_checks import is_constant, unconverged
 

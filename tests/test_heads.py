@@ -6,21 +6,12 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import gradient_of, small_cnn
+from tests.networks import Subclassed, gradient_of, small_cnn
 from tfxai import scores
 from tfxai.models import heads as heads_module
 from tfxai.models import keras_graph
 
 L = keras.layers
-
-
-class Subclassed(keras.Model):
-    def __init__(self, body, head):
-        super().__init__()
-        self.body, self.head = body, L.Activation(head)
-
-    def call(self, x):
-        return self.head(self.body(x))
 
 
 def heads(body, head):
@@ -40,7 +31,7 @@ def heads(body, head):
         "nested twice": keras.Sequential([keras.Input(body.input_shape[1:]), nested]),
         "reshaped": keras.Model(inputs[4], L.Reshape((-1,))(L.Activation(head)(body(inputs[4])))),
         "cast": keras.Model(inputs[5], L.Activation(head, dtype="float16")(body(inputs[5]))),
-        "subclassed": Subclassed(body, head),
+        "subclassed": Subclassed(body, L.Activation(head)),
     }
 
 
@@ -146,7 +137,7 @@ def test_several_outputs_raise_with_the_remedy(cnn, images):
 
 
 def test_eager_functions_make_no_difference(cnn, images):
-    subclassed = Subclassed(cnn, "linear")
+    subclassed = Subclassed(cnn)
     expected = [tfxai.gradient(model)(images) for model in (cnn, subclassed)]
     tf.config.run_functions_eagerly(True)
     try:

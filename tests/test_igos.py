@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn, two_inputs
+from tests.networks import small_cnn, two_inputs
 from tests.own_references import own_blur, slow_own_blur
 from tfxai import scores
 from tfxai.core.interpolation import align_corners

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, gradient_of, small_cnn, two_inputs
+from tests.networks import gradient_of, quadratic, slope, small_cnn, two_inputs
+from tests.noise import noise_of
 from tfxai import kernels, quadrature
 from tfxai.baselines import baseline
 from tfxai.estimation import samplers
@@ -32,28 +33,6 @@ def net():
 @pytest.fixture
 def x(images):
     return images.astype("float64")
-
-
-def slope(model):
-    return lambda x: gradient_of(model, x[None], TARGET)[0]
-
-
-def noise_of(sampler, x, count, seed):
-    """The noise that a sampler adds to x, as `estimate` seeds it."""
-    seed = tf.constant([seed, 0])
-    seeds = [samplers.split(tf.random.fold_in(seed, k))[0] for k in range(count)]
-    draws = [sampler(tf.constant(x), tf.constant(k), s) for k, s in enumerate(seeds)]
-    return np.array([d.point - x for d in draws])
-
-
-def quadratic(matrix):
-    """f(x) = x'Ax / 2, whose gradient is Ax for a symmetric A."""
-    matrix = np.asarray(matrix, "float32")
-
-    def function(x):
-        return keras.ops.sum(x * keras.ops.matmul(x, matrix), -1, keepdims=True) / 2
-
-    return as_model(function, len(matrix))
 
 
 def test_gradient(net, x):

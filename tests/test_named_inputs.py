@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai.core.named_inputs import arranged, as_given
 
 L = keras.layers

@@ -6,9 +6,9 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import L, small_cnn, trained_like
+from tests.networks import L, small_cnn, trained_like
+from tests.noise import seeds_of
 from tfxai import kernels
-from tfxai.estimation import samplers
 from tfxai.methods.smoothing.weight_noise import noisy, selected
 
 X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
@@ -17,11 +17,6 @@ X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
 @pytest.fixture(scope="module")
 def net():
     return small_cnn(policy="float64")
-
-
-def seeds_of(seed, k):
-    """The seeds of the k-th model and of what is explained of it."""
-    return samplers.split(tf.random.fold_in(tf.constant([seed, 0]), k))
 
 
 def really_noisy(

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn
+from tests.networks import as_model, small_cnn
 from tfxai import quadrature
 from tfxai.core.tracing import traced
 from tfxai.estimation import adaptive_path

@@ -8,7 +8,7 @@ from scipy.special import gamma, zeta
 
 import tfxai
 from tests import reference
-from tests.conftest import digits
+from tests.networks import digits
 from tfxai import quadrature
 from tfxai.estimation import aggregators, bridges
 

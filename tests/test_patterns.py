@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
+from tests.networks import as_model, small_cnn, trained_like
 from tfxai.rules import neurons
 
 L = keras.layers

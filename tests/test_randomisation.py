@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai import metrics
 from tfxai.models import keras_graph
 

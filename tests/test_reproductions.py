@@ -1,34 +1,21 @@
 """Numbers of papers 001 and 002 as the examples compute them (METHODS 2 and 3)."""
 
 import argparse
-import importlib.util
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import tfxai
+from tests.examples import script
 from tfxai import benchmark, kernels
 
-FOLDER = Path(__file__).parents[1] / "examples" / "reproduce"
+subjects = script("reproduce/subjects")
+tables_example = script("reproduce/paper_tables")
 
 
-def example(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-subjects = example("subjects")
-tables_example = example("paper_tables")
-
-
-kernel_example = example("gradient_kernels")
-adaptgrad_example = example("adaptgrad")
+kernel_example = script("reproduce/gradient_kernels")
+adaptgrad_example = script("reproduce/adaptgrad")
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, gradient_of, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
+from tests.networks import as_model, gradient_of, small_cnn, trained_like
 
 L = keras.layers
 ops = keras.ops

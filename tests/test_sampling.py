@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import as_model, small_cnn
-from tests.test_laws import noise_of
+from tests.networks import as_model, small_cnn
+from tests.noise import noise_of
 from tfxai import kernels
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import map_error, pooled_error

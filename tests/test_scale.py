@@ -13,8 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.conftest import two_inputs
-from tests.test_serving import pixel_model, unit
+from tests.networks import pixel_model, two_inputs
+from tests.test_serving import unit
 from tfxai import scale
 from tfxai.scale import cluster, dataset, images, shards, table
 from tfxai.scale.worker import Job, Worker

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.conftest import small_cnn, two_inputs
+from tests.networks import Subclassed, pixel_model, small_cnn, two_inputs
 from tfxai import zoo
 from tfxai.serving import saved_model
 
@@ -113,12 +113,6 @@ def test_targets_are_one_for_each_example_as_in_python(count, cnn, images, serve
         explain(inputs=tf.constant(images[:2]), **asked)
 
 
-def pixel_model(size=(12, 16), channels=3):
-    keras.utils.set_random_seed(0)
-    layers = [L.Conv2D(3, 3, activation="relu"), L.Flatten(), L.Dense(4, "softmax")]
-    return keras.Sequential([keras.Input((*size, channels)), *layers])
-
-
 def unit(pixels):
     return pixels / 255.0
 
@@ -195,10 +189,6 @@ def test_bad_input(cnn, tmp_path, monkeypatch):
     table = keras.Sequential([keras.Input((5,)), L.Dense(2)])
     with pytest.raises(ValueError, match="needs a model of one input of images"):
         tfxai.export(table, tmp_path / "m", {}, inputs="bytes")
-
-    class Subclassed(keras.Model):
-        def call(self, x):
-            return x
 
     with pytest.raises(ValueError, match="declares no inputs; wrap it"):
         tfxai.export(Subclassed(), tmp_path / "m", {})

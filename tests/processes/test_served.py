@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.test_execution import METHODS
+from tests.methods import METHODS
 from tfxai.serving import saved_model
 
 FRESH = """
