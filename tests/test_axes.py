@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.networks import Subclassed, channels_first_twin, channels_moved
+from tests.thorough import quick
 from tfxai.core import axes, checks
 from tfxai.estimation.accuracy import pooled_error
 from tfxai.estimation.aggregators import mean
@@ -59,7 +60,14 @@ METHODS = {
 
 @pytest.mark.filterwarnings("ignore:.*not converged after 4 steps")
 @pytest.mark.filterwarnings("ignore:.*(zero everywhere|far from complete)")
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        METHODS,
+        *("rise", "occlusion", "igos", "mask", "grad_cam, a layer", "excitation"),
+        *("rise, own masks", "blur", "mean", "noise", "cafo"),
+    ),
+)
 def test_maps_and_numbers_are_those_of_the_channels_last_model(name, first, last, images):
     expected = METHODS[name](last).explain(images, [0, 2], verbose=0)
     found = METHODS[name](first).explain(channels_moved(images), [0, 2], verbose=0)
@@ -234,7 +242,7 @@ def channels_last_convolutions(like):
     return model
 
 
-@pytest.mark.parametrize("name", ["occlusion", "grad_cam", "igos"])
+@pytest.mark.parametrize("name", quick(["occlusion", "grad_cam", "igos"], "occlusion", "grad_cam"))
 def test_channels_first_convolutions_are_explained_or_refused(name, images):
     model = channels_first_convolutions()
     explainer, x = METHODS[name](model), channels_moved(images)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfxai
 from tests.networks import Subclassed, gradient_of, small_cnn
+from tests.thorough import quick
 from tfxai import scores
 from tfxai.models import heads as heads_module
 from tfxai.models import keras_graph
@@ -38,8 +39,14 @@ def heads(body, head):
 WAYS = ("fused", "activation layer", "operation", "nested twice", "reshaped", "subclassed")
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+@pytest.mark.parametrize(
+    ("head", "way"),
+    quick(
+        [(head, way) for head in ("softmax", "sigmoid") for way in WAYS],
+        *(("softmax", way) for way in WAYS),
+        *(("sigmoid", "fused"), ("sigmoid", "operation")),
+    ),
+)
 def test_a_head_is_bypassed_however_it_is_written(way, head, images):
     body = small_cnn(head=None)
     model = heads(body, head)[way]

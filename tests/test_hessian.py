@@ -11,6 +11,7 @@ import tfxai
 from tests import reference
 from tests.networks import small_cnn, two_inputs
 from tests.second_order import dense, jacobian, loss_gradient, rich_net
+from tests.thorough import quick
 from tfxai import hessian, scores
 from tfxai.hessian import factors, products, top
 from tfxai.hessian.lanczos import Goal, lanczos
@@ -39,7 +40,9 @@ def whole(net, x):
     return dense(net, x, TARGETS)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "softplus"])
+@pytest.mark.parametrize(
+    "activation", quick(["relu", "leaky_relu", "gelu", "softplus"], "relu", "gelu")
+)
 def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
     model = rich_net(activation)
     step = 1e-5
@@ -239,6 +242,13 @@ def test_several_inputs():
     assert {k: a.shape for k, a in found["reverse"].items()} == {k: a.shape for k, a in x.items()}
     for key in x:
         np.testing.assert_allclose(found["reverse"][key], found["forward"][key], atol=1e-6)
+
+
+@pytest.mark.thorough
+def test_a_factor_of_several_inputs():
+    model = two_inputs()
+    random = np.random.default_rng(0)
+    x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
     factor = hessian.factor(model, x, 1)
     assert factor.kind == "krylov"  # tanh
     assert factor.eigenvectors["row"].shape[2:] == (4,)

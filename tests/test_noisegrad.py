@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfxai
 from tests.networks import L, small_cnn, trained_like
 from tests.noise import seeds_of
+from tests.thorough import quick
 from tfxai import kernels
 from tfxai.methods.smoothing.weight_noise import noisy, selected
 
@@ -33,11 +34,6 @@ def really_noisy(
         yield copy, inner
 
 
-def patterns(model):
-    data = np.random.default_rng(8).normal(size=(40, 8, 8, 3))
-    return tfxai.fit_patterns(model, data, verbose=0)
-
-
 METHODS = {
     "gradient": tfxai.gradient,
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=12),
@@ -48,7 +44,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", quick(METHODS, "gradient", "integrated_gradients", "guided_backprop", "smoothgrad")
+)
 def test_noisegrad_is_the_mean_over_noisy_models(name, net):
     builder = METHODS[name]
     record = tfxai.noisegrad(builder(net), samples=2, epsilon=0.2).explain(X, 1, verbose=0, seed=5)
@@ -60,7 +58,8 @@ def test_noisegrad_is_the_mean_over_noisy_models(name, net):
 
 
 def test_noisegrad_of_pattern_attribution_has_noisy_weights_and_the_same_patterns(net):
-    fitted = patterns(net)
+    data = np.random.default_rng(8).normal(size=(40, 8, 8, 3))
+    fitted = tfxai.fit_patterns(net, data, verbose=0)
     explainer = tfxai.noisegrad(tfxai.pattern_attribution(net, fitted), samples=2, epsilon=1e-3)
     maps = [
         tfxai.pattern_attribution(copy, fitted)(X, 1)
@@ -71,7 +70,11 @@ def test_noisegrad_of_pattern_attribution_has_noisy_weights_and_the_same_pattern
 
 @pytest.mark.parametrize(
     ("kernel", "noise"),
-    [*((k, "multiplicative") for k in kernels.ALL), (kernels.rect, "additive")],
+    quick(
+        [*((k, "multiplicative") for k in kernels.ALL), (kernels.rect, "additive")],
+        *((kernels.gaussian, "multiplicative"), (kernels.poisson, "multiplicative")),
+        (kernels.rect, "additive"),
+    ),
     ids=repr,
 )
 def test_every_kernel_and_both_kinds_of_noise(kernel, noise, net):
@@ -89,7 +92,9 @@ def test_every_kernel_and_both_kinds_of_noise(kernel, noise, net):
     np.testing.assert_allclose(explainer(X, 1), expected, rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("kernel", [kernels.gaussian, kernels.poisson], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", quick([kernels.gaussian, kernels.poisson], kernels.poisson), ids=repr
+)
 def test_fusiongrad_is_noisegrad_of_smoothgrad(kernel, net):
     weights = {"r": 0.1, "confidence": 0.9, "kernel": kernel}
     fused = tfxai.fusiongrad(net, samples=(3, 2), noise_level=0.1, **weights)
