@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-torch test-processes lint format benchmark clean
+.PHONY: demo test test-all test-torch test-processes lint format benchmark clean
 
 demo: .venv/demo
 	$(BIN)/tfxai demo --out demo
 
 test: .venv/dev
 	$(BIN)/pytest
+
+# With the tests that are marked thorough: more cases of what `make test` has some of.
+test-all: .venv/dev
+	$(BIN)/pytest -m ""
 
 # Fresh exports from PyTorch, which is several GB on most machines.
 test-torch: .venv/dev

@@ -1,5 +1,7 @@
-"""Small networks that the tests share; random but fixed weights, and one that is trained."""
+"""Fixtures that the tests share."""
 
+import functools
+import gc
 import importlib.util
 import sys
 from pathlib import Path
@@ -7,11 +9,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from tests.networks import digits, glyph_classifier, small_cnn
 from tfxai.cli import main
 
-L = keras.layers
 ROOT = Path(__file__).parents[1]
 
 
@@ -28,6 +29,14 @@ def _this_checkout():
         if name.split(".")[0] == "tfxai":
             file = Path(module.__file__)
             assert file.is_relative_to(ROOT), f"{name} comes from {file}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _rare_garbage_collection():
+    """Look seldom through a million objects: an eighth of the suite's time went into that."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(autouse=True)
@@ -58,81 +67,8 @@ def run(monkeypatch, capsys):
     return call
 
 
-def small_cnn(head="softmax", activation="relu", policy="float32"):
-    """A convolutional classifier of 8x8x3 images into 5 classes."""
-    keras.utils.set_random_seed(1)
-    inputs = keras.Input((8, 8, 3), dtype="float64" if policy == "float64" else "float32")
-    x = L.Conv2D(4, 3, activation=activation, bias_initializer="normal", dtype=policy)(inputs)
-    x = L.Flatten(dtype=policy)(x)
-    x = L.Dense(12, activation=activation, bias_initializer="normal", dtype=policy)(x)
-    return keras.Model(inputs, L.Dense(5, activation=head, dtype=policy)(x))
-
-
-def two_inputs():
-    """A regressor of an image and a row, in a dict."""
-    keras.utils.set_random_seed(2)
-    image, row = keras.Input((6, 6, 1), name="image"), keras.Input((4,), name="row")
-    seen = L.Flatten()(L.Conv2D(2, 3, activation="relu")(image))
-    joined = L.Concatenate()([seen, L.Dense(3, activation="tanh")(row)])
-    return keras.Model({"image": image, "row": row}, L.Dense(3)(joined))
-
-
-def as_model(function, features):
-    """A model of rows ``[B, features]`` by a function of tensors."""
-    inputs = keras.Input((features,))
-    return keras.Model(inputs, function(inputs))
-
-
-def digits():
-    """Handwritten digits made here: ten glyphs, shifted and with noise; ``[N, 8, 8, 1]``."""
-    random = np.random.default_rng(0)
-    glyphs = (random.random((10, 6, 6)) > 0.5).astype("float32")
-    labels = random.integers(0, 10, 600)
-    data = random.normal(0, 0.15, (600, 8, 8, 1)).astype("float32")
-    for i, label in enumerate(labels):
-        dy, dx = random.integers(0, 3, 2)
-        data[i, dy : dy + 6, dx : dx + 6, 0] += glyphs[label]
-    return data, labels
-
-
 @pytest.fixture(scope="session")
 def trained():
     """A function from an activation to a trained glyph classifier (accuracy > 0.9) and its data."""
-    data, labels = digits()
-    models = {}
-
-    def train(activation):
-        if activation not in models:
-            keras.utils.set_random_seed(3)
-            model = keras.Sequential(
-                [
-                    keras.Input((8, 8, 1)),
-                    L.Conv2D(8, 3, activation=activation),
-                    L.Flatten(),
-                    L.Dense(32, activation=activation),
-                    L.Dense(10),
-                ]
-            )
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            model.compile(keras.optimizers.Adam(3e-3), loss, metrics=["accuracy"])
-            model.fit(data, labels, epochs=12, verbose=0)
-            assert model.evaluate(data, labels, verbose=0)[1] > 0.9
-            models[activation] = model
-        return models[activation], data, labels
-
-    return train
-
-
-def gradient_of(model, x, target):
-    """The gradient by TensorFlow alone."""
-    x = tf.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        score = tf.reduce_sum(model(x)[:, target])
-    return tape.gradient(score, x).numpy()
-
-
-def trained_like(model):
-    """Give a model other weights, of the size that training gives."""
-    random = np.random.default_rng(7)
-    model.set_weights([random.normal(0, 0.3, w.shape) for w in model.get_weights()])
+    model_of = functools.cache(glyph_classifier)
+    return lambda activation: (model_of(activation), *digits())

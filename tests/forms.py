@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from tests.networks import Subclassed
+
 L = keras.layers
 ops = keras.ops
 
@@ -50,15 +52,10 @@ def nested():
     return keras.Model(x, L.Dense(4, activation="relu")(channel_first_rows(inner(x))))
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.conv = L.Conv2D(2, 3, name="conv")
-        self.dense = L.Dense(4)
-
-    def call(self, x):
-        x = ops.transpose(ops.relu(self.conv(x)), (0, 3, 1, 2))
-        return ops.relu(self.dense(ops.reshape(x, (-1, 8))))
+def subclassed():
+    convolution, dense = L.Conv2D(2, 3, name="conv"), L.Dense(4)
+    to_rows = [lambda x: ops.transpose(x, (0, 3, 1, 2)), lambda x: ops.reshape(x, (-1, 8))]
+    return Subclassed(convolution, ops.relu, *to_rows, dense, ops.relu)
 
 
 FORMS = {
@@ -68,5 +65,5 @@ FORMS = {
     "one shared ReLU": shared,
     "keras.ops.relu": lambda: with_activations(ops.relu, ops.relu),
     "nested": nested,
-    "subclassed": Subclassed,
+    "subclassed": subclassed,
 }

@@ -5,8 +5,9 @@ import pytest
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn, two_inputs
-from tests.test_laws import noise_of, slope
+from tests.networks import as_model, slope, small_cnn, two_inputs, with_patterns
+from tests.noise import noise_of
+from tests.thorough import quick
 from tfxai import kernels, quadrature
 from tfxai.estimation import samplers
 
@@ -95,13 +96,11 @@ EXPLAINERS = {
     "white": lambda m: tfxai.integrated_gradients(
         m, steps=5, baseline="white", bounds=(LOW, HIGH), quadrature=quadrature.midpoint
     ),
-    "pattern_attribution": lambda m: tfxai.pattern_attribution(
-        m, tfxai.fit_patterns(m, np.random.default_rng(8).normal(size=(40, 8, 8, 3)), verbose=0)
-    ),
+    "pattern_attribution": with_patterns(tfxai.pattern_attribution),
 }
 
 
-@pytest.mark.parametrize("name", EXPLAINERS)
+@pytest.mark.parametrize("name", quick(EXPLAINERS, "white", "pattern_attribution"))
 def test_over_any_explainer(name, net, x):
     base = EXPLAINERS[name](net)
     maps = tfxai.adaptgrad(base, bounds=(LOW, HIGH), samples=3)(x, TARGET, seed=1)

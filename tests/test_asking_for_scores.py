@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
+from tests.networks import Subclassed
 from tfxai import benchmark
 
 L = keras.layers
@@ -12,23 +13,19 @@ ROWS = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
 ONES = np.ones_like(ROWS)
 
 
-def by_hand(rank=2):
+def normalised_exp(z):
     """A softmax written as exp(z) / sum(exp(z))."""
+    return keras.ops.exp(z) / keras.ops.sum(keras.ops.exp(z), -1, keepdims=True)
+
+
+def by_hand(rank=2):
     inputs = keras.Input((4,) if rank == 2 else (6, 5, 1))
     z = L.Dense(3)(inputs if rank == 2 else L.Flatten()(inputs))
-    return keras.Model(
-        inputs, keras.ops.exp(z) / keras.ops.sum(keras.ops.exp(z), -1, keepdims=True)
-    )
+    return keras.Model(inputs, normalised_exp(z))
 
 
-class Subclassed(keras.Model):
-    def __init__(self):
-        super().__init__()
-        self.dense = L.Dense(3)
-
-    def call(self, x):
-        e = keras.ops.exp(self.dense(x))
-        return e / keras.ops.sum(e, -1, keepdims=True)
+def subclassed():
+    return Subclassed(L.Dense(3), normalised_exp)
 
 
 ASKING = {
@@ -43,7 +40,7 @@ ASKING = {
 
 
 @pytest.mark.parametrize("asking", ASKING)
-@pytest.mark.parametrize("build", [by_hand, Subclassed])
+@pytest.mark.parametrize("build", [by_hand, subclassed])
 def test_a_head_written_by_hand_is_refused(asking, build):
     with pytest.raises(ValueError, match="outputs are probabilities, but no softmax"):
         ASKING[asking](build(), ROWS)

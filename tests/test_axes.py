@@ -6,6 +6,8 @@ import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.networks import Subclassed, channels_first_twin, channels_moved
+from tests.thorough import quick
 from tfxai.core import axes, checks
 from tfxai.estimation.accuracy import pooled_error
 from tfxai.estimation.aggregators import mean
@@ -29,18 +31,13 @@ def last():
 
 @pytest.fixture(scope="module")
 def first(last):
-    inputs = keras.Input((3, *SIZE))
-    return keras.Model(inputs, last(L.Permute((2, 3, 1))(inputs)))
+    return channels_first_twin(last)
 
 
 @pytest.fixture(scope="module")
 def images():
     size = (2, *SIZE, 3)
     return np.random.default_rng(0).normal(size=size).astype("float32") * [[[[1.0, 2.0, 0.5]]]]
-
-
-def forward_moved(images):
-    return np.moveaxis(images, -1, 1)
 
 
 BUILDERS = {
@@ -63,16 +60,23 @@ BUILDERS = {
 
 @pytest.mark.filterwarnings("ignore:.*not converged after 4 steps")
 @pytest.mark.filterwarnings("ignore:.*(zero everywhere|far from complete)")
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        BUILDERS,
+        *("rise", "occlusion", "igos", "mask", "grad_cam, a layer", "excitation"),
+        *("rise, own masks", "blur", "mean", "noise", "cafo"),
+    ),
+)
 def test_maps_and_numbers_are_those_of_the_channels_last_model(name, first, last, images):
     expected = BUILDERS[name](last).explain(images, [0, 2], verbose=0)
-    found = BUILDERS[name](first).explain(forward_moved(images), [0, 2], verbose=0)
+    found = BUILDERS[name](first).explain(channels_moved(images), [0, 2], verbose=0)
     np.testing.assert_allclose(
-        found.attributions, forward_moved(expected.attributions), rtol=1e-4, atol=1e-6
+        found.attributions, channels_moved(expected.attributions), rtol=1e-4, atol=1e-6
     )
     assert np.ptp(expected.attributions) > 0
     for key, value in expected.diagnostics.items():
-        moved = forward_moved(value) if value.ndim == 4 else value
+        moved = channels_moved(value) if value.ndim == 4 else value
         np.testing.assert_allclose(found.diagnostics[key], moved, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
@@ -82,15 +86,15 @@ def test_an_explainer_that_is_built_upon_another_one_has_its_order(first, last, 
         return tfxai.smoothgrad(of, samples=2, epsilon=0.0)
 
     expected = nested(last).explain(images, 1, verbose=0)
-    found = nested(first).explain(forward_moved(images), 1, verbose=0)
+    found = nested(first).explain(channels_moved(images), 1, verbose=0)
     np.testing.assert_allclose(
-        found.attributions, forward_moved(expected.attributions), rtol=1e-4, atol=1e-6
+        found.attributions, channels_moved(expected.attributions), rtol=1e-4, atol=1e-6
     )
 
 
 def test_an_explainer_of_a_channels_first_model_is_saved_and_loaded(first, images, tmp_path):
     explainer = tfxai.occlusion(first, patch=3)
-    x = forward_moved(images)
+    x = channels_moved(images)
     expected = explainer(x, 1)
     assert expected.shape == (2, 1, *SIZE)
     explainer.save(tmp_path / "occlusion.keras")
@@ -98,19 +102,12 @@ def test_an_explainer_of_a_channels_first_model_is_saved_and_loaded(first, image
     np.testing.assert_allclose(loaded(x[:1], 1), expected[:1], rtol=1e-5, atol=1e-6)
 
 
-class Subclassed(keras.Model):
-    def __init__(self, of):
-        super().__init__()
-        self.of = of
-
-    def call(self, x):
-        return self.of(ops.transpose(x, (0, 2, 3, 1)))
-
-
 def test_a_subclassed_model_tells_its_order_when_it_sees_images(last, images):
     expected = tfxai.occlusion(last, patch=4)(images, 1)
-    found = tfxai.occlusion(Subclassed(last), patch=4)(forward_moved(images), 1)
-    np.testing.assert_allclose(found, forward_moved(expected), rtol=1e-4, atol=1e-6)
+    found = tfxai.occlusion(Subclassed(lambda x: ops.transpose(x, (0, 2, 3, 1)), last), patch=4)(
+        channels_moved(images), 1
+    )
+    np.testing.assert_allclose(found, channels_moved(expected), rtol=1e-4, atol=1e-6)
 
 
 def reading(*layers, shape):
@@ -198,10 +195,10 @@ def test_what_is_said_of_the_order_holds(images):
     expected = tfxai.occlusion(last, patch=4)(images, 1)
     found = tfxai.occlusion(model, patch=4, data_format="channels_first")
     np.testing.assert_allclose(
-        found(forward_moved(images), 1), forward_moved(expected), rtol=1e-4, atol=1e-6
+        found(channels_moved(images), 1), channels_moved(expected), rtol=1e-4, atol=1e-6
     )
     other = tfxai.occlusion(dense((3, *SIZE)), patch=2, data_format="channels_last")
-    assert other(forward_moved(images), 1).shape == (2, 3, 12, 1)
+    assert other(channels_moved(images), 1).shape == (2, 3, 12, 1)
 
 
 def test_rows_and_columns_are_not_taken_for_channels():
@@ -245,16 +242,16 @@ def channels_last_convolutions(like):
     return model
 
 
-@pytest.mark.parametrize("name", ["occlusion", "grad_cam", "igos"])
+@pytest.mark.parametrize("name", quick(["occlusion", "grad_cam", "igos"], "occlusion", "grad_cam"))
 def test_channels_first_convolutions_are_explained_or_refused(name, images):
     model = channels_first_convolutions()
-    explainer, x = BUILDERS[name](model), forward_moved(images)
+    explainer, x = BUILDERS[name](model), channels_moved(images)
     if not checks._runs_channels_first():
         with pytest.raises(ValueError, match=r"channels-first images.*TF_ENABLE_ONEDNN_OPTS=1"):
             explainer(x, 0)
         return
     expected = BUILDERS[name](channels_last_convolutions(model))(images, 1)
-    np.testing.assert_allclose(explainer(x, 1), forward_moved(expected), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(explainer(x, 1), channels_moved(expected), rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -277,5 +274,5 @@ def test_channels_first_convolutions_are_explained_or_refused(name, images):
 def test_what_this_machine_cannot_compute_is_refused_in_a_sentence(use, images, monkeypatch):
     monkeypatch.setattr(checks, "_runs_channels_first", lambda: False)
     with pytest.raises(ValueError, match=r"set_image_data_format|channels come first") as refused:
-        use(channels_first_convolutions(), forward_moved(images))
+        use(channels_first_convolutions(), channels_moved(images))
     assert "\n" not in str(refused.value)

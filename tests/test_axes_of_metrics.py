@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
+from tests.networks import channels_first_twin, channels_moved
 from tfxai import benchmark, metrics, plot
 from tfxai.callbacks import ExplanationCallback
 from tfxai.explaining.explanation import Explanation
@@ -22,7 +23,7 @@ def last():
 
 @pytest.fixture(scope="module")
 def first(last):
-    return keras.Sequential([keras.Input((3, *SIZE)), L.Permute((2, 3, 1)), last])
+    return channels_first_twin(last)
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +35,6 @@ def images():
 @pytest.fixture(scope="module")
 def maps(images):
     return np.random.default_rng(1).normal(size=images.shape)
-
-
-def channels_first(images):
-    return np.moveaxis(images, -1, 1)
 
 
 METRICS = {
@@ -58,7 +55,7 @@ def test_metrics_are_those_of_the_channels_last_model(name, first, last, images,
     of = METRICS[name]
     heatmaps = maps.sum(-1, keepdims=True)
     expected = of(last, images, heatmaps)
-    x, moved = channels_first(images), channels_first(heatmaps)
+    x, moved = channels_moved(images), channels_moved(heatmaps)
     np.testing.assert_allclose(of(first, x, moved), expected, rtol=1e-4, atol=1e-5)
 
     if name == "infidelity":
@@ -75,17 +72,17 @@ def test_metrics_are_those_of_the_channels_last_model(name, first, last, images,
 
 def test_completeness_knows_the_order_of_a_named_baseline(first, last, images, maps):
     expected = metrics.completeness(last, images, maps, 1, baseline="blur")
-    found = metrics.completeness(first, channels_first(images), channels_first(maps), 1,
+    found = metrics.completeness(first, channels_moved(images), channels_moved(maps), 1,
                                  baseline="blur")  # fmt: skip
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("metric", [metrics.pointing_game, metrics.top_k_share, metrics.mass_share])
-def test_localisation_refuses_maps_that_look_channels_first(metric, maps):
+def test_localisation_refuses_maps_that_look_channels_moved(metric, maps):
     boxes = [[0, 0, 5, 6], [3, 2, 9, 9]]
     assert metric(maps, boxes).shape == (2,)
     with pytest.raises(ValueError, match=r"attributions of shape .* np.moveaxis\(x, 1, -1\)"):
-        metric(channels_first(maps), boxes)
+        metric(channels_moved(maps), boxes)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +97,7 @@ def test_localisation_refuses_maps_that_look_channels_first(metric, maps):
 )
 def test_arrays_that_look_channels_first_are_refused_where_no_model_tells(use, images):
     with pytest.raises(ValueError, match=r"3, 20, 18\] look channels-first"):
-        use(channels_first(images))
+        use(channels_moved(images))
 
 
 def test_the_benchmark_of_a_channels_first_model_is_that_of_its_twin(first, last, images, tmp_path):
@@ -109,7 +106,7 @@ def test_the_benchmark_of_a_channels_first_model_is_that_of_its_twin(first, last
     regions = np.zeros((2, *SIZE), bool)
     regions[:, 3:9, 2:14] = True
     found = {}
-    for name, model, x in (("last", last, images), ("first", first, channels_first(images))):
+    for name, model, x in (("last", last, images), ("first", first, channels_moved(images))):
         options = {"verbose": 0, "regions": regions}
         found[name] = benchmark.run(model, x, methods, chosen, tmp_path / name, **options)
     assert not found["first"].failed
@@ -126,7 +123,7 @@ def drawn(figure):
 
 
 def test_figures_show_rows_and_columns(first, last, images, tmp_path):
-    x = channels_first(images)
+    x = channels_moved(images)
     record = tfxai.occlusion(first, patch=5).explain(x, 1, verbose=0)
     expected = drawn(tfxai.occlusion(last, patch=5).explain(images, 1, verbose=0).plot())
     loaded = Explanation.load(record.save(tmp_path / "maps.npz"))
@@ -140,7 +137,7 @@ def test_several_inputs_have_an_order_each(images, tmp_path):
     image, row = keras.Input((3, *SIZE), name="zz"), keras.Input((5,), name="aa")
     x = L.Flatten()(L.Conv2D(2, 3)(L.Permute((2, 3, 1))(image)))
     model = keras.Model({"zz": image, "aa": row}, L.Dense(2)(L.Concatenate()([x, row])))
-    given = {"zz": channels_first(images), "aa": np.ones((2, 5))}
+    given = {"zz": channels_moved(images), "aa": np.ones((2, 5))}
     record = tfxai.gradient(model).explain(given, 1, verbose=0)
     assert record.channels == {"zz": -3, "aa": -1}
     loaded = Explanation.load(record.save(tmp_path / "maps.npz"))
@@ -150,7 +147,7 @@ def test_several_inputs_have_an_order_each(images, tmp_path):
 
 def test_a_callback_draws_channels_first_images(first, images, tmp_path):
     explainers = {"gradient": tfxai.gradient(first)}
-    drawn = ExplanationCallback(explainers, channels_first(images), directory=tmp_path)
+    drawn = ExplanationCallback(explainers, channels_moved(images), directory=tmp_path)
     drawn.set_model(first)
     drawn.on_epoch_end(0, {})
     assert (tmp_path / "epoch_0001.png").exists()

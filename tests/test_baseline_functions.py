@@ -6,10 +6,10 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import quadratic, small_cnn, with_patterns
+from tests.noise import noise_of
 from tests.own_references import Scaled, own_blur, slow_own_blur, two_each
-from tests.test_execution import with_patterns
-from tests.test_laws import noise_of, quadratic
+from tests.thorough import quick
 from tfxai import baselines, kernels, quadrature
 from tfxai.estimation import samplers
 
@@ -38,12 +38,20 @@ ONE_EACH = {
 }
 
 
-@pytest.mark.parametrize("name", ONE_EACH)
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        ONE_EACH,
+        *("integrated_gradients", "a rule", "igos", "meaningful_perturbation"),
+        *("rise", "occlusion"),
+    ),
+)
 def test_a_batch_equals_its_examples_one_by_one(name, cnn, images):
     """The batch is explained in parts, and each example has a blur of its own."""
     build, some = ONE_EACH[name], images[:3]
     found = build(cnn, own_blur).explain(some, 1, batch_size=2, verbose=0, seed=3)
-    for i, image in enumerate(some):
+    for i in (1, 2):  # the second of two, and one alone
+        image = some[i]
         alone = build(cnn, slow_own_blur(image)).explain(image[None], 1, verbose=0, seed=3)
         size = np.abs(alone.attributions).max()
         assert size > 0
@@ -52,17 +60,21 @@ def test_a_batch_equals_its_examples_one_by_one(name, cnn, images):
         )
 
 
-@pytest.mark.parametrize(
-    "build",
-    [
-        lambda m, b: tfxai.integrated_gradients(m, steps=5, baseline=b),
-        lambda m, b: tfxai.expected_gradients(m, b, samples=6),
-        lambda m, b: tfxai.expected_gradients(m, b, tolerance=0.5, max_samples=30, resolution=2),
-    ],
-)
-def test_several_references_of_each_example(build, cnn, images):
+SEVERAL_EACH = {
+    "path": lambda m, b: tfxai.integrated_gradients(m, steps=5, baseline=b),
+    "samples": lambda m, b: tfxai.expected_gradients(m, b, samples=6),
+    "to a tolerance": lambda m, b: tfxai.expected_gradients(
+        m, b, tolerance=0.5, max_samples=30, resolution=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", quick(SEVERAL_EACH, "path", "samples"))
+def test_several_references_of_each_example(name, cnn, images):
+    build = SEVERAL_EACH[name]
     found = build(cnn, two_each).explain(images[:3], 1, batch_size=2, verbose=0, seed=3)
-    for i, image in enumerate(images[:3]):
+    for i in (1, 2):
+        image = images[i]
         both = np.stack([slow_own_blur(image), image / 2])
         alone = build(cnn, both).explain(image[None], 1, verbose=0, seed=3)
         np.testing.assert_allclose(
@@ -97,7 +109,7 @@ def test_several_inputs_come_as_the_model_takes_them():
         return {"aa": given["aa"] * 2, "zz": tf.zeros_like(given["zz"])}
 
     found = tfxai.integrated_gradients(model, baseline=references)(inputs, 1)
-    for i in range(3):
+    for i in (1, 2):
         one = {name: x[i : i + 1] for name, x in inputs.items()}
         start = {"zz": np.zeros(4), "aa": one["aa"][0] * 2}
         alone = tfxai.integrated_gradients(model, baseline=start)(one, 1)
@@ -133,17 +145,24 @@ def test_the_function_works_in_the_type_of_the_method_and_is_traced_once(images)
     assert len(seen) == traces
 
 
-@pytest.mark.parametrize("baseline", [own_blur, two_each, Scaled(0.25), baselines.rise_blur])
-def test_registered_functions_are_saved_and_loaded(baseline, cnn, images, tmp_path):
-    explainer = tfxai.smoothgrad(
-        tfxai.integrated_gradients(cnn, steps=3, baseline=baseline), samples=2
-    )
+REGISTERED = {
+    "own_blur": own_blur,
+    "two_each": two_each,
+    "Scaled": Scaled(0.25),
+    "rise_blur": baselines.rise_blur,
+}
+
+
+@pytest.mark.parametrize("name", quick(REGISTERED, "own_blur", "Scaled"))
+def test_registered_functions_are_saved_and_loaded(name, cnn, images, tmp_path):
+    baseline = REGISTERED[name]
+    options = {"steps": 3, "quadrature": quadrature.midpoint, "baseline": baseline}
+    explainer = tfxai.smoothgrad(tfxai.integrated_gradients(cnn, **options), samples=2)
     maps = explainer(images)
     explainer.save(tmp_path / "explainer.keras")
     loaded = keras.saving.load_model(tmp_path / "explainer.keras")
     np.testing.assert_allclose(loaded(images), maps, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(loaded(images[3:]), maps[3:], rtol=1e-4, atol=1e-6)
-    name = getattr(baseline, "__name__", "Scaled")
     assert explainer.settings["base"]["baseline"] == name
     assert loaded.settings == explainer.settings
     assert explainer.on(cnn).settings == explainer.settings
@@ -187,8 +206,11 @@ def test_numpy_code_can_be_called(cnn, images):
     def by_numpy(x):
         return tf.ensure_shape(tf.numpy_function(code, [x], x.dtype), x.shape)
 
-    found = tfxai.integrated_gradients(cnn, steps=3, baseline=by_numpy)(images, 1)
-    expected = tfxai.integrated_gradients(cnn, steps=3, baseline=own_blur)(images, 1)
+    found, expected = (
+        tfxai.integrated_gradients(cnn, steps=3, quadrature=quadrature.midpoint, baseline=b)
+        for b in (by_numpy, own_blur)
+    )
+    found, expected = found(images, 1), expected(images, 1)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
@@ -234,9 +256,11 @@ def test_masks_take_one_reference_of_each_image(cnn, images):
 
 def test_the_references_of_arrays_are_shared_and_those_of_functions_are_not(cnn, images):
     """Even where there are as many as examples."""
-    some = images[:2]
-    own = tfxai.integrated_gradients(cnn, steps=6, baseline=lambda x: x)(some, 1)
-    np.testing.assert_array_equal(own, np.zeros_like(some))
-    shared = tfxai.integrated_gradients(cnn, steps=6, baseline=some)(some, 1)
-    each = [tfxai.integrated_gradients(cnn, steps=6, baseline=x)(some, 1) for x in some]
+    some, options = images[:2], {"steps": 6, "quadrature": quadrature.midpoint}
+
+    def by(baseline):
+        return tfxai.integrated_gradients(cnn, baseline=baseline, **options)(some, 1)
+
+    np.testing.assert_array_equal(by(lambda x: x), np.zeros_like(some))
+    shared, each = by(some), [by(x) for x in some]
     np.testing.assert_allclose(shared, np.mean(each, 0), rtol=1e-4, atol=1e-6)

@@ -13,7 +13,7 @@ import tensorflow as tf
 from scipy.stats import spearmanr
 
 import tfxai
-from tests.conftest import small_cnn, trained_like
+from tests.networks import small_cnn, trained_like
 from tfxai import benchmark, metrics, scores
 from tfxai.benchmark import Case, Results
 
@@ -69,9 +69,17 @@ def test_values_are_those_of_the_metrics(run, model, photos):
         np.testing.assert_allclose(found["completeness"], expected, rtol=1e-3, atol=1e-4)
         curve = results.curve("deletion", title)
         np.testing.assert_allclose(curve.mean, both.deletion.scores.mean(0), rtol=1e-3)
+        width = 2 * 1.96 * both.deletion.scores.std(0) / np.sqrt(7)
+        np.testing.assert_allclose(curve.high - curve.low, width, rtol=0.25, atol=1e-6)
         assert (curve.low <= curve.mean + 1e-9).all()
         assert (curve.mean <= curve.high + 1e-9).all()
-        assert results.seconds(title) > 0
+        seconds = [
+            line["seconds"]["explain"] / len(line["images"])
+            for line in results.lines
+            if line.get("method") == title and "explain" in line["seconds"]
+        ]
+        assert len(seconds) == 3
+        assert results.seconds(title) == np.median(seconds)
 
 
 @pytest.mark.parametrize("sign", ["signed", "absolute"])
@@ -118,9 +126,14 @@ def test_every_metric_in_one_run(run, photos):
     results = run(methods=WITH_IG, chosen=every, regions=regions, bounds=(0, 1))
     assert results.failed == {}
     for name in every:
-        values = results.values(name)["IG (8)"]
-        assert values.shape == (7,)
-        assert np.isfinite(values).any() or name in ("sic", "aic")
+        values = np.array([results.values(name)[title] for title in WITH_IG])
+        assert values.shape == (3, 7)
+        there = np.isfinite(values)
+        if name in ("sic", "aic"):  # where the image tells more than a blur of it, whatever the map
+            np.testing.assert_array_equal(there, there[[0, 0, 0]])
+            assert there[0].sum() >= 4
+        else:
+            assert there.all(), name
     assert (results.values("invariance")["gradient"] > 0.999).all()
     infidelity = {title: v.mean() for title, v in results.values("infidelity").items()}
     assert infidelity["IG (8)"] < infidelity["random"]

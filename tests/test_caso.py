@@ -7,9 +7,10 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import small_cnn, two_inputs
-from tests.test_hessian import L, dense, jacobian, loss_gradient, rich_net
-from tests.test_laws import noise_of
+from tests.networks import small_cnn, two_inputs
+from tests.noise import noise_of
+from tests.second_order import L, dense, jacobian, loss_gradient, rich_net
+from tests.thorough import quick
 from tfxai import kernels
 from tfxai.estimation import samplers
 from tfxai.hessian.factors import Factor
@@ -73,10 +74,13 @@ def test_cafo_is_the_soft_threshold(lambda1, relu, x):
 
 @pytest.mark.parametrize(
     ("hessian", "name", "lambda1"),
-    [
-        *(("auto", "relu", 0), ("auto", "relu", 0.3), ("krylov", "relu", 0.3)),
-        *(("krylov", "gelu", 0), ("products", "gelu", 0.3)),
-    ],
+    quick(
+        [
+            *(("auto", "relu", 0), ("auto", "relu", 0.3), ("krylov", "relu", 0.3)),
+            *(("krylov", "gelu", 0), ("products", "gelu", 0.3)),
+        ],
+        *(("auto", "relu", 0), ("auto", "relu", 0.3), ("products", "gelu", 0.3)),
+    ),
 )
 def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
     net = request.getfixturevalue(name)
@@ -257,12 +261,12 @@ def test_the_smooth_version_has_the_mean_gradient_and_hessian(x):
     for t in noise:
         w, p = jacobian(model, x + t)
         terms.append([reference.second_order(w[i], p[i], labels[i]) for i in range(3)])
+    cafo = tfxai.cafo(model, lambda1=0.1, samples=3, noise_level=0.3)(x, seed=5)
     for i in range(3):
         g, h = (np.mean([sample[i][part] for sample in terms], 0) for part in (0, 1))
         expected = reference.caso(g, h, 0.1, record.diagnostics["lambda2"][i])
         assert distances(record.attributions[i : i + 1], expected[None])[0] < 1e-5
-        cafo = tfxai.cafo(model, lambda1=0.1, samples=3, noise_level=0.3)(x, seed=5)[i]
-        np.testing.assert_allclose(np.ravel(cafo), reference.cafo(g, 0.1, 10), atol=1e-10)
+        np.testing.assert_allclose(np.ravel(cafo[i]), reference.cafo(g, 0.1, 10), atol=1e-10)
     assert (record.targets == labels).all()
 
 
@@ -282,7 +286,7 @@ def test_preprocessing_is_part_of_what_is_explained(tmp_path):
     for preprocess in (halved, layer, keras.Sequential([keras.Input((8, 8, 3)), layer])):
         explainer = tfxai.cafo(model, preprocess=preprocess, **options)
         np.testing.assert_allclose(explainer(x, 1), expected, rtol=1e-4, atol=1e-7)
-    explainer = tfxai.caso(model, preprocess=halved, **options)
+    explainer = tfxai.cafo(model, preprocess=halved, **options)
     explainer.save(tmp_path / "explainer.keras")
     loaded = keras.saving.load_model(tmp_path / "explainer.keras")
     np.testing.assert_array_equal(loaded(x, 1), explainer(x, 1))
@@ -341,7 +345,7 @@ def test_a_lambda2_without_a_maximum_is_refused(relu, x):
         explainer.explain(x, TARGETS, verbose=0)
 
 
-@pytest.mark.parametrize("hessian", ["auto", "products"])
+@pytest.mark.parametrize("hessian", quick(["auto", "products"], "auto"))
 def test_logits_that_are_not_finite_end_in_an_error(hessian):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, "relu"), L.Dense(3)])
     model.layers[-1].set_weights([np.full((3, 3), np.nan), np.zeros(3)])
@@ -353,10 +357,10 @@ def test_an_input_without_a_gradient_ends_in_an_error():
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, "relu"), L.Dense(3)])
     model.layers[0].set_weights([np.ones((4, 3)), np.zeros(3)])
     x = np.array([[1.0, 1, 1, 1], [-1.0, -1, -1, -1]])
-    for builder in (tfxai.cafo, tfxai.caso):
+    for explainer in (tfxai.cafo(model), tfxai.caso(model)):
         with pytest.raises(ValueError, match="the gradient of the cross-entropy is zero"):
-            builder(model)(x, 0)
-        assert builder(model)(x[:1], 0).numpy().any()
+            explainer(x, 0)
+        assert explainer(x[:1], 0).numpy().any()
     embedding = keras.Sequential([keras.Input((4,)), L.Embedding(5, 2), L.Flatten(), L.Dense(3)])
     with pytest.raises(ValueError, match="no gradient with respect to input 0"):
         tfxai.caso(embedding)(np.ones((1, 4)), 0)

@@ -1,16 +1,16 @@
 """Figures of Singla et al. 2019 as the example computes them."""
 
-import importlib.util
-from pathlib import Path
+import csv
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
-PATH = Path(__file__).parents[1] / "examples" / "reproduce" / "caso.py"
-SPEC = importlib.util.spec_from_file_location("caso", PATH)
-example = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(example)
+from tests.examples import script
+
+example = script("reproduce/caso")
 
 
 def test_rank_one_is_that_of_the_hessian():
@@ -119,19 +119,64 @@ def test_table(rows):
     assert noisy["L"] == 50
 
 
-def test_figures(rows, tmp_path):
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures by the names of the files that they are saved as."""
+    figures, save = {}, Figure.savefig
+
+    def keep(figure, path, **options):
+        figures[path.name] = figure
+        save(figure, path, **options)
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    return figures
+
+
+def test_rows_are_written_and_drawn(rows, tmp_path, drawn):
     example.report_differences(tmp_path, rows)
-    small = {"draws": 1, "features": 20}
-    example.draw_simulation(
-        tmp_path / "simulation.png", ((2, 3), (0.9,)), ((0.5, 0.9), (4,)), **small
-    )
+    with (tmp_path / "caso.csv").open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["class"] for row in written] == ["cat", "dog"]
+    assert [float(row["L"]) for row in written] == [5, 50]
+    (axes,) = drawn["caso.png"].axes
+    points = np.concatenate([np.asarray(c.get_offsets()) for c in axes.collections])
+    expected = [(row["confidence"], row["difference"]) for row in rows]
+    np.testing.assert_allclose(points, expected)
+    with Image.open(tmp_path / "caso.png") as picture:
+        assert np.ptp(picture.convert("L")) > 200
+
+
+def test_the_simulation_is_drawn(tmp_path, drawn):
+    small = {"draws": 2, "features": 20}
+    by_classes, by_confidence = ((2, 3), (0.9,)), ((0.5, 0.9), (4,))
+    example.draw_simulation(tmp_path / "simulation.png", by_classes, by_confidence, **small)
+    left, middle, right = drawn["simulation.png"].axes
+    of_classes = np.array([example.simulation(c, (0.9,), **small)[0] for c in (2, 3)])
+    found = example.simulation(4, (0.5, 0.9), **small)
+    for axes, errors, across in ((left, of_classes, (2, 3)), (middle, found, (0.5, 0.9))):
+        best, theorem, orthonormal = axes.lines
+        np.testing.assert_allclose(best.get_xdata(), across)
+        np.testing.assert_allclose(best.get_ydata(), errors[:, 0])
+        np.testing.assert_allclose(theorem.get_ydata(), errors[:, 1])
+    expected = [example.orthonormal_error(4, p) for p in (0.5, 0.9)]
+    np.testing.assert_allclose(orthonormal.get_ydata(), expected)
+    (angles,) = right.lines
+    np.testing.assert_allclose(np.cos(np.radians(angles.get_ydata())), found[:, 2])
+
+
+def test_sparse_maps_are_drawn_with_their_shares(tmp_path, drawn):
     images = np.random.default_rng(0).uniform(size=[1, 8, 8, 3])
     maps = np.zeros_like(images)
     maps[0, 3, 4] = 1
     diagnostics = {"lambda1": np.array([0.01]), "sparsity": np.array([63 / 64])}
     record = SimpleNamespace(attributions=maps, diagnostics=diagnostics)
-    example.draw_sparsity(
-        tmp_path / "sparsity.png", images, ["a $photo"], {0.01: record, "auto": record}
-    )
-    assert all(p.stat().st_size > 100 for p in tmp_path.iterdir())
-    assert len(list(tmp_path.iterdir())) == 4
+    records = {0.01: record, "auto": record}
+    example.draw_sparsity(tmp_path / "sparsity.png", images, ["a $photo"], records)
+    photo, *shown = drawn["sparsity.png"].axes
+    assert photo.get_title() == "a $photo"
+    np.testing.assert_array_equal(photo.images[0].get_array(), images[0])
+    titles = [axes.get_title() for axes in shown]
+    assert titles == ["λ1 = 0.01\n98.44 % zero", "auto: λ1 = 0.01\n98.44 % zero"]
+    for axes in shown:
+        largest = np.argwhere(axes.images[-1].get_array() == axes.images[-1].get_array().max())
+        np.testing.assert_array_equal(largest, [[3, 4]])

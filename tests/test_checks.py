@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import small_cnn, two_inputs
+from tests.networks import small_cnn, two_inputs
 from tfxai.core import checks
 
 X = np.ones((2, 8, 8, 3))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import as_model
+from tests.networks import as_model
 from tfxai import quadrature
 
 relu = keras.ops.relu

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai import metrics, scores
 
 

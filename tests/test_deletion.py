@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import convolve, gaussian_filter
 
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai import baselines, metrics, scores
 from tfxai.core.interpolation import align_corners
 

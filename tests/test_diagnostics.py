@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import as_model, small_cnn
+from tests.networks import as_model, small_cnn
+from tests.thorough import quick
 from tfxai import benchmark, metrics
 from tfxai.core.map_checks import is_constant, path_warnings
 
@@ -118,7 +119,13 @@ def test_a_gap_that_is_large_by_chance_is_none():
         assert told(np.array(maps), record | {"completeness_gap": np.array([gap])})
 
 
-@pytest.mark.parametrize("name", ["integrated_gradients", "caso", "igos", "rise", "occlusion"])
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        ["integrated_gradients", "caso", "igos", "rise", "occlusion"],
+        *("integrated_gradients", "igos", "rise"),
+    ),
+)
 def test_a_network_in_float64_takes_inputs_declared_as_float32(name):
     """Keras declares float32 inputs unless told."""
     layers = [

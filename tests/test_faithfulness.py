@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai import metrics
 from tfxai.metrics.faithfulness import random_squares
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.thorough import quick
 
 L = keras.layers
 
@@ -92,7 +93,7 @@ RECURRENT = {
 
 
 @pytest.mark.filterwarnings("ignore:.*zero everywhere")
-@pytest.mark.parametrize("kind", RECURRENT)
+@pytest.mark.parametrize("kind", quick(RECURRENT, "sequences", "a convolution before"))
 def test_the_last_activation_of_a_recurrent_network_has_the_batch_first(kind):
     """As many examples as time steps: nothing but the numbers shows that they are exchanged."""
     layers, name = RECURRENT[kind]

@@ -1,11 +1,15 @@
 """Grouped convolutions: explained as the convolutions of their groups are, on any CPU."""
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfxai
+from tests.thorough import quick
 from tfxai.models import keras_graph
 
 L = keras.layers
@@ -99,26 +103,37 @@ BUILDERS = {
     "grad_cam": lambda model: tfxai.grad_cam(model, layer="last"),
     "integrated_gradients": lambda model: tfxai.integrated_gradients(model, steps=5),
     "noisegrad": lambda model: tfxai.noisegrad(model, samples=2, epsilon=0.0),
-    "caso": tfxai.caso,
+    "caso": lambda model: tfxai.caso(model, lambda1=0),
 }
+TAILS = {"bias": "float64", "bias, relu": "float32", "norm": "float32", "norm, relu": "float64"}
+"""With the type of the network that has it."""
+
+
+@functools.cache
+def twins_of(tail):
+    return twins(tail, TAILS[tail])
 
 
 @pytest.mark.parametrize(
-    ("tail", "dtype"),
-    [
-        ("bias", "float64"),
-        ("bias, relu", "float32"),
-        ("norm", "float32"),
-        ("norm, relu", "float64"),
-    ],
+    ("tail", "name"),
+    quick(
+        list(itertools.product(TAILS, BUILDERS)),
+        *(("bias", "gradient"), ("bias", "integrated_gradients"), ("bias, relu", "grad_cam")),
+        *(("bias, relu", "guided_backprop"), ("norm", "noisegrad"), ("norm", "gradient")),
+        *(("norm, relu", "excitation_backprop"), ("norm, relu", "caso")),
+    ),
 )
-def test_a_grouped_convolution_is_explained_as_if_it_had_zeros(tail, dtype):
-    grouped, plain = twins(tail, dtype)
-    x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype(dtype)
-    for name, method in BUILDERS.items():
-        found, expected = method(grouped)(x, 1).numpy(), method(plain)(x, 1).numpy()
-        atol = 1e-4 * np.abs(expected).max()
-        np.testing.assert_allclose(found, expected, rtol=0, atol=atol, err_msg=name)
+def test_a_grouped_convolution_is_explained_as_if_it_had_zeros(tail, name):
+    grouped, plain = twins_of(tail)
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype(TAILS[tail])
+    found, expected = (BUILDERS[name](model)(x, 1).numpy() for model in (grouped, plain))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("tail", quick(TAILS, "norm, relu"))
+def test_its_patterns_are_those_of_its_groups(tail):
+    grouped, plain = twins_of(tail)
+    x = np.random.default_rng(0).normal(size=(3, 8, 8, 4)).astype(TAILS[tail])
     patterns, others = (tfxai.fit_patterns(m, x, verbose=0) for m in (grouped, plain))
     assert list(patterns) == ["first", "last", "top"]
     assert patterns["last"].shape == (3, 3, 1, 8)

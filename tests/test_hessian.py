@@ -9,25 +9,15 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import small_cnn, two_inputs
+from tests.networks import small_cnn, two_inputs
+from tests.second_order import dense, jacobian, loss_gradient, rich_net
+from tests.thorough import quick
 from tfxai import hessian, scores
 from tfxai.hessian import factors, products, top
 from tfxai.hessian.lanczos import Goal, lanczos
 
 L = keras.layers
 TARGETS = [0, 1, 2]
-
-
-def rich_net(activation):
-    """Convolution, max pooling, a skip and two dense layers, in float64."""
-    keras.utils.set_random_seed(4)
-    hidden = {"dtype": "float64", "activation": activation, "bias_initializer": "normal"}
-    inputs = keras.Input((6, 6, 2), dtype="float64")
-    x = L.Conv2D(3, 3, padding="same", **hidden)(inputs)
-    x = L.Add(dtype="float64")([x, L.Conv2D(3, 1, dtype="float64")(inputs)])
-    x = L.Flatten(dtype="float64")(L.MaxPooling2D(dtype="float64")(x))
-    x = L.Dense(12, **hidden)(x)
-    return keras.Model(inputs, L.Dense(5, "softmax", dtype="float64")(x))
 
 
 @pytest.fixture(scope="module")
@@ -45,42 +35,14 @@ def vectors():
     return np.random.default_rng(1).normal(size=(3, 6, 6, 2))
 
 
-def loss_gradient(model, x, targets):
-    """By TensorFlow's own cross-entropy of the model's probabilities."""
-    x = tf.convert_to_tensor(x)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        loss = tf.reduce_sum(
-            keras.losses.sparse_categorical_crossentropy(np.array(targets), model(x))
-        )
-    return tape.gradient(loss, x).numpy()
-
-
-def dense(model, x, targets):
-    """The whole Hessian of each example, ``[B, F, F]``."""
-    count, features = len(x), x[0].size
-    units = np.eye(features).reshape(features, 1, *x.shape[1:]).repeat(count, 1)
-    rows = hessian.product(model, x, units, targets)
-    return rows.reshape(features, count, features).transpose(1, 0, 2)
-
-
-def jacobian(model, x):
-    """W of each example, ``[B, F, C]``, and p ``[B, C]``."""
-    x = tf.convert_to_tensor(x)
-    logits = tfxai.logits(model)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        z = logits(x)
-    w = tape.batch_jacobian(z, x).numpy().reshape(len(x), z.shape[1], -1)
-    return w.transpose(0, 2, 1), tf.nn.softmax(z).numpy()
-
-
 @pytest.fixture(scope="module")
 def whole(net, x):
     return dense(net, x, TARGETS)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "softplus"])
+@pytest.mark.parametrize(
+    "activation", quick(["relu", "leaky_relu", "gelu", "softplus"], "relu", "gelu")
+)
 def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
     model = rich_net(activation)
     step = 1e-5
@@ -280,6 +242,13 @@ def test_several_inputs():
     assert {k: a.shape for k, a in found["reverse"].items()} == {k: a.shape for k, a in x.items()}
     for key in x:
         np.testing.assert_allclose(found["reverse"][key], found["forward"][key], atol=1e-6)
+
+
+@pytest.mark.thorough
+def test_a_factor_of_several_inputs():
+    model = two_inputs()
+    random = np.random.default_rng(0)
+    x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
     factor = hessian.factor(model, x, 1)
     assert factor.kind == "krylov"  # tanh
     assert factor.eigenvectors["row"].shape[2:] == (4,)

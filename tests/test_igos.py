@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn, two_inputs
+from tests.networks import small_cnn, two_inputs
 from tests.own_references import own_blur, slow_own_blur
+from tests.thorough import quick
 from tfxai import scores
 from tfxai.core.interpolation import align_corners
 from tfxai.methods.masks import blending, regulariser
@@ -256,7 +257,10 @@ def test_a_step_is_told_that_is_taken_for_want_of_another(precise, image):
 
 @pytest.mark.parametrize(
     ("descent", "line_search"),
-    [("proximal", "single"), ("gradient", "single"), ("gradient", "averaged")],
+    quick(
+        [("proximal", "single"), ("gradient", "single"), ("gradient", "averaged")],
+        *(("proximal", "single"), ("gradient", "averaged")),
+    ),
 )
 def test_no_accepted_step_raises_the_objective(descent, line_search, cnn, images):
     explainer = tfxai.igos(
@@ -299,27 +303,27 @@ def test_images_stop_one_by_one_and_alone_as_together(cnn, images):
 
 
 @pytest.fixture(scope="module")
-def quick():
+def explainer():
     """An explainer that is traced once."""
     options = {"resolution": (4, 3), "lambda1": 0.01, "lambda2": 0.1, "steps": 4}
     return tfxai.igos(small_cnn(), iterations=2, **options)
 
 
-def test_noise_comes_from_the_seed(quick, images):
-    first, rerun, other = (quick(images[:1], seed=s).numpy() for s in (1, 1, 2))
+def test_noise_comes_from_the_seed(explainer, images):
+    first, rerun, other = (explainer(images[:1], seed=s).numpy() for s in (1, 1, 2))
     np.testing.assert_array_equal(first, rerun)
     assert not np.array_equal(first, other)
-    assert not tfxai.igos(quick.model, noise=0.0).method.random
+    assert not tfxai.igos(explainer.model, noise=0.0).method.random
 
 
-def test_the_mask_is_kept_with_the_record(quick, images, tmp_path):
-    record = quick.explain(images, verbose=0)
+def test_the_mask_is_kept_with_the_record(explainer, images, tmp_path):
+    record = explainer.explain(images, verbose=0)
     assert record.mask.shape == (5, 4, 3, 1)
     assert record.attributions.shape == (5, 8, 8, 1)
     loaded = tfxai.Explanation.load(record.save(tmp_path / "record.npz"))
     np.testing.assert_array_equal(loaded.mask, record.mask)
     with pytest.raises(AttributeError, match="gradient has no mask"):
-        _ = tfxai.gradient(quick.model).explain(images, verbose=0).mask
+        _ = tfxai.gradient(explainer.model).explain(images, verbose=0).mask
 
 
 def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
@@ -339,9 +343,12 @@ def test_presets_are_met_and_lie_between():
     assert min(low, high) <= middle <= max(low, high)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (16, 40), (1, 9), (32, 32)])
-def test_the_resolution_that_is_not_given_fits_the_image(size):
+@pytest.mark.parametrize(
+    ("height", "width"), quick([(16, 16), (16, 40), (1, 9), (32, 32)], (16, 40), (1, 9))
+)
+def test_the_resolution_that_is_not_given_fits_the_image(height, width):
     """28 cells a side, or as many as there are pixels; prices are the presets of what is used."""
+    size = (height, width)
     model = keras.Sequential([keras.Input((*size, 1)), keras.layers.Flatten()])
     model.add(keras.layers.Dense(3))
     photos = np.random.default_rng(0).random((2, *size, 1))

@@ -9,7 +9,7 @@ from matplotlib.tri import Triangulation
 from PIL import Image
 from scipy.interpolate import LinearNDInterpolator
 
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tfxai import metrics
 from tfxai.metrics import partial_images
 

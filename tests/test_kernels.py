@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn
-from tests.test_laws import noise_of
+from tests.networks import as_model, small_cnn
+from tests.noise import noise_of
 from tfxai import kernels
 from tfxai.estimation import samplers
 

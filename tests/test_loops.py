@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
+from tests.thorough import quick
 
 L = keras.layers
 ops = keras.ops
@@ -47,17 +48,17 @@ class Repeated(L.Layer):
         return shape
 
 
-@pytest.fixture(params=[*LOOPS, *RECURRENT])
-def net(request):
-    recurrent = request.param in RECURRENT
+def net(kind):
+    recurrent = kind in RECURRENT
     inputs = keras.Input((5, 6) if recurrent else (6,))
-    layer = RECURRENT[request.param]() if recurrent else Repeated(LOOPS[request.param])
+    layer = RECURRENT[kind]() if recurrent else Repeated(LOOPS[kind])
     model = keras.Model(inputs, L.Dense(3)(layer(inputs)))
     return model, np.random.default_rng(0).normal(size=(4, *inputs.shape[1:]))
 
 
-def test_every_rule_refuses_loops_by_name(net):
-    model, x = net
+@pytest.mark.parametrize("kind", [*LOOPS, *RECURRENT])
+def test_every_rule_refuses_loops_by_name(kind):
+    model, x = net(kind)
     remedy = r"passthrough=\['loop'\], or explain a part of the model by tfxai.split"
     for name, method in BUILDERS.items():
         refused = rf"{name} does not know the operation \w+ in '.*/loop.*part of a loop.*{remedy}"
@@ -69,8 +70,9 @@ def test_every_rule_refuses_loops_by_name(net):
         tfxai.fit_patterns(model, x, verbose=0)
 
 
-def test_a_loop_may_keep_its_ordinary_gradient(net):
-    model, x = net
+@pytest.mark.parametrize("kind", quick([*LOOPS, *RECURRENT], "while_loop", "LSTM"))
+def test_a_loop_may_keep_its_ordinary_gradient(kind):
+    model, x = net(kind)
     expected = tfxai.gradient(model)(x, 1)
     for method in (tfxai.guided_backprop, tfxai.deconvnet):  # there are no other ReLUs
         maps = method(model, passthrough=["loop"])(x, 1)

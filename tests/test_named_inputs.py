@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
+from tests.thorough import quick
 from tfxai.core.named_inputs import as_declared, as_given
 
 L = keras.layers
@@ -40,15 +41,20 @@ def assert_true(maps):
         np.testing.assert_allclose(maps[name], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("names", [("zz", "aa"), ("aa", "zz")])
+ORDERS = [(structure, names) for structure in STRUCTURES for names in ("zz aa", "aa zz")]
+"""How a model declares its inputs, and the order of the names in a dict that it is given."""
+SOME = [("list", "aa zz"), ("tuple", "zz aa"), ("dict", "aa zz"), ("sorted", "zz aa")]
+
+
+@pytest.mark.parametrize(("structure", "names"), quick(ORDERS, *SOME))
 def test_a_dict_is_matched_by_name(structure, names, tmp_path):
+    names = names.split()
     given = {name: {"zz": Z, "aa": A}[name] for name in names}
     explainer = tfxai.gradient(difference(structure))
     record = explainer.explain(given, 1, verbose=0)
     assert_true(explainer(given, 1))
     assert_true(record.attributions)
-    assert list(record.attributions) == list(names)
+    assert list(record.attributions) == names
     np.testing.assert_allclose(record.scores, np.sum(Z**2 - 2 * A**3, 1), rtol=1e-5)
     assert_true(explainer.predict(given, verbose=0))
     symbolic = {name: keras.Input((2,), name=name) for name in names}
@@ -144,25 +150,30 @@ def gains():
     return {"zz": Z**2 - ENDS["zz"] ** 2, "aa": -2 * (A**3 - ENDS["aa"] ** 3)}
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
-@pytest.mark.parametrize("names", [("zz", "aa"), ("aa", "zz")])
+FROM_BASELINES = {
+    "integrated_gradients": lambda m, b: tfxai.integrated_gradients(m, baseline=b),
+    "expected_gradients": lambda m, b: tfxai.expected_gradients(
+        m, {k: np.full((1, 2), v) for k, v in b.items()}, samples=4000
+    ),
+}
+
+
 @pytest.mark.parametrize(
-    "build",
-    [
-        lambda m, b: tfxai.integrated_gradients(m, baseline=b),
-        lambda m, b: tfxai.expected_gradients(
-            m, {k: np.full((1, 2), v) for k, v in b.items()}, samples=4000
-        ),
-    ],
+    ("structure", "names", "method"),
+    quick(
+        [(*order, method) for order in ORDERS for method in FROM_BASELINES],
+        *((*SOME[i], "integrated_gradients") for i in (0, 3)),
+        *((*SOME[i], "expected_gradients") for i in (1, 2)),
+    ),
 )
-def test_a_baseline_goes_by_name(structure, names, build):
-    baseline = {name: ENDS[name] for name in names}
-    found = build(difference(structure), baseline)({"zz": Z, "aa": A}, 1)
+def test_a_baseline_goes_by_name(structure, names, method):
+    baseline = {name: ENDS[name] for name in names.split()}
+    found = FROM_BASELINES[method](difference(structure), baseline)({"zz": Z, "aa": A}, 1)
     for name, expected in gains().items():
         np.testing.assert_allclose(found[name], expected, rtol=0.05, atol=0.05)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("structure", quick(STRUCTURES, "list", "sorted"))
 def test_bounds_go_by_name(structure):
     """The noise fits each input's own bounds: that of aa would carry zz beyond its own."""
     model = difference(structure)
@@ -214,7 +225,9 @@ def test_hessian_products_go_by_name():
     np.testing.assert_allclose(np.abs(vector["aa"] / vector["zz"]), 3, rtol=1e-2)
 
 
-@pytest.mark.parametrize("structure", ["list", "dict", "sorted", "ordered"])
+@pytest.mark.parametrize(
+    "structure", quick(["list", "dict", "sorted", "ordered"], "list", "ordered")
+)
 def test_an_ordered_dict_is_a_dict(structure, tmp_path):
     """`tf.nest` sorts its keys and Keras does not: inputs of unequal widths show who mixes them."""
     zz, aa = keras.Input((3,), name="zz"), keras.Input((2,), name="aa")
@@ -252,8 +265,10 @@ def test_one_number_for_each_channel_by_name():
     model = difference("list")
     ends = {"zz": [0.1, 0.2], "aa": (0.0, -0.3)}
     arrays = {name: np.array(end) for name, end in ends.items()}
+    path = {"steps": 5, "quadrature": tfxai.quadrature.midpoint}
     maps = [
-        tfxai.integrated_gradients(model, baseline=b)({"zz": Z, "aa": A}, 1) for b in (ends, arrays)
+        tfxai.integrated_gradients(model, baseline=b, **path)({"zz": Z, "aa": A}, 1)
+        for b in (ends, arrays)
     ]
     np.testing.assert_array_equal(maps[0]["aa"], maps[1]["aa"])
     bounds = ({"zz": [-9, -8], "aa": -9}, {"zz": [9, 8], "aa": 9})

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.conftest import L, small_cnn, trained_like
+from tests.networks import L, small_cnn, trained_like
+from tests.noise import seeds_of
+from tests.thorough import quick
 from tfxai import kernels
-from tfxai.estimation import samplers
 from tfxai.methods.smoothing.weight_noise import noisy_weights, select_weights
 
 X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
@@ -20,11 +21,6 @@ X = np.random.default_rng(4).normal(size=(3, 8, 8, 3))
 @pytest.fixture(scope="module")
 def net():
     return small_cnn(policy="float64")
-
-
-def seeds_of(seed, k):
-    """The seeds of the k-th model and of what is explained of it."""
-    return samplers.split_seed(tf.random.fold_in(tf.constant([seed, 0]), k))
 
 
 def really_noisy(
@@ -43,11 +39,6 @@ def really_noisy(
         yield copy, inner
 
 
-def patterns(model):
-    data = np.random.default_rng(8).normal(size=(40, 8, 8, 3))
-    return tfxai.fit_patterns(model, data, verbose=0)
-
-
 BUILDERS = {
     "gradient": tfxai.gradient,
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=12),
@@ -58,7 +49,9 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    "name", quick(BUILDERS, "gradient", "integrated_gradients", "guided_backprop", "smoothgrad")
+)
 def test_noisegrad_is_the_mean_over_noisy_models(name, net):
     builder = BUILDERS[name]
     record = tfxai.noisegrad(builder(net), samples=2, epsilon=0.2).explain(X, 1, verbose=0, seed=5)
@@ -70,7 +63,8 @@ def test_noisegrad_is_the_mean_over_noisy_models(name, net):
 
 
 def test_noisegrad_of_pattern_attribution_has_noisy_weights_and_the_same_patterns(net):
-    fitted = patterns(net)
+    data = np.random.default_rng(8).normal(size=(40, 8, 8, 3))
+    fitted = tfxai.fit_patterns(net, data, verbose=0)
     explainer = tfxai.noisegrad(tfxai.pattern_attribution(net, fitted), samples=2, epsilon=1e-3)
     maps = [
         tfxai.pattern_attribution(copy, fitted)(X, 1)
@@ -81,7 +75,11 @@ def test_noisegrad_of_pattern_attribution_has_noisy_weights_and_the_same_pattern
 
 @pytest.mark.parametrize(
     ("kernel", "noise"),
-    [*((k, "multiplicative") for k in kernels.ALL), (kernels.rect, "additive")],
+    quick(
+        [*((k, "multiplicative") for k in kernels.ALL), (kernels.rect, "additive")],
+        *((kernels.gaussian, "multiplicative"), (kernels.poisson, "multiplicative")),
+        (kernels.rect, "additive"),
+    ),
     ids=repr,
 )
 def test_every_kernel_and_both_kinds_of_noise(kernel, noise, net):
@@ -99,7 +97,9 @@ def test_every_kernel_and_both_kinds_of_noise(kernel, noise, net):
     np.testing.assert_allclose(explainer(X, 1), expected, rtol=1e-8, atol=1e-11)
 
 
-@pytest.mark.parametrize("kernel", [kernels.gaussian, kernels.poisson], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", quick([kernels.gaussian, kernels.poisson], kernels.poisson), ids=repr
+)
 def test_fusiongrad_is_noisegrad_of_smoothgrad(kernel, net):
     weights = {"r": 0.1, "confidence": 0.9, "kernel": kernel}
     fused = tfxai.fusiongrad(net, samples=(3, 2), noise_level=0.1, **weights)

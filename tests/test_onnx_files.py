@@ -14,9 +14,19 @@ from tfxai.converters import UnsupportedError, certify, from_onnx
 
 import tfxai
 from tests.onnx_models import check, last, normal, one, proto
+from tests.thorough import quick
 
 FOLDER = Path(__file__).parent / "onnx_files"
 FILES = sorted(FOLDER.glob("*.onnx"))
+EACH_ONCE = [
+    FOLDER / f"{name}.onnx"
+    for name in (
+        *("convnext_dynamo", "densenet_legacy", "efficientnet_dynamo", "inception_v3_legacy"),
+        *("keras_net", "mobilenet_v2_dynamo", "mobilenet_v3_legacy", "resnet18_dynamo"),
+        *("resnet50_legacy", "shufflenet_dynamo", "squeezenet_legacy", "vgg16_dynamo"),
+    )
+]
+"""Each network by one of the two exporters."""
 
 
 def loaded(path):
@@ -31,7 +41,7 @@ def example(model):
     return normal(sizes[0] or 2, *sizes[1:])
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", quick(FILES, *EACH_ONCE), ids=lambda path: path.stem)
 def test_exported_networks_compute_the_same(path, tmp_path):
     model = loaded(path)
     images = example(model)
@@ -210,12 +220,13 @@ def test_a_certificate_wants_the_files_own_model(tmp_path):
 
 FAKE = """
 import sys, pathlib
-import tensorflow as tf
 pathlib.Path(sys.argv[1]).write_bytes(b"overwritten")
 {outcome}
 """
 """Stands for onnx2tf: it writes over its input, then fails or writes a SavedModel."""
 WRITES = """
+import tensorflow as tf
+
 class Net(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([{batch}, 4, 3, 2], name="x")])
     def __call__(self, x):
@@ -236,7 +247,7 @@ def onnx2tf(monkeypatch):
     return put
 
 
-@pytest.mark.parametrize("batch", ["None", "1"])
+@pytest.mark.parametrize("batch", quick(["None", "1"], "1"))
 def test_the_other_engine_gives_a_model_with_gradients(batch, onnx2tf, tmp_path):
     onnx2tf(WRITES.format(batch=batch))
     path = tmp_path / "net.onnx"

@@ -8,21 +8,18 @@ import pytest
 from tfxai.converters import from_onnx
 
 import tfxai
+from tests.networks import with_patterns
+from tests.thorough import quick
 
 FOLDER = Path(__file__).parent / "onnx_files"
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
-DATA = np.random.default_rng(1).normal(size=(40, 32, 32, 3)).astype("float32")
-
-
-def with_patterns(model):
-    return tfxai.pattern_attribution(model, tfxai.fit_patterns(model, DATA, verbose=0))
 
 
 BUILDERS = {
     "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=32),
     "guided_backprop": tfxai.guided_backprop,
     "excitation_backprop": tfxai.excitation_backprop,
-    "pattern_attribution": with_patterns,
+    "pattern_attribution": with_patterns(tfxai.pattern_attribution),
     "noisegrad": lambda m: tfxai.noisegrad(m, samples=3),
     "caso": lambda m: tfxai.caso(m, lambda1=1e-5),
     "igos": lambda m: tfxai.igos(m, resolution=8, lambda1=1e-3, lambda2=1e-3, iterations=3),
@@ -44,7 +41,11 @@ def models(request, tmp_path_factory):
 @pytest.mark.filterwarnings("ignore:.*the same everywhere")
 @pytest.mark.parametrize(
     ("models", "name"),
-    [*(("resnet18_dynamo", n) for n in BUILDERS), *(("vgg16_legacy", n) for n in OF_VGG)],
+    quick(
+        [*(("resnet18_dynamo", n) for n in BUILDERS), *(("vgg16_legacy", n) for n in OF_VGG)],
+        *(("resnet18_dynamo", n) for n in (*RELOADED, "caso", "noisegrad")),
+        ("vgg16_legacy", "excitation_backprop"),
+    ),
     indirect=["models"],
 )
 def test_methods_explain_converted_networks(name, models):

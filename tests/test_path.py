@@ -7,7 +7,8 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn
+from tests.networks import as_model, small_cnn
+from tests.thorough import quick
 from tfxai import quadrature
 from tfxai.core.tracing import traced
 from tfxai.core.types import Result
@@ -37,7 +38,7 @@ def test_a_jump_is_found():
     assert measured.diagnostics["map_error"][0] < 1e-3
 
 
-@pytest.mark.parametrize("steps", [3, 8, 9, 10, 17, 64])
+@pytest.mark.parametrize("steps", quick([3, 8, 9, 10, 17, 64], 3, 9, 17))
 def test_exactly_the_steps_that_were_asked_for_are_taken(steps):
     measured = integral(lambda a: tf.sin(20 * a), max_steps=steps)
     assert measured.diagnostics["steps"][0] == steps
@@ -75,7 +76,7 @@ def test_waves_choose_nearly_the_nodes_of_one_by_one_bisection():
     assert estimated == pytest.approx(bound, rel=0.15)
 
 
-@pytest.fixture(scope="module", params=["relu", "gelu", "tanh"])
+@pytest.fixture(scope="module", params=quick(["relu", "gelu", "tanh"], "relu", "gelu"))
 def converged(request, trained):
     """A trained model, inputs, and maps of so many steps that they count as true."""
     model, data, _ = trained(request.param)

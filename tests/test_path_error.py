@@ -8,7 +8,8 @@ from scipy.special import gamma, zeta
 
 import tfxai
 from tests import reference
-from tests.conftest import digits
+from tests.networks import digits
+from tests.thorough import quick
 from tfxai import quadrature
 from tfxai.estimation import aggregators, bridges
 
@@ -64,7 +65,11 @@ NETWORKS = [
 ]
 
 
-@pytest.fixture(scope="module", params=NETWORKS, ids=lambda make: make.__name__)
+@pytest.fixture(
+    scope="module",
+    params=quick(NETWORKS, group_norm, pixels_up_to_255, without_normalisation),
+    ids=lambda make: make.__name__,
+)
 def known(request):
     """A model, differing images, targets, and a function: record -> true relative errors."""
     model, x, targets = request.param(), digits()[0][:12].astype("float64"), np.arange(12) % 5
@@ -79,7 +84,7 @@ def known(request):
     return model, x, targets, true_errors
 
 
-@pytest.mark.parametrize("tolerance", [0.1, 0.03])
+@pytest.mark.parametrize("tolerance", quick([0.1, 0.03], 0.03))
 def test_a_tolerance_is_kept(tolerance, known):
     model, x, targets, true_errors = known
     explainer = tfxai.integrated_gradients(model, tolerance=tolerance)
@@ -88,19 +93,18 @@ def test_a_tolerance_is_kept(tolerance, known):
     assert errors.max() <= 1.6 * tolerance
 
 
+RULES = {
+    "adaptive": {"steps": 32},
+    "trapezoid": {"steps": 33, "quadrature": quadrature.trapezoid},
+    "left Riemann": {"steps": 33, "quadrature": quadrature.left_riemann},
+}
+
+
 @pytest.mark.filterwarnings("ignore:.*(not converged|far from complete)")
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": 32},
-        {"steps": 33, "quadrature": quadrature.trapezoid},
-        {"steps": 33, "quadrature": quadrature.left_riemann},
-    ],
-    ids=["adaptive", "trapezoid", "left Riemann"],
-)
-def test_maps_are_as_good_as_stated_or_said_to_be_bad(options, known):
+@pytest.mark.parametrize("rule", quick(RULES, "adaptive", "left Riemann"))
+def test_maps_are_as_good_as_stated_or_said_to_be_bad(rule, known):
     model, x, targets, true_errors = known
-    record = tfxai.integrated_gradients(model, **options).explain(x, targets, verbose=0)
+    record = tfxai.integrated_gradients(model, **RULES[rule]).explain(x, targets, verbose=0)
     stated, errors = record.diagnostics["map_error"], true_errors(record)
     assert np.mean((errors <= 1.15 * stated) | (stated > 0.5)) >= 0.9
 

@@ -10,8 +10,9 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
+from tests.networks import as_model, small_cnn, trained_like
+from tests.thorough import quick
 from tfxai.rules import neurons
 
 L = keras.layers
@@ -194,7 +195,7 @@ def test_neurons_that_were_never_active_are_dead(rows):
     assert "20.0% dead" in repr(patterns)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", quick(FORMS, "keras.ops.relu", "nested", "subclassed"))
 def test_patterns_do_not_depend_on_how_the_model_is_written(form):
     data = CONV_ONE_INPUT + np.random.default_rng(0).normal(0, 5, (40, 4, 4, 1))
     fused, model = conv_one("activation argument"), conv_one(form)
@@ -287,7 +288,11 @@ def patterns_in_float64(model, pictures, estimator):
 
 
 @pytest.mark.parametrize(
-    ("order", "size"), [("by brightness", 8), ("by class", 50), ("shuffled", 20)]
+    ("order", "size"),
+    quick(
+        [("by brightness", 8), ("by class", 50), ("shuffled", 20)],
+        *(("by brightness", 8), ("by class", 50)),
+    ),
 )
 def test_patterns_are_exact_in_any_order_of_the_data(order, size):
     model, (pictures, orders) = album_net(), album()
@@ -480,12 +485,15 @@ def test_smoothing_takes_a_rule(photos):
 
 @pytest.mark.parametrize(
     ("make", "size", "rectifiers", "linear"),
-    [
-        (keras.applications.VGG16, 32, 15, 16),
-        (keras.applications.ResNet50, 32, 49, 70),
-        (keras.applications.InceptionV3, 75, 94, 95),
+    quick(
+        [
+            (keras.applications.VGG16, 32, 15, 16),
+            (keras.applications.ResNet50, 32, 49, 70),
+            (keras.applications.InceptionV3, 75, 94, 95),
+            (keras.applications.MobileNetV2, 32, 35, 63),
+        ],
         (keras.applications.MobileNetV2, 32, 35, 63),
-    ],
+    ),
 )
 def test_rules_know_every_step_of_usual_models(make, size, rectifiers, linear):
     model = make(weights=None, input_shape=(size, size, 3), classes=5)
@@ -495,6 +503,7 @@ def test_rules_know_every_step_of_usual_models(make, size, rectifiers, linear):
     assert len(neurons.neuron_weights(model, specs, ())) == linear
 
 
+@pytest.mark.thorough
 def test_patterns_of_a_deep_network_attribute(photos):
     model = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=5)
     images = np.repeat(np.repeat(photos, 4, 1), 4, 2)

@@ -3,19 +3,14 @@
 Their table: docs/methods.md, Published values that the tests reproduce.
 """
 
-import importlib.util
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 
 import tfxai
+from tests.examples import script
 
-PATH = Path(__file__).parents[1] / "examples" / "reproduce" / "pgig_stress_test.py"
-SPEC = importlib.util.spec_from_file_location("pgig_stress_test", PATH)
-stress = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(stress)
+stress = script("reproduce/pgig_stress_test")
 
 Z, X = stress.data()
 W, BIAS = np.array([-1.0, 1.0]), 1.0

@@ -4,6 +4,9 @@ Guided backprop: Springenberg et al. 2015. Excitation backprop: Zhang et al. 201
 docs/methods.md, Published values that the tests reproduce.
 """
 
+import functools
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -11,8 +14,9 @@ import tensorflow as tf
 
 import tfxai
 from tests import reference
-from tests.conftest import as_model, gradient_of, small_cnn, trained_like
 from tests.forms import CONV_ONE_INPUT, FORMS, conv_one
+from tests.networks import as_model, gradient_of, small_cnn, trained_like
+from tests.thorough import quick
 
 L = keras.layers
 ops = keras.ops
@@ -23,9 +27,9 @@ BUILDERS = {
 }
 
 
-@pytest.fixture(params=FORMS, scope="module")
-def form(request):
-    return conv_one(request.param)
+@functools.cache
+def conv_one_of(form):
+    return conv_one(form)
 
 
 # ConvOne (docs/methods.md, Published values that the tests reproduce)
@@ -37,33 +41,46 @@ CAM_AT_CONVOLUTION = [[11.25, 13.5], [20.25, 22.5]]
 GUIDED_CAM = [[0, 0, 4, 4], [0, 0, 12, 8], [28, 84, 97.5, 65], [28, 56, 65, 32.5]]
 
 
+PUBLISHED = {
+    "guided": (tfxai.guided_backprop, GUIDED),
+    "deconvnet": (tfxai.deconvnet, DECONVNET),
+    "cam at ReLU": (lambda m: tfxai.grad_cam(m, upsample=None), CAM_AT_RELU),
+    "cam at convolution": (
+        lambda m: tfxai.grad_cam(m, layer="conv", upsample=None),
+        CAM_AT_CONVOLUTION,
+    ),
+    "guided cam": (lambda m: tfxai.guided_grad_cam(m, upsample="nearest"), GUIDED_CAM),
+}
+
+
 @pytest.mark.parametrize(
-    ("builder", "expected"),
-    [
-        (tfxai.guided_backprop, GUIDED),
-        (tfxai.deconvnet, DECONVNET),
-        (lambda m: tfxai.grad_cam(m, upsample=None), CAM_AT_RELU),
-        (lambda m: tfxai.grad_cam(m, layer="conv", upsample=None), CAM_AT_CONVOLUTION),
-        (lambda m: tfxai.guided_grad_cam(m, upsample="nearest"), GUIDED_CAM),
-    ],
-    ids=["guided", "deconvnet", "cam at ReLU", "cam at convolution", "guided cam"],
+    ("name", "form"),
+    quick(
+        list(itertools.product(PUBLISHED, FORMS)),
+        *(("guided", form) for form in FORMS),
+        *((name, "activation argument") for name in PUBLISHED if name != "guided"),
+        *(("cam at convolution", "nested"), ("cam at ReLU", "subclassed")),
+    ),
 )
-def test_conv_one_gives_the_published_values(builder, expected, form, request):
-    if "cam at convolution" in request.node.name and "activation argument" in request.node.name:
+def test_conv_one_gives_the_published_values(name, form):
+    builder, expected = PUBLISHED[name]
+    if (name, form) == ("cam at convolution", "activation argument"):
         expected = CAM_AT_RELU  # the layer's output is that of its activation
-    record = builder(form).explain(CONV_ONE_INPUT, 0, verbose=0)
+    record = builder(conv_one_of(form)).explain(CONV_ONE_INPUT, 0, verbose=0)
     np.testing.assert_array_equal(record.attributions[0, ..., 0], expected)
     assert record.scores[0] == 54
 
 
+@pytest.mark.parametrize("form", quick(FORMS, "activation argument", "keras.ops.relu", "nested"))
 def test_excitation_of_conv_one_is_the_equation_in_every_form(form):
-    maps = tfxai.excitation_backprop(form)(CONV_ONE_INPUT, 0)
+    maps = tfxai.excitation_backprop(conv_one_of(form))(CONV_ONE_INPUT, 0)
     expected = reference.conv_one_excitation(CONV_ONE_INPUT[0, ..., 0])
     np.testing.assert_allclose(maps[0, ..., 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("form", FORMS)
 def test_the_report_lists_every_rectifier(form):
-    explainer = tfxai.guided_backprop(form)
+    explainer = tfxai.guided_backprop(conv_one_of(form))
     report = explainer.rule_report(CONV_ONE_INPUT)
     assert [row.kind for row in report] == ["Relu", "Relu"]
     assert "positive gradients pass" in str(report)
@@ -78,20 +95,24 @@ def test_methods_without_a_rule_have_no_report(cnn):
 # Rectifiers
 
 
-@pytest.mark.parametrize("builder", [tfxai.guided_backprop, tfxai.deconvnet])
+RECTIFIERS = {
+    "capped": [L.ReLU(6.0), lambda x: ops.clip(x, 0.0, 6.0), ops.relu6, L.Activation("relu6")],
+    "plain": [L.ReLU(), lambda x: ops.maximum(x, 0.0), L.LeakyReLU(0.0), L.ReLU(threshold=0.0)],
+    "leaky": [L.LeakyReLU(0.25), lambda x: ops.leaky_relu(x, 0.25), L.ReLU(negative_slope=0.25)],
+    "thresholded": [L.ReLU(threshold=0.5), L.ReLU(threshold=0.5, max_value=100)],
+}
+
+
 @pytest.mark.parametrize(
-    "ways",
-    [
-        [L.ReLU(6.0), lambda x: ops.clip(x, 0.0, 6.0), ops.relu6, L.Activation("relu6")],
-        [L.ReLU(), lambda x: ops.maximum(x, 0.0), L.LeakyReLU(0.0), L.ReLU(threshold=0.0)],
-        [L.LeakyReLU(0.25), lambda x: ops.leaky_relu(x, 0.25), L.ReLU(negative_slope=0.25)],
-        [L.ReLU(threshold=0.5), L.ReLU(threshold=0.5, max_value=100)],
-    ],
-    ids=["capped", "plain", "leaky", "thresholded"],
+    ("builder", "kind"),
+    quick(
+        list(itertools.product([tfxai.guided_backprop, tfxai.deconvnet], RECTIFIERS)),
+        *((tfxai.guided_backprop, kind) for kind in RECTIFIERS),
+    ),
 )
-def test_rectifiers_are_the_same_however_they_are_written(builder, ways, images):
+def test_rectifiers_are_the_same_however_they_are_written(builder, kind, images):
     maps = []
-    for way in ways:
+    for way in RECTIFIERS[kind]:
         keras.utils.set_random_seed(0)
         x = keras.Input((8, 8, 3))
         y = way(2 * L.Conv2D(4, 3)(x))
@@ -343,7 +364,7 @@ def test_forward_values_and_the_model_do_not_change(builder, cnn, images):
     assert not any("call" in vars(layer) for layer in cnn.layers)
 
 
-@pytest.mark.parametrize("builder", BUILDERS)
+@pytest.mark.parametrize("builder", quick(BUILDERS, "guided_backprop", "excitation_backprop"))
 def test_a_rule_follows_further_training(builder, cnn, images):
     explainer = BUILDERS[builder](cnn)
     explainer(images, 0)

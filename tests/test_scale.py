@@ -1,5 +1,6 @@
 """Datasets: what is read, explained and written; with Ray's workers in tests/processes."""
 
+import functools
 import importlib
 import importlib.util
 import resource
@@ -13,16 +14,29 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.conftest import two_inputs
-from tests.test_serving import pixel_model, unit
-from tfxai import scale
+from tests.networks import pixel_model, two_inputs
+from tests.test_serving import unit
+from tests.thorough import quick
+from tfxai import quadrature, scale
 from tfxai.scale import arrow_table, dataset, images, ray_cluster, shard_folder
 from tfxai.scale.worker import Job, Worker
+
+
+def integrated_gradients(model):
+    return tfxai.integrated_gradients(model, steps=5, quadrature=quadrature.midpoint)
 
 
 def noise(count, size=(20, 20)):
     random = np.random.default_rng(4)
     return random.integers(0, 256, (count, *size, 3)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once():
+    """Workers of one process share what they load; each of Ray's has a process of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +57,7 @@ def served(tmp_path_factory):
     """One model in three exports: of files, of pixels, and of tensors."""
     model = pixel_model()
     explainers = {
-        "ig": tfxai.integrated_gradients(model, steps=5),
+        "ig": integrated_gradients(model),
         "smooth": tfxai.smoothgrad(model, samples=4),
     }
     room = tmp_path_factory.mktemp("served")
@@ -167,7 +181,7 @@ def test_parquet_with_arrays(served, tmp_path):
     pixels = noise(5, (12, 16))
     values = pixels.astype(np.float32) / 255
     model = pixel_model()
-    expected = tfxai.integrated_gradients(model, steps=5).explain(values, verbose=0)
+    expected = integrated_gradients(model).explain(values, verbose=0)
     for kind, array in (("uint8", pixels), ("tensor", values)):
         for form in ("tensors", "lists"):
             column = as_tensors(array) if form == "tensors" else pa.array(array.tolist())
@@ -217,7 +231,7 @@ def test_halved_never_overflows_nor_vanishes(size):
     np.testing.assert_allclose(back, values, rtol=0, atol=np.abs(values).max() * 2**-11)
 
 
-@pytest.mark.parametrize(("size", "batch"), [(1, 1), (4, 3)])
+@pytest.mark.parametrize(("size", "batch"), quick([(1, 1), (4, 3)], (4, 3)))
 def test_the_cut_changes_nothing(size, batch, served, photos, tmp_path):
     """Shards and batches; random numbers are those of the seed alone."""
     options = {"explainer": "smooth"}

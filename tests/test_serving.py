@@ -12,26 +12,38 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.conftest import small_cnn, two_inputs
-from tfxai import zoo
+from tests.networks import Subclassed, pixel_model, small_cnn, two_inputs
+from tests.thorough import quick
+from tfxai import quadrature, zoo
 from tfxai.serving import saved_model
 
 L = keras.layers
 
 
-@pytest.fixture
-def served(cnn, tmp_path):
-    cnn.class_names = list("abcde")
-    explainers = {"ig": tfxai.integrated_gradients(cnn, steps=9)}
-    return tfxai.export(cnn, tmp_path / "served", explainers)
+@pytest.fixture(scope="module")
+def explainer():
+    model = small_cnn()
+    model.class_names = list("abcde")
+    return tfxai.integrated_gradients(model, steps=9)
 
 
-def test_any_batch_size(cnn, images, served):
-    explain = tf.saved_model.load(served).signatures["explain_ig"]
+@pytest.fixture(scope="module")
+def served(explainer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("room") / "served"
+    return tfxai.export(explainer.model, path, {"ig": explainer})
+
+
+@pytest.fixture(scope="module")
+def loaded(served):
+    return tf.saved_model.load(served)
+
+
+def test_any_batch_size(explainer, images, loaded):
+    explain = loaded.signatures["explain_ig"]
     for count in (1, 3, 5):
         given = tf.constant(images[:count])
         answer = explain(inputs=given, targets=tf.fill([count], -1), seed=tf.constant(0))
-        expected = tfxai.integrated_gradients(cnn, steps=9).explain(images[:count], verbose=0)
+        expected = explainer.explain(images[:count], verbose=0)
         np.testing.assert_array_equal(answer["attributions"], expected.attributions)
         np.testing.assert_array_equal(
             answer["completeness_gap"], expected.diagnostics["completeness_gap"]
@@ -54,8 +66,8 @@ def test_an_explainer_that_was_never_called_is_exported_by_keras(cnn, images, tm
     np.testing.assert_array_equal(served.serve(tf.constant(images)), explainer(images))
 
 
-def test_a_target_that_is_none(served, images):
-    explain = tf.saved_model.load(served).signatures["explain_ig"]
+def test_a_target_that_is_none(loaded, images):
+    explain = loaded.signatures["explain_ig"]
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected a class below"):
         explain(inputs=tf.constant(images[:1]), targets=tf.constant([5]), seed=tf.constant(0))
 
@@ -103,20 +115,14 @@ def test_several_inputs_by_name_may_be_all_that_is_asked(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_targets_are_one_for_each_example_as_in_python(count, cnn, images, served):
+def test_targets_are_one_for_each_example_as_in_python(count, explainer, images, loaded):
     targets = [0] * count
     with pytest.raises(ValueError, match=rf"\[{count}\]: expected one target or \[2\]"):
-        tfxai.gradient(cnn)(images[:2], targets)
-    explain = tf.saved_model.load(served).signatures["explain_ig"]
+        explainer(images[:2], targets)
+    explain = loaded.signatures["explain_ig"]
     asked = {"targets": tf.constant(targets), "seed": tf.constant(0)}
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected one for each example"):
         explain(inputs=tf.constant(images[:2]), **asked)
-
-
-def pixel_model(size=(12, 16), channels=3):
-    keras.utils.set_random_seed(0)
-    layers = [L.Conv2D(3, 3, activation="relu"), L.Flatten(), L.Dense(4, "softmax")]
-    return keras.Sequential([keras.Input((*size, channels)), *layers])
 
 
 def unit(pixels):
@@ -138,13 +144,18 @@ def test_pixels_are_preprocessed_in_the_graph(tmp_path):
     np.testing.assert_allclose(maps, explainer(inputs, [0, 1, 2]), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [(40, 20), (20, 90), (12, 16)])
-def test_encoded_images_are_decoded_in_the_graph(size, channels, tmp_path):
+@pytest.mark.parametrize(
+    ("height", "width", "channels"),
+    quick(
+        [(*size, channels) for size in ((40, 20), (20, 90), (12, 16)) for channels in (1, 3)],
+        *((40, 20, 3), (20, 90, 1), (12, 16, 3)),
+    ),
+)
+def test_encoded_images_are_decoded_in_the_graph(height, width, channels, tmp_path):
     """The middle in the model's proportions, as Pillow cuts and resizes it."""
     model = pixel_model(channels=channels)
     path = tfxai.export(model, tmp_path / "m", {}, inputs="bytes", preprocess=unit)
-    y, x = np.mgrid[: size[0], : size[1]]
+    y, x = np.mgrid[:height, :width]
     pixels = np.stack([y * 3, x * 2, x + y], -1).astype(np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=100, subsampling=0)
@@ -159,7 +170,7 @@ def test_encoded_images_are_decoded_in_the_graph(size, channels, tmp_path):
 
 def test_several_inputs_and_mixed_precision(tmp_path):
     model = two_inputs()
-    explainer = tfxai.integrated_gradients(model, steps=5)
+    explainer = tfxai.integrated_gradients(model, steps=5, quadrature=quadrature.midpoint)
     path = tfxai.export(model, tmp_path / "two", {"ig": explainer})
     random = np.random.default_rng(0)
     inputs = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
@@ -195,10 +206,6 @@ def test_bad_input(cnn, tmp_path, monkeypatch):
     table = keras.Sequential([keras.Input((5,)), L.Dense(2)])
     with pytest.raises(ValueError, match="needs a model of one input of images"):
         tfxai.export(table, tmp_path / "m", {}, inputs="bytes")
-
-    class Subclassed(keras.Model):
-        def call(self, x):
-            return x
 
     with pytest.raises(ValueError, match="declares no inputs; wrap it"):
         tfxai.export(Subclassed(), tmp_path / "m", {})
@@ -246,7 +253,7 @@ def test_the_request_bodies_of_the_readme(tmp_path):
     shown = re.search(r"```json\nPOST /v1/models/lite0:predict\n(.*?)```", readme, re.DOTALL)[1]
     body = json.loads(shown)
     model = pixel_model()
-    explainer = tfxai.integrated_gradients(model, steps=4)
+    explainer = tfxai.integrated_gradients(model, steps=4, quadrature=quadrature.midpoint)
     options = {"inputs": "bytes", "preprocess": unit}
     path = tfxai.export(model, tmp_path / "m", {"integrated_gradients": explainer}, **options)
     signature = tf.saved_model.load(path).signatures[body["signature_name"]]

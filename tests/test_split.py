@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfxai
+from tests.thorough import quick
 
 L = keras.layers
 
@@ -31,7 +32,10 @@ def shared():
 
 @pytest.mark.parametrize(
     ("make", "layer"),
-    [(nested, "conv"), (nested, "re"), (raw, "conv"), (shared, "conv@1"), (shared, "conv@2")],
+    quick(
+        [(nested, "conv"), (nested, "re"), (raw, "conv"), (shared, "conv@1"), (shared, "conv@2")],
+        *((nested, "re"), (raw, "conv"), (shared, "conv@2")),
+    ),
 )
 def test_the_parts_make_the_whole(make, layer, images, tmp_path):
     model = make()

@@ -35,9 +35,13 @@ def test_pairing_finds_a_small_difference_between_very_different_images():
     images = 100 * random.normal(size=20)
     values = {"a": images, "b": images + 1 + 0.1 * random.normal(size=20)}
     (found,) = comparisons(values)
+    differences = values["a"] - values["b"]
+    mean, low, high = found.difference
     assert found.significant
-    assert found.difference.high < 0
-    assert found.difference.low < -0.95 < found.difference.high or found.difference.high > -1.1
+    assert mean == pytest.approx(differences.mean())
+    assert low < mean < high
+    width = 2 * 1.96 * differences.std(ddof=1) / np.sqrt(20)
+    assert high - low == pytest.approx(width, rel=0.2)
 
 
 def test_p_is_the_exact_share_of_sign_flips():

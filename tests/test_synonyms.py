@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 
 FUNCTIONS = [name for name in tfxai.__all__ if inspect.isfunction(getattr(tfxai, name))]
 

@@ -1,17 +1,12 @@
 """The example on token ids: methods behind an embedding, and the error in front of one."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 import tfxai
+from tests.examples import script
 
-PATH = Path(__file__).parents[1] / "examples" / "text_embedding.py"
-SPEC = importlib.util.spec_from_file_location("text_embedding", PATH)
-example = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(example)
+example = script("text_embedding")
 
 SENTENCES, LABELS = example.corpus(100, seed=1)
 IDS = example.encode(SENTENCES)

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 import numpy as np
-from tests.conftest import small_cnn
+from tests.networks import small_cnn
 from tests.test_benchmark import BUILDERS
 from tfxai import benchmark
 

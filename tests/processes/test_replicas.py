@@ -12,8 +12,8 @@ import keras, numpy as np, tensorflow as tf
 cpus = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpus[0], [tf.config.LogicalDeviceConfiguration()] * 2)
 import tfxai
-from tests.conftest import small_cnn, two_inputs
-from tests.test_execution import BUILDERS
+from tests.networks import small_cnn, two_inputs
+from tests.methods import BUILDERS
 
 NAMES = ["smoothgrad", "fusiongrad", "pattern_attribution"]
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

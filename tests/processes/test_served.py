@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tfxai
-from tests.test_execution import BUILDERS
+from tests.methods import BUILDERS
 from tfxai.serving import saved_model
 
 FRESH = """

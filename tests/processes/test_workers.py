@@ -11,7 +11,8 @@ import tensorflow as tf
 from PIL import Image
 
 import tfxai
-from tests.test_serving import pixel_model, unit
+from tests.networks import pixel_model
+from tests.test_serving import unit
 from tfxai import scale
 from tfxai.scale import images, shard_folder
 
