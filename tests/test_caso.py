@@ -12,7 +12,7 @@ from tests.test_hessian import L, dense, jacobian, loss_gradient, rich_net
 from tests.test_laws import noise_of
 from tfxai import kernels
 from tfxai.estimation import samplers
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import LowRankFactor
 from tfxai.methods.second_order import proximal
 from tfxai.methods.second_order.proximal import Problem
 from tfxai.methods.second_order.sparsity import just_sparse_enough, sparse_enough, sparsity
@@ -84,8 +84,8 @@ def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
     options = {"hessian": hessian, "lambda1": lambda1, "tolerance": 1e-6}
     record = tfxai.caso(net.model, **options).explain(x, TARGETS, verbose=0)
     diagnostics = record.diagnostics
-    np.testing.assert_allclose(diagnostics["lambda2"], diagnostics["top_eigenvalue_bound"] / 2 + 10)
-    np.testing.assert_allclose(diagnostics["top_eigenvalue"], net.top, rtol=1e-3)
+    np.testing.assert_allclose(diagnostics["lambda2"], diagnostics["max_eigenvalue_bound"] / 2 + 10)
+    np.testing.assert_allclose(diagnostics["max_eigenvalue"], net.top, rtol=1e-3)
     expected = np.stack(
         [reference.caso(net.g[i], net.h[i], lambda1, diagnostics["lambda2"][i]) for i in range(3)]
     )
@@ -159,7 +159,7 @@ def test_fista_solves_where_ten_iterations_do_not(top):
     u, _ = np.linalg.qr(random.normal(size=(100, 6)))
     values = top * 0.5 ** np.arange(6)
     h, g = (u * values) @ u.T, u @ random.normal(size=6) + 0.1 * random.normal(size=100)
-    factor = Factor(
+    factor = LowRankFactor(
         *(tf.constant(v[None]) for v in (values, (u * values**0.5).T)), tf.constant([6])
     )
     problem = Problem(
@@ -190,7 +190,7 @@ def test_theorem_4_for_a_confident_prediction(epsilon):
     output = L.Dense(2, "softmax", dtype="float64")
     model = keras.Sequential([keras.Input((12,), dtype="float64"), output])
     model.set_weights([w, np.log([1 - epsilon, epsilon])])
-    u = tfxai.hessian.factor(model, np.zeros((1, 12)), 0)
+    u = tfxai.hessian.eigendecomposition(model, np.zeros((1, 12)), 0)
     h = (u.eigenvectors[0].T * u.eigenvalues[0]) @ u.eigenvectors[0]
     g = loss_gradient(model, np.zeros((1, 12)), [0])[0]
     limit = np.outer(g, g) / epsilon

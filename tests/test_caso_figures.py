@@ -100,7 +100,7 @@ def rows():
     first[:, 0, 0, 0], second[0, 0, 0, 0], second[1, 1, 1, 1] = 2, 3, 4
     linear = SimpleNamespace(
         attributions=first,
-        diagnostics={"top_eigenvalue": np.array([5.0, 50.0])},
+        diagnostics={"max_eigenvalue": np.array([5.0, 50.0])},
         scores=-np.log([0.8, 0.3]),
         target_names=["cat", "dog"],
         targets=np.array([3, 4]),

@@ -11,7 +11,7 @@ import tfxai
 from tests import reference
 from tests.conftest import small_cnn, two_inputs
 from tfxai import hessian, scores
-from tfxai.hessian import factors, products, top
+from tfxai.hessian import factors, largest, products
 from tfxai.hessian.lanczos import Goal, lanczos
 
 L = keras.layers
@@ -60,7 +60,7 @@ def dense(model, x, targets):
     """The whole Hessian of each example, ``[B, F, F]``."""
     count, features = len(x), x[0].size
     units = np.eye(features).reshape(features, 1, *x.shape[1:]).repeat(count, 1)
-    rows = hessian.product(model, x, units, targets)
+    rows = hessian.hvp(model, x, units, targets)
     return rows.reshape(features, count, features).transpose(1, 0, 2)
 
 
@@ -90,24 +90,24 @@ def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
     ) / (2 * step)
     modes = {"relu": hessian.MODES, "gelu": ("reverse", "forward"), "leaky_relu": ("gauss_newton",)}
     for mode in modes.get(activation, ("reverse",)):
-        found = hessian.product(model, x, vectors, TARGETS, mode=mode)
+        found = hessian.hvp(model, x, vectors, TARGETS, mode=mode)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vectors):
     model = rich_net("tanh")
     with pytest.raises(ValueError, match=r"Tanh in '.*' is not piecewise linear"):
-        hessian.product(model, x, vectors, TARGETS, mode="gauss_newton")
+        hessian.hvp(model, x, vectors, TARGETS, mode="gauss_newton")
     with pytest.raises(ValueError, match="Tanh"):
-        hessian.factor(model, x, TARGETS, kind="classes")
+        hessian.eigendecomposition(model, x, TARGETS, kind="classes")
     classifier = tfxai.models.heads.classifier(model)
 
     def multiply(x, v):
-        at = products.local(classifier, x, tf.constant(TARGETS))
+        at = products.linearize(classifier, x, tf.constant(TARGETS))
         return products.gauss_newton(at)(tf.reshape(v, [3, -1]))
 
     by_gauss_newton = tf.function(multiply)(x, vectors).numpy()
-    exact = hessian.product(model, x, vectors, TARGETS).reshape(3, -1)
+    exact = hessian.hvp(model, x, vectors, TARGETS).reshape(3, -1)
     assert np.linalg.norm(by_gauss_newton - exact) > 0.1 * np.linalg.norm(exact)
     w, p = jacobian(model, x)
     for i in range(3):
@@ -126,10 +126,10 @@ def test_the_hessian_of_a_relu_net_is_the_closed_form(net, x, whole):
 @pytest.mark.parametrize("kind", ["classes", "krylov"])
 def test_factors_have_the_eigenvalues_and_eigenvectors(kind, net, x, whole):
     options = {"rows": 4} if kind == "classes" else {"tolerance": 1e-10}
-    found = hessian.factor(net, x, TARGETS, kind=kind, mass=1, **options)
+    found = hessian.eigendecomposition(net, x, TARGETS, kind=kind, mass=1, **options)
     assert found.kind == kind
     assert found.eigenvectors.shape[2:] == x.shape[1:]
-    assert (found.error < 1e-12).all()
+    assert (found.error_bound < 1e-12).all()
     for i in range(3):
         values, vectors = np.linalg.eigh(whole[i])
         np.testing.assert_allclose(found.eigenvalues[i][:4], values[::-1][:4], rtol=1e-8)
@@ -146,8 +146,8 @@ def test_the_cheaper_factor_is_chosen(activation, classes, kind):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, activation), L.Dense(classes)])
 
     def look(x):
-        return factors.cheaper(
-            products.local(lambda x, t: (model(x), t), x, tf.zeros([1], "int32"))
+        return factors.cheaper_kind(
+            products.linearize(lambda x, t: (model(x), t), x, tf.zeros([1], "int32"))
         )
 
     seen = []
@@ -162,7 +162,7 @@ def test_many_classes_are_added_up_in_bounded_memory():
     model = keras.Sequential([keras.Input((30,), dtype="float64"), L.Dense(60, dtype="float64")])
     model.set_weights([w, np.zeros(60)])
     x = np.random.default_rng(1).normal(size=(1, 30)) * 0.1
-    found = hessian.factor(model, x, 3, kind="classes", mass=1, rank=10, rows=7)
+    found = hessian.eigendecomposition(model, x, 3, kind="classes", mass=1, rank=10, rows=7)
     p = np.exp(x[0] @ w) / np.exp(x[0] @ w).sum()
     h = reference.second_order(w, p, 3)[1]
     values = np.linalg.eigvalsh(h)[::-1]
@@ -171,27 +171,29 @@ def test_many_classes_are_added_up_in_bounded_memory():
     u = found.eigenvectors[0]
     left = np.linalg.norm(h - (u.T * found.eigenvalues[0]) @ u, 2)
     assert left < 2 * values[10]
-    assert left < found.error[0] < 15 * left
+    assert left < found.error_bound[0] < 15 * left
 
 
 def test_classes_without_mass_are_left_out_and_bounded(net, x, whole):
-    found = hessian.factor(net, x, TARGETS, kind="classes", mass=0.7)
-    assert (found.passes < 5).all()
+    found = hessian.eigendecomposition(net, x, TARGETS, kind="classes", mass=0.7)
+    assert (found.num_hvps < 5).all()
     for i in range(3):
         u = found.eigenvectors[i].reshape(len(found.eigenvectors[i]), -1)
         left = whole[i] - (u.T * found.eigenvalues[i]) @ u
         assert np.linalg.eigvalsh(left)[0] > -1e-12  # what is left out is positive, too
-        assert np.linalg.norm(left, 2) < found.error[i]
+        assert np.linalg.norm(left, 2) < found.error_bound[i]
 
 
 def test_lanczos_finds_both_eigenvectors_of_a_double_eigenvalue():
     h = np.diag([3.0, 3.0, 1.0, 0.5, 0, 0, 0, 0])
     start = np.array([[1.0, 0, 1, 1, 0, 0, 0, 0]])
-    goal = Goal(8, 1e-8, rank=8, relative=1e-8)
-    found = lanczos(lambda v: v @ h, tf.constant(start), goal, tf.constant([0, 1])).factor(8)
+    goal = Goal(8, 1e-8, rank=8, relative_coupling=1e-8)
+    found = lanczos(lambda v: v @ h, tf.constant(start), goal, tf.constant([0, 1])).low_rank_factor(
+        8
+    )
     np.testing.assert_allclose(found.eigenvalues[0][:4], [3, 3, 1, 0.5], atol=1e-12)
     v = np.random.default_rng(0).normal(size=(1, 2, 8))
-    np.testing.assert_allclose(found.product(tf.constant(v)), v @ h, atol=1e-12)
+    np.testing.assert_allclose(found.multiply(tf.constant(v)), v @ h, atol=1e-12)
 
 
 def test_lanczos_stops_at_its_tolerance_for_each_example():
@@ -200,18 +202,18 @@ def test_lanczos_stops_at_its_tolerance_for_each_example():
     values = np.stack([10 * 0.5 ** np.arange(50), 10 * 0.9 ** np.arange(50)])
     h = tf.constant(np.einsum("ik,bk,jk->bij", q, values, q))
     start = tf.constant(random.normal(size=(2, 50)))
-    goal = Goal(40, 1e-3, rank=40, absolute=0.2)
+    goal = Goal(40, 1e-3, rank=40, absolute_coupling=0.2)
     product = functools.partial(tf.linalg.matvec, h)
-    found = lanczos(product, start, goal, tf.constant([0, 1])).factor(40)
-    assert found.passes[0] < found.passes[1] < 40
-    np.testing.assert_allclose(found.top, [10, 10], atol=1e-3)
+    found = lanczos(product, start, goal, tf.constant([0, 1])).low_rank_factor(40)
+    assert found.num_hvps[0] < found.num_hvps[1] < 40
+    np.testing.assert_allclose(found.max_eigenvalue, [10, 10], atol=1e-3)
     left = h - tf.matmul(found.vectors, found.vectors, transpose_a=True)
-    assert (np.linalg.norm(left, 2, (1, 2)) < 8 * goal.absolute).all()
+    assert (np.linalg.norm(left, 2, (1, 2)) < 8 * goal.absolute_coupling).all()
 
 
 def top_of(h):
     h = tf.constant(h)
-    return top.top_eigenvalue(
+    return largest.max_eigenvalue(
         functools.partial(tf.linalg.matvec, h),
         tf.zeros_like(h[:, 0]),
         tf.constant([0, 0]),
@@ -225,18 +227,18 @@ def top_of(h):
     ("values", "largest"),
     [([5, 4, -1], 5), ([1, 0.5, -3], 1), ([-1, -2, -3], -1), ([2, 2, 2], 2), ([2, -2, 0], 2)],
 )
-def test_the_top_eigenvalue_is_the_largest_not_that_of_largest_size(values, largest):
+def test_the_max_eigenvalue_is_the_largest_not_that_of_largest_size(values, largest):
     q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     found = top_of((q * values) @ q.T[None])
     assert found.value[0].numpy() == pytest.approx(largest, abs=1e-9)
     assert largest <= found.bound[0] < largest + 1e-6
 
 
-def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
+def test_a_max_eigenvalue_among_many_that_are_nearly_as_large_is_found():
     """A random vector has so little of it that the residual of .9 is small: no bound of 1."""
     features = 2000
     values = tf.constant(np.array([1.0] + [0.9] * (features - 1)))
-    found = top.top_eigenvalue(
+    found = largest.max_eigenvalue(
         lambda v: v * values,
         tf.zeros([1, features], tf.float64),
         tf.constant([0, 0]),
@@ -246,11 +248,11 @@ def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
     )
     assert found.value[0].numpy() == pytest.approx(1, rel=1e-3)
     assert found.bound[0] >= 1
-    assert found.iterations[0] < 10
+    assert found.num_hvps[0] < 10
 
 
-def test_the_top_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
-    found = hessian.top_eigenvalue(net, x, TARGETS)
+def test_the_max_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
+    found = hessian.max_eigenvalue(net, x, TARGETS)
     largest = np.linalg.eigvalsh(whole)[:, -1]
     np.testing.assert_allclose(found.value, largest, rtol=1e-3)
     np.testing.assert_allclose(found.bound, largest, rtol=1e-3)
@@ -264,11 +266,11 @@ def test_the_top_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
 
 
 def test_several_vectors_at_once(net, x, vectors):
-    both = hessian.product(net, x, np.stack([vectors, -2 * vectors]), TARGETS)
-    one = hessian.product(net, x, vectors, TARGETS)
+    both = hessian.hvp(net, x, np.stack([vectors, -2 * vectors]), TARGETS)
+    one = hessian.hvp(net, x, vectors, TARGETS)
     np.testing.assert_allclose(both, np.stack([one, -2 * one]), rtol=1e-10)
     with pytest.raises(ValueError, match=r"vectors have the shapes \[\[6, 6, 2\]\]"):
-        hessian.product(net, x, vectors[0], TARGETS)
+        hessian.hvp(net, x, vectors[0], TARGETS)
 
 
 def test_several_inputs():
@@ -276,11 +278,11 @@ def test_several_inputs():
     random = np.random.default_rng(0)
     x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
     v = {k: random.normal(size=a.shape) for k, a in x.items()}
-    found = {mode: hessian.product(model, x, v, 1, mode=mode) for mode in ("reverse", "forward")}
+    found = {mode: hessian.hvp(model, x, v, 1, mode=mode) for mode in ("reverse", "forward")}
     assert {k: a.shape for k, a in found["reverse"].items()} == {k: a.shape for k, a in x.items()}
     for key in x:
         np.testing.assert_allclose(found["reverse"][key], found["forward"][key], atol=1e-6)
-    factor = hessian.factor(model, x, 1)
+    factor = hessian.eigendecomposition(model, x, 1)
     assert factor.kind == "krylov"  # tanh
     assert factor.eigenvectors["row"].shape[2:] == (4,)
 
@@ -293,7 +295,7 @@ def test_a_single_logit_is_one_of_two_classes(head):
     p = 1 / (1 + np.exp(-0.7))
     expected = p * (1 - p) * np.array([[2.0, 1.0]])
     for target, mode in ((0, "reverse"), (1, "gauss_newton")):
-        found = hessian.product(model, x, v, target, mode=mode)
+        found = hessian.hvp(model, x, v, target, mode=mode)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -309,11 +311,11 @@ def test_confident_predictions_keep_their_digits():
     g = d @ p[1:]
     h = (d - g[:, None]) @ np.diag(p[1:]) @ (d - g[:, None]).T + p[0] * np.outer(g, g)
     for mode in hessian.MODES:
-        found = hessian.product(model, x, v, 0, mode=mode)
+        found = hessian.hvp(model, x, v, 0, mode=mode)
         np.testing.assert_allclose(found[0], h @ v[0], rtol=1e-5)
-    other = hessian.product(model, x, v, 1, mode="gauss_newton")  # H is that of every target
+    other = hessian.hvp(model, x, v, 1, mode="gauss_newton")  # H is that of every target
     np.testing.assert_allclose(other[0], h @ v[0], rtol=1e-5)
-    factor = hessian.factor(model, x, 0)
+    factor = hessian.eigendecomposition(model, x, 0)
     np.testing.assert_allclose(factor.eigenvalues[0, 0], np.linalg.eigvalsh(h)[-1], rtol=1e-5)
     found = tfxai.gradient(model, score=scores.cross_entropy)(x, 0)
     np.testing.assert_allclose(found[0], g, rtol=1e-5)
@@ -327,7 +329,7 @@ def test_half_precision(mode, images):
     half.set_weights(full.get_weights())
     v = np.random.default_rng(1).normal(size=images.shape)
     targets = full.predict(images, verbose=0).argmax(1)
-    expected, found = (hessian.product(m, images, v, targets, mode=mode) for m in (full, half))
+    expected, found = (hessian.hvp(m, images, v, targets, mode=mode) for m in (full, half))
     assert found.dtype == np.float32
     for a, b in zip(expected, found, strict=True):
         assert np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.97
@@ -357,15 +359,15 @@ def test_piecewise_linear_nets_are_known_by_their_graph(name):
     function = (LINEAR | CURVED)[name]
 
     def look(x):
-        found.append(products.local(lambda x, t: (function(x), t), x, tf.zeros([3], tf.int32)))
+        found.append(products.linearize(lambda x, t: (function(x), t), x, tf.zeros([3], tf.int32)))
         return found[-1].logits
 
     found = []
     tf.function(look).get_concrete_function(tf.TensorSpec([3, 4]))
     if name in LINEAR:
-        assert found[0].curved is None
+        assert found[0].curved_operation is None
     else:
-        assert name in found[0].curved
+        assert name in found[0].curved_operation
 
 
 def test_second_derivatives_are_not_compiled(images):
@@ -378,12 +380,12 @@ def test_second_derivatives_are_not_compiled(images):
 
 def test_arguments_are_checked(net, x):
     with pytest.raises(ValueError, match="mode='fast'"):
-        hessian.product(net, x, x, 0, mode="fast")
+        hessian.hvp(net, x, x, 0, mode="fast")
     with pytest.raises(ValueError, match="mass=1"):
-        hessian.factor(net, x, 0, mass=1.5)
+        hessian.eigendecomposition(net, x, 0, mass=1.5)
     with pytest.raises(ValueError, match="kind='exact'"):
-        hessian.factor(net, x, 0, kind="exact")
+        hessian.eigendecomposition(net, x, 0, kind="exact")
     with pytest.raises(ValueError, match="targets: 5 is out of range"):
-        hessian.top_eigenvalue(net, x, 5)
+        hessian.max_eigenvalue(net, x, 5)
     with pytest.raises(ValueError, match="empty batch"):
-        hessian.product(net, x[:0], x[:0], 0)
+        hessian.hvp(net, x[:0], x[:0], 0)

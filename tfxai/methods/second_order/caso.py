@@ -106,7 +106,7 @@ def cafo(
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspector.order(inputs)
-            linear = loss.gradient(products.local(loss.classifier, inputs, targets), seed)
+            linear = loss.gradient(products.linearize(loss.classifier, inputs, targets), seed)
             weight = tf.fill([tf.shape(linear)[0], 1], tf.constant(scale, linear.dtype))
 
             def solve(values: tf.Tensor) -> tf.Tensor:
@@ -167,7 +167,7 @@ def caso(
 
     Returns:
         An Explainer with attributions as those of `cafo`. `explain` reports as `cafo`, and for
-        each example ``top_eigenvalue``, L as it was found; ``top_eigenvalue_bound``, which L is at
+        each example ``max_eigenvalue``, L as it was found; ``max_eigenvalue_bound``, which L is at
         most, and without which no lambda2 is known to be large enough; ``residual``, a bound of
         the map's relative L2 error, rounding included, from a last pass through the network; and
         ``iterations`` of the solver. Bounds hold with probability .9999, by classes always.
@@ -210,7 +210,7 @@ def caso(
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspector.order(inputs)
-            at = products.local(loss.classifier, inputs, targets)
+            at = products.linearize(loss.classifier, inputs, targets)
             linear = loss.gradient(at, seed)
             network = traced(loss.hessian(at, seed))
             given = (loss, at, network, linear)
@@ -225,8 +225,8 @@ def caso(
             best = problems.judged(problem, solution, network)
             residual = proximal.stated(problem, best.delta, best.residual, at.rounding)
             diagnostics = {
-                "top_eigenvalue": curvature.top,
-                "top_eigenvalue_bound": curvature.bound,
+                "max_eigenvalue": curvature.top,
+                "max_eigenvalue_bound": curvature.bound,
                 "residual": residual[:, 0],
                 "iterations": solution.iterations[:, 0],
             }

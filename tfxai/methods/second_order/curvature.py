@@ -10,10 +10,10 @@ import tensorflow as tf
 from tfxai.core import batch, checks
 from tfxai.core.types import Classifier, Sampler
 from tfxai.hessian import bounds, factors, products
-from tfxai.hessian.classes import by_classes
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.classes import factor_by_classes
+from tfxai.hessian.factors import LowRankFactor
 from tfxai.hessian.lanczos import Goal, lanczos
-from tfxai.hessian.products import Local, Product
+from tfxai.hessian.products import HVP, Linearization
 from tfxai.methods.second_order.proximal import Products
 
 STEPS = 64
@@ -40,7 +40,7 @@ class Loss(NamedTuple):
     rows: int
     """How many gradients may be computed at once."""
 
-    def gradient(self, at: Local, seed: tf.Tensor) -> tf.Tensor:
+    def gradient(self, at: Linearization, seed: tf.Tensor) -> tf.Tensor:
         """Give g, ``[B, F]``.
 
         Raises:
@@ -64,7 +64,7 @@ class Loss(NamedTuple):
             "(float64 may help)",
         )
 
-    def hessian(self, at: Local, seed: tf.Tensor) -> Product:
+    def hessian(self, at: Linearization, seed: tf.Tensor) -> HVP:
         """Give products with H, by passes through the network."""
         if self.noise is None:
             return products.finite(products.exact(at))
@@ -84,14 +84,14 @@ class Curvature(NamedTuple):
     """L is at most this, with probability .9999, ``[B]``."""
     lowest: tf.Tensor
     """No eigenvalue is below this, which is at most 0, in the same sense, ``[B]``."""
-    factor: Factor | None
+    factor: LowRankFactor | None
     """None where the products are passes through the network."""
 
 
 def factored(
     loss: Loss,
-    at: Local,
-    network: Product,
+    at: Linearization,
+    network: HVP,
     linear: tf.Tensor,
     *,
     kind: str,
@@ -100,22 +100,26 @@ def factored(
 ) -> Curvature:
     """See H through its factor, by classes or by Lanczos from the gradient on."""
     if kind == "auto":
-        kind = factors.cheaper(at) if loss.noise is None else "krylov"
+        kind = factors.cheaper_kind(at) if loss.noise is None else "krylov"
     if kind == "classes":
-        factor, left = by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
+        factor, left = factor_by_classes(loss.classifier, at, mass=1, rank=rank, rows=loss.rows)
         rounding = at.rounding * tf.reduce_sum(factor.eigenvalues, 1)
         return Curvature(
-            factor.product, factor.top, factor.top + left + rounding, tf.zeros_like(left), factor
+            factor.multiply,
+            factor.max_eigenvalue,
+            factor.max_eigenvalue + left + rounding,
+            tf.zeros_like(left),
+            factor,
         )
     steps = max(rank, LEAST_STEPS)
-    goal = _ends(at, steps)._replace(rank=rank, absolute=COUPLING * 2 * margin)
+    goal = _ends(at, steps)._replace(rank=rank, absolute_coupling=COUPLING * 2 * margin)
     krylov = lanczos(network, linear, goal, tf.constant(bounds.SEED))
-    factor = krylov.factor(rank)
-    return _curvature(at, krylov.ends, factor.product, factor)
+    factor = krylov.low_rank_factor(rank)
+    return _curvature(at, krylov.ends, factor.multiply, factor)
 
 
 def through_network(
-    loss: Loss, at: Local, network: Product, linear: tf.Tensor, seed: tf.Tensor
+    loss: Loss, at: Linearization, network: HVP, linear: tf.Tensor, seed: tf.Tensor
 ) -> Curvature:
     """See H through products alone, but for its ends."""
 
@@ -123,7 +127,7 @@ def through_network(
         """Multiply K vectors for each example, which is repeated as often."""
         count = tf.shape(vectors)[1]
         copies = tf.nest.map_structure(lambda x: tf.repeat(x, count, 0), at.inputs)
-        there = products.local(loss.classifier, copies, tf.repeat(at.targets, count))
+        there = products.linearize(loss.classifier, copies, tf.repeat(at.targets, count))
         flat = tf.ensure_shape(
             tf.reshape(vectors, [-1, tf.shape(vectors)[2]]), [None, linear.shape[1]]
         )
@@ -133,19 +137,19 @@ def through_network(
     return _curvature(at, krylov.ends, several, None)
 
 
-def _ends(at: Local, steps: int) -> Goal:
+def _ends(at: Linearization, steps: int) -> Goal:
     """Look for L alone where no eigenvalue is negative."""
-    lowest = float("inf") if at.curved is None else LOWEST
+    lowest = float("inf") if at.curved_operation is None else LOWEST
     return Goal(steps, TOP, lowest, rounding=at.rounding)
 
 
 def _curvature(
-    at: Local, ends: bounds.Ends, multiply: Products, factor: Factor | None
+    at: Linearization, ends: bounds.SpectrumEnds, multiply: Products, factor: LowRankFactor | None
 ) -> Curvature:
     """See H through its products and the bounds of its ends."""
-    nothing = tf.zeros_like(ends.top)
-    lowest = nothing if at.curved is None else tf.minimum(ends.lowest_bound, 0)
-    top, bound = tf.maximum(ends.top, 0), tf.maximum(ends.top_bound, 0)
+    nothing = tf.zeros_like(ends.max_eigenvalue)
+    lowest = nothing if at.curved_operation is None else tf.minimum(ends.min_eigenvalue_bound, 0)
+    top, bound = tf.maximum(ends.max_eigenvalue, 0), tf.maximum(ends.max_eigenvalue_bound, 0)
     return Curvature(multiply, top, bound, lowest, factor)
 
 

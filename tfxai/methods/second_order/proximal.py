@@ -16,7 +16,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import LowRankFactor
 
 Products = Callable[[tf.Tensor], tf.Tensor]
 """Vectors ``[B, K, F]`` -> H v."""
@@ -71,7 +71,7 @@ def first_order(linear: tf.Tensor, lambda1: tf.Tensor, lambda2: tf.Tensor) -> tf
     return soft_threshold(linear, lambda1[..., None]) / (2 * lambda2[..., None])
 
 
-def without_lambda1(linear: tf.Tensor, lambda2: tf.Tensor, factor: Factor) -> tf.Tensor:
+def without_lambda1(linear: tf.Tensor, lambda2: tf.Tensor, factor: LowRankFactor) -> tf.Tensor:
     """Solve (2 lambda2 - H) D = c, CASO's closed form for lambda1 = 0 (METHODS 4.2).
 
     With H = sum_j s_j u_j u_j^T it is c / 2 lambda2 + sum_j (1 / (2 lambda2 - s_j) - 1 / 2 lambda2)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.hessian.products import Product
+from tfxai.hessian.products import HVP
 from tfxai.methods.second_order import proximal
 from tfxai.methods.second_order.curvature import Curvature
 from tfxai.methods.second_order.proximal import Problem, Solution
@@ -61,7 +61,7 @@ class Refined(NamedTuple):
     """Bound of D's relative L2 error, ``[B, 1]``."""
 
 
-def evaluated(problem: Problem, delta: tf.Tensor, network: Product) -> Refined:
+def evaluated(problem: Problem, delta: tf.Tensor, network: HVP) -> Refined:
     """Judge D ``[B, 1, F]`` by a pass through the network."""
     along = network(delta[:, 0])[:, None]
     after = proximal.step(problem, delta, along, 1 / problem.m)
@@ -69,7 +69,7 @@ def evaluated(problem: Problem, delta: tf.Tensor, network: Product) -> Refined:
 
 
 def refined(
-    curvature: Curvature, problem: Problem, solver: Solver, start: tf.Tensor, network: Product
+    curvature: Curvature, problem: Problem, solver: Solver, start: tf.Tensor, network: HVP
 ) -> Refined:
     """Correct a solution for what the factor leaves out of H, by passes through the network.
 
@@ -129,7 +129,7 @@ class Problems(NamedTuple):
         """Give D alone, ``[B, K, F]``."""
         return self.solution(lambda1).delta
 
-    def judged(self, problem: Problem, solution: Solution, network: Product) -> Refined:
+    def judged(self, problem: Problem, solution: Solution, network: HVP) -> Refined:
         """Judge solutions, one for each example, by the network; correct those by a factor."""
         if self.curvature.factor is None:
             return evaluated(problem, solution.delta, network)
