@@ -37,7 +37,7 @@ def dense(model, x, targets):
     """The whole Hessian of each example, ``[B, F, F]``."""
     count, features = len(x), x[0].size
     units = np.eye(features).reshape(features, 1, *x.shape[1:]).repeat(count, 1)
-    rows = hessian.product(model, x, units, targets)
+    rows = hessian.hvp(model, x, units, targets)
     return rows.reshape(features, count, features).transpose(1, 0, 2)
 
 

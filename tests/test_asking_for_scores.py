@@ -32,9 +32,9 @@ ASKING = {
     "a method": lambda model, x: tfxai.gradient(model)(x),
     "a record": lambda model, x: tfxai.caso(model).explain(x, 0, verbose=0),
     "logits": lambda model, x: tfxai.logits(model)(x),
-    "hessian.product": lambda model, x: tfxai.hessian.product(model, x, np.ones_like(x), 0),
-    "hessian.top_eigenvalue": lambda model, x: tfxai.hessian.top_eigenvalue(model, x, 0),
-    "hessian.factor": lambda model, x: tfxai.hessian.factor(model, x, 0),
+    "hessian.hvp": lambda model, x: tfxai.hessian.hvp(model, x, np.ones_like(x), 0),
+    "hessian.max_eigenvalue": lambda model, x: tfxai.hessian.max_eigenvalue(model, x, 0),
+    "hessian.eigendecomposition": lambda model, x: tfxai.hessian.eigendecomposition(model, x, 0),
     "a metric": lambda model, x: tfxai.metrics.completeness(model, x, x, 0),
 }
 
@@ -76,11 +76,9 @@ def unused():
 
 
 DIFFERENTIATING = {
-    name: ask
-    for name, ask in ASKING.items()
-    if name not in ("logits", "a metric", "hessian.product")
+    name: ask for name, ask in ASKING.items() if name not in ("logits", "a metric", "hessian.hvp")
 } | {
-    mode: lambda model, x, mode=mode: tfxai.hessian.product(model, x, x, 0, mode=mode)
+    mode: lambda model, x, mode=mode: tfxai.hessian.hvp(model, x, x, 0, mode=mode)
     for mode in ("reverse", "forward", "gauss_newton")
 }
 

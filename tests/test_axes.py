@@ -263,7 +263,7 @@ def test_channels_first_convolutions_are_explained_or_refused(name, images):
         lambda m, x: tfxai.grad_cam(m, layer="one")(x, 0),
         lambda m, x: tfxai.guided_backprop(m)(x, 0),
         lambda m, x: tfxai.caso(m)(x, 0),
-        lambda m, x: tfxai.hessian.product(m, x, x, 0),
+        lambda m, x: tfxai.hessian.hvp(m, x, x, 0),
         lambda m, x: tfxai.logits(m),
         lambda m, x: tfxai.fit_patterns(m, x),
         lambda m, x: tfxai.metrics.deletion(m, x, x[:, :1], 0),

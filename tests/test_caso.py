@@ -13,7 +13,7 @@ from tests.second_order import L, dense, jacobian, loss_gradient, rich_net
 from tests.thorough import quick
 from tfxai import kernels
 from tfxai.estimation import samplers
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import LowRankFactor
 from tfxai.methods.second_order import concave_problem, fista
 from tfxai.methods.second_order.concave_problem import Problem
 from tfxai.methods.second_order.sparsity import bisect_lambda1, sparsity, sweep_lambda1
@@ -84,12 +84,12 @@ def test_cafo_is_the_soft_threshold(lambda1, relu, x):
 )
 def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
     net = request.getfixturevalue(name)
-    assert net.top.max() > 3
+    assert net.largest.max() > 3
     options = {"hessian": hessian, "lambda1": lambda1, "tolerance": 1e-6}
     record = tfxai.caso(net.model, **options).explain(x, TARGETS, verbose=0)
     diagnostics = record.diagnostics
-    np.testing.assert_allclose(diagnostics["lambda2"], diagnostics["top_eigenvalue_bound"] / 2 + 10)
-    np.testing.assert_allclose(diagnostics["top_eigenvalue"], net.top, rtol=1e-3)
+    np.testing.assert_allclose(diagnostics["lambda2"], diagnostics["max_eigenvalue_bound"] / 2 + 10)
+    np.testing.assert_allclose(diagnostics["max_eigenvalue"], net.top, rtol=1e-3)
     expected = np.stack(
         [reference.caso(net.g[i], net.h[i], lambda1, diagnostics["lambda2"][i]) for i in range(3)]
     )
@@ -163,7 +163,7 @@ def test_fista_solves_where_ten_iterations_do_not(top):
     u, _ = np.linalg.qr(random.normal(size=(100, 6)))
     values = top * 0.5 ** np.arange(6)
     h, g = (u * values) @ u.T, u @ random.normal(size=6) + 0.1 * random.normal(size=100)
-    factor = Factor(
+    factor = LowRankFactor(
         *(tf.constant(v[None]) for v in (values, (u * values**0.5).T)), tf.constant([6])
     )
     problem = Problem(
@@ -173,7 +173,7 @@ def test_fista_solves_where_ten_iterations_do_not(top):
     )
     start = tf.zeros([1, 2, 100], tf.float64)
     limits = {"tolerance": 1e-4, "max_iterations": 2000}
-    found = fista.fista(problem, factor.product, start, **limits)
+    found = fista.fista(problem, factor.multiply, start, **limits)
     expected = [reference.caso(g, h, lambda1, top / 2 + 10, 200_000) for lambda1 in (0, 0.05)]
     assert (distances(found.delta[0], np.stack(expected)) < 1e-4).all()
     closed = concave_problem.caso_closed_form(problem.linear, problem.lambda2, factor)[0]
@@ -194,7 +194,7 @@ def test_theorem_4_for_a_confident_prediction(epsilon):
     output = L.Dense(2, "softmax", dtype="float64")
     model = keras.Sequential([keras.Input((12,), dtype="float64"), output])
     model.set_weights([w, np.log([1 - epsilon, epsilon])])
-    u = tfxai.hessian.factor(model, np.zeros((1, 12)), 0)
+    u = tfxai.hessian.eigendecomposition(model, np.zeros((1, 12)), 0)
     h = (u.eigenvectors[0].T * u.eigenvalues[0]) @ u.eigenvectors[0]
     g = loss_gradient(model, np.zeros((1, 12)), [0])[0]
     limit = np.outer(g, g) / epsilon

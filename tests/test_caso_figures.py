@@ -100,7 +100,7 @@ def rows():
     first[:, 0, 0, 0], second[0, 0, 0, 0], second[1, 1, 1, 1] = 2, 3, 4
     linear = SimpleNamespace(
         attributions=first,
-        diagnostics={"top_eigenvalue": np.array([5.0, 50.0])},
+        diagnostics={"max_eigenvalue": np.array([5.0, 50.0])},
         scores=-np.log([0.8, 0.3]),
         target_names=["cat", "dog"],
         targets=np.array([3, 4]),
@@ -148,8 +148,8 @@ def test_rows_are_written_and_drawn(rows, tmp_path, drawn):
 
 def test_the_simulation_is_drawn(tmp_path, drawn):
     small = {"draws": 2, "features": 20}
-    by_classes, by_confidence = ((2, 3), (0.9,)), ((0.5, 0.9), (4,))
-    example.draw_simulation(tmp_path / "simulation.png", by_classes, by_confidence, **small)
+    factor_by_classes, by_confidence = ((2, 3), (0.9,)), ((0.5, 0.9), (4,))
+    example.draw_simulation(tmp_path / "simulation.png", factor_by_classes, by_confidence, **small)
     left, middle, right = drawn["simulation.png"].axes
     of_classes = np.array([example.simulation(c, (0.9,), **small)[0] for c in (2, 3)])
     found = example.simulation(4, (0.5, 0.9), **small)

@@ -13,7 +13,7 @@ from tests.networks import small_cnn, two_inputs
 from tests.second_order import dense, jacobian, loss_gradient, rich_net
 from tests.thorough import quick
 from tfxai import hessian, scores
-from tfxai.hessian import factors, products, top
+from tfxai.hessian import factors, largest, products
 from tfxai.hessian.lanczos import Goal, lanczos
 
 L = keras.layers
@@ -52,24 +52,24 @@ def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
     ) / (2 * step)
     modes = {"relu": hessian.MODES, "gelu": ("reverse", "forward"), "leaky_relu": ("gauss_newton",)}
     for mode in modes.get(activation, ("reverse",)):
-        found = hessian.product(model, x, vectors, TARGETS, mode=mode)
+        found = hessian.hvp(model, x, vectors, TARGETS, mode=mode)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vectors):
     model = rich_net("tanh")
     with pytest.raises(ValueError, match=r"Tanh in '.*' is not piecewise linear"):
-        hessian.product(model, x, vectors, TARGETS, mode="gauss_newton")
+        hessian.hvp(model, x, vectors, TARGETS, mode="gauss_newton")
     with pytest.raises(ValueError, match="Tanh"):
-        hessian.factor(model, x, TARGETS, kind="classes")
+        hessian.eigendecomposition(model, x, TARGETS, kind="classes")
     classifier = tfxai.models.heads.classifier(model)
 
     def multiply(x, v):
-        at = products.local(classifier, x, tf.constant(TARGETS))
+        at = products.linearize(classifier, x, tf.constant(TARGETS))
         return products.gauss_newton(at)(tf.reshape(v, [3, -1]))
 
     by_gauss_newton = tf.function(multiply)(x, vectors).numpy()
-    exact = hessian.product(model, x, vectors, TARGETS).reshape(3, -1)
+    exact = hessian.hvp(model, x, vectors, TARGETS).reshape(3, -1)
     assert np.linalg.norm(by_gauss_newton - exact) > 0.1 * np.linalg.norm(exact)
     w, p = jacobian(model, x)
     for i in range(3):
@@ -88,7 +88,7 @@ def test_the_hessian_of_a_relu_net_is_the_closed_form(net, x, whole):
 @pytest.mark.parametrize("kind", ["classes", "krylov"])
 def test_factors_have_the_eigenvalues_and_eigenvectors(kind, net, x, whole):
     options = {"rows": 4} if kind == "classes" else {"tolerance": 1e-10}
-    found = hessian.factor(net, x, TARGETS, kind=kind, mass=1, **options)
+    found = hessian.eigendecomposition(net, x, TARGETS, kind=kind, mass=1, **options)
     assert found.kind == kind
     assert found.eigenvectors.shape[2:] == x.shape[1:]
     assert (found.error < 1e-12).all()
@@ -108,8 +108,8 @@ def test_the_cheaper_factor_is_chosen(activation, classes, kind):
     model = keras.Sequential([keras.Input((4,)), L.Dense(3, activation), L.Dense(classes)])
 
     def look(x):
-        return factors.cheaper(
-            products.local(lambda x, t: (model(x), t), x, tf.zeros([1], "int32"))
+        return factors.cheaper_kind(
+            products.linearize(lambda x, t: (model(x), t), x, tf.zeros([1], "int32"))
         )
 
     seen = []
@@ -124,7 +124,7 @@ def test_many_classes_are_added_up_in_bounded_memory():
     model = keras.Sequential([keras.Input((30,), dtype="float64"), L.Dense(60, dtype="float64")])
     model.set_weights([w, np.zeros(60)])
     x = np.random.default_rng(1).normal(size=(1, 30)) * 0.1
-    found = hessian.factor(model, x, 3, kind="classes", mass=1, rank=10, rows=7)
+    found = hessian.eigendecomposition(model, x, 3, kind="classes", mass=1, rank=10, rows=7)
     p = np.exp(x[0] @ w) / np.exp(x[0] @ w).sum()
     h = reference.second_order(w, p, 3)[1]
     values = np.linalg.eigvalsh(h)[::-1]
@@ -137,7 +137,7 @@ def test_many_classes_are_added_up_in_bounded_memory():
 
 
 def test_classes_without_mass_are_left_out_and_bounded(net, x, whole):
-    found = hessian.factor(net, x, TARGETS, kind="classes", mass=0.7)
+    found = hessian.eigendecomposition(net, x, TARGETS, kind="classes", mass=0.7)
     assert (found.passes < 5).all()
     for i in range(3):
         u = found.eigenvectors[i].reshape(len(found.eigenvectors[i]), -1)
@@ -173,7 +173,7 @@ def test_lanczos_stops_at_its_tolerance_for_each_example():
 
 def top_of(h):
     h = tf.constant(h)
-    return top.top_eigenvalue(
+    return largest.max_eigenvalue(
         functools.partial(tf.linalg.matvec, h),
         tf.zeros_like(h[:, 0]),
         tf.constant([0, 0]),
@@ -198,7 +198,7 @@ def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
     """A random vector has so little of it that the residual of .9 is small: no bound of 1."""
     features = 2000
     values = tf.constant(np.array([1.0] + [0.9] * (features - 1)))
-    found = top.top_eigenvalue(
+    found = largest.max_eigenvalue(
         lambda v: v * values,
         tf.zeros([1, features], tf.float64),
         tf.constant([0, 0]),
@@ -212,7 +212,7 @@ def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
 
 
 def test_the_top_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
-    found = hessian.top_eigenvalue(net, x, TARGETS)
+    found = hessian.max_eigenvalue(net, x, TARGETS)
     largest = np.linalg.eigvalsh(whole)[:, -1]
     np.testing.assert_allclose(found.value, largest, rtol=1e-3)
     np.testing.assert_allclose(found.bound, largest, rtol=1e-3)
@@ -226,11 +226,11 @@ def test_the_top_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
 
 
 def test_several_vectors_at_once(net, x, vectors):
-    both = hessian.product(net, x, np.stack([vectors, -2 * vectors]), TARGETS)
-    one = hessian.product(net, x, vectors, TARGETS)
+    both = hessian.hvp(net, x, np.stack([vectors, -2 * vectors]), TARGETS)
+    one = hessian.hvp(net, x, vectors, TARGETS)
     np.testing.assert_allclose(both, np.stack([one, -2 * one]), rtol=1e-10)
     with pytest.raises(ValueError, match=r"vectors have the shapes \[\[6, 6, 2\]\]"):
-        hessian.product(net, x, vectors[0], TARGETS)
+        hessian.hvp(net, x, vectors[0], TARGETS)
 
 
 def test_several_inputs():
@@ -238,7 +238,7 @@ def test_several_inputs():
     random = np.random.default_rng(0)
     x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
     v = {k: random.normal(size=a.shape) for k, a in x.items()}
-    found = {mode: hessian.product(model, x, v, 1, mode=mode) for mode in ("reverse", "forward")}
+    found = {mode: hessian.hvp(model, x, v, 1, mode=mode) for mode in ("reverse", "forward")}
     assert {k: a.shape for k, a in found["reverse"].items()} == {k: a.shape for k, a in x.items()}
     for key in x:
         np.testing.assert_allclose(found["reverse"][key], found["forward"][key], atol=1e-6)
@@ -249,7 +249,7 @@ def test_a_factor_of_several_inputs():
     model = two_inputs()
     random = np.random.default_rng(0)
     x = {"image": random.normal(size=(2, 6, 6, 1)), "row": random.normal(size=(2, 4))}
-    factor = hessian.factor(model, x, 1)
+    factor = hessian.eigendecomposition(model, x, 1)
     assert factor.kind == "krylov"  # tanh
     assert factor.eigenvectors["row"].shape[2:] == (4,)
 
@@ -262,7 +262,7 @@ def test_a_single_logit_is_one_of_two_classes(head):
     p = 1 / (1 + np.exp(-0.7))
     expected = p * (1 - p) * np.array([[2.0, 1.0]])
     for target, mode in ((0, "reverse"), (1, "gauss_newton")):
-        found = hessian.product(model, x, v, target, mode=mode)
+        found = hessian.hvp(model, x, v, target, mode=mode)
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
@@ -278,11 +278,11 @@ def test_confident_predictions_keep_their_digits():
     g = d @ p[1:]
     h = (d - g[:, None]) @ np.diag(p[1:]) @ (d - g[:, None]).T + p[0] * np.outer(g, g)
     for mode in hessian.MODES:
-        found = hessian.product(model, x, v, 0, mode=mode)
+        found = hessian.hvp(model, x, v, 0, mode=mode)
         np.testing.assert_allclose(found[0], h @ v[0], rtol=1e-5)
-    other = hessian.product(model, x, v, 1, mode="gauss_newton")  # H is that of every target
+    other = hessian.hvp(model, x, v, 1, mode="gauss_newton")  # H is that of every target
     np.testing.assert_allclose(other[0], h @ v[0], rtol=1e-5)
-    factor = hessian.factor(model, x, 0)
+    factor = hessian.eigendecomposition(model, x, 0)
     np.testing.assert_allclose(factor.eigenvalues[0, 0], np.linalg.eigvalsh(h)[-1], rtol=1e-5)
     found = tfxai.gradient(model, score=scores.cross_entropy)(x, 0)
     np.testing.assert_allclose(found[0], g, rtol=1e-5)
@@ -296,7 +296,7 @@ def test_half_precision(mode, images):
     half.set_weights(full.get_weights())
     v = np.random.default_rng(1).normal(size=images.shape)
     targets = full.predict(images, verbose=0).argmax(1)
-    expected, found = (hessian.product(m, images, v, targets, mode=mode) for m in (full, half))
+    expected, found = (hessian.hvp(m, images, v, targets, mode=mode) for m in (full, half))
     assert found.dtype == np.float32
     for a, b in zip(expected, found, strict=True):
         assert np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.97
@@ -326,7 +326,7 @@ def test_piecewise_linear_nets_are_known_by_their_graph(name):
     function = (LINEAR | CURVED)[name]
 
     def look(x):
-        found.append(products.local(lambda x, t: (function(x), t), x, tf.zeros([3], tf.int32)))
+        found.append(products.linearize(lambda x, t: (function(x), t), x, tf.zeros([3], tf.int32)))
         return found[-1].logits
 
     found = []
@@ -347,12 +347,12 @@ def test_second_derivatives_are_not_compiled(images):
 
 def test_arguments_are_checked(net, x):
     with pytest.raises(ValueError, match="mode='fast'"):
-        hessian.product(net, x, x, 0, mode="fast")
+        hessian.hvp(net, x, x, 0, mode="fast")
     with pytest.raises(ValueError, match="mass=1"):
-        hessian.factor(net, x, 0, mass=1.5)
+        hessian.eigendecomposition(net, x, 0, mass=1.5)
     with pytest.raises(ValueError, match="kind='exact'"):
-        hessian.factor(net, x, 0, kind="exact")
+        hessian.eigendecomposition(net, x, 0, kind="exact")
     with pytest.raises(ValueError, match="targets: 5 is out of range"):
-        hessian.top_eigenvalue(net, x, 5)
+        hessian.max_eigenvalue(net, x, 5)
     with pytest.raises(ValueError, match="empty batch"):
-        hessian.product(net, x[:0], x[:0], 0)
+        hessian.hvp(net, x[:0], x[:0], 0)

@@ -209,18 +209,18 @@ def test_hessian_products_go_by_name():
     logits = keras.ops.stack([keras.ops.sum(zz, -1), keras.ops.sum(3 * aa, -1)], -1)
     model = keras.Model([zz, aa], logits)
     x, v = {"aa": A, "zz": Z}, {"zz": np.ones_like(Z), "aa": np.zeros_like(A)}
-    found = tfxai.hessian.product(model, x, v, 0)
+    found = tfxai.hessian.hvp(model, x, v, 0)
     p = 1 / (1 + np.exp(3 * A.sum(1) - Z.sum(1)))
     curvature = (p * (1 - p))[:, None]
     np.testing.assert_allclose(found["zz"], 2 * curvature * np.ones_like(Z), rtol=1e-4)
     np.testing.assert_allclose(found["aa"], -6 * curvature * np.ones_like(A), rtol=1e-4)
     several = {k: np.stack([w, 2 * w]) for k, w in v.items()}
     np.testing.assert_allclose(
-        tfxai.hessian.product(model, x, several, 0)["aa"][1], 2 * found["aa"], rtol=1e-4
+        tfxai.hessian.hvp(model, x, several, 0)["aa"][1], 2 * found["aa"], rtol=1e-4
     )
     with pytest.raises(TypeError, match=r"vectors: .*'zzz' is none of them"):
-        tfxai.hessian.product(model, x, {"zzz": Z, "aa": A}, 0)
-    vector = tfxai.hessian.top_eigenvalue(model, x, 0).vector
+        tfxai.hessian.hvp(model, x, {"zzz": Z, "aa": A}, 0)
+    vector = tfxai.hessian.max_eigenvalue(model, x, 0).vector
     assert set(vector) == {"zz", "aa"}
     np.testing.assert_allclose(np.abs(vector["aa"] / vector["zz"]), 3, rtol=1e-2)
 

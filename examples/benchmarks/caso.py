@@ -138,13 +138,13 @@ def objectives(model, x, target, published, given, low_rank):
     """Print the objectives of all three at the lambda1 and lambda2 of the published procedure."""
     delta, lambda1, lambda2 = given
     g = published.gradient()
-    if 2 * lambda2 <= low_rank.diagnostics["top_eigenvalue_bound"][0]:
+    if 2 * lambda2 <= low_rank.diagnostics["max_eigenvalue_bound"][0]:
         print(f"  its lambda2 {lambda2:.6g} is not above L / 2; all with that of tfxai:")
         lambda2 = float(low_rank.diagnostics["lambda2"][0])
         delta = published.solve(g, lambda1, 2 * lambda2)
 
     def objective(delta):
-        along = tfxai.hessian.product(model, x, delta.astype("float32"), target).astype(float)
+        along = tfxai.hessian.hvp(model, x, delta.astype("float32"), target).astype(float)
         penalty = lambda1 * abs(delta).sum() + lambda2 * (delta**2).sum()
         return (delta * (g + along / 2)).sum() - penalty
 
@@ -194,7 +194,7 @@ def compare(name, rounds):
     delta, lambda1, lambda2 = results["published"]
     print(
         f"  published lambda1 {lambda1:.6g}, lambda2 {lambda2:.6g}, sparsity "
-        f"{sparsity(delta):.6g}, top_eigenvalue {2 * (lambda2 - MARGIN):.6g}, products "
+        f"{sparsity(delta):.6g}, max_eigenvalue {2 * (lambda2 - MARGIN):.6g}, products "
         f"{published.products}, line searches that ran into the cap {published.capped}"
     )
     objectives(model, x, target, published, results["published"], results["low rank"])

@@ -189,7 +189,7 @@ def table(linear, first, sparse):
         "class": linear.target_names,
         "confidence": np.exp(-linear.scores),
         "difference": difference(linear.attributions, first.attributions),
-        "L": linear.diagnostics["top_eigenvalue"],
+        "L": linear.diagnostics["max_eigenvalue"],
         **{name: sparse.diagnostics[name] for name in ("lambda1", "sparsity", "residual")},
     }
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

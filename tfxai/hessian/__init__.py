@@ -1,8 +1,9 @@
-"""The input Hessian of the cross-entropy: products with it, its largest eigenvalue, its factor.
+"""The input Hessian of the cross-entropy: products with vectors, eigenvalues, eigenvectors.
 
-With p = softmax of the logits and W = d logits / d x, a piecewise-linear net has
-H = W (diag p - p p^T) W^T (METHODS 4.2): positive semidefinite, of a rank below the number of
-classes. Second derivatives are never compiled by XLA, which misroutes them through max pooling.
+With p the softmax of the logits and W = d logits / d x, a piecewise-linear network has
+H = W (diag p - p p^T) W^T (Singla et al. 2019, section 3.1): positive semidefinite, of a rank below
+the number of classes. Second derivatives are never compiled by XLA, which misroutes them through
+max pooling (docs/methods.md, The input Hessian).
 """
 
 from __future__ import annotations
@@ -15,87 +16,86 @@ import tensorflow as tf
 
 from tfxai.core import batch, checks
 from tfxai.core.types import Classifier, Tensors
-from tfxai.hessian import factors, products, top
-from tfxai.hessian.classes import by_classes
+from tfxai.hessian import factors, largest, products
+from tfxai.hessian.classes import factor_by_classes
 from tfxai.hessian.examples import Examples
 from tfxai.hessian.lanczos import Goal, lanczos
-from tfxai.hessian.top import Eigenvalue
+from tfxai.hessian.largest import MaxEigenvalue
 
 MODES = ("reverse", "forward", "gauss_newton")
 KINDS = ("auto", "classes", "krylov")
 
 
-class Factor(NamedTuple):
-    """H ~ sum_j eigenvalues_j u_j u_j^T, and how far from it."""
+class Eigendecomposition(NamedTuple):
+    """H ~ sum_j eigenvalues_j u_j u_j^T for each example, and a bound of the difference."""
 
     eigenvalues: np.ndarray
-    """The largest first, ``[B, R]``; 0 where an example has fewer."""
+    """``[B, R]``, the largest first; 0 where an example has fewer."""
     eigenvectors: Tensors
-    """Of the inputs' structure, ``[B, R, ...]``; 0 where the eigenvalue is."""
-    error: np.ndarray
-    """Bound of the spectral norm of H less its factor, with probability .99, ``[B]``."""
-    passes: np.ndarray
-    """How many vectors were sent through the network, ``[B]``."""
+    """u_j of unit length, in the inputs' structure, ``[B, R, ...]``; 0 where the eigenvalue is."""
+    error_bound: np.ndarray
+    """A bound of the spectral norm of the difference, with probability .99, ``[B]``."""
+    num_hvps: np.ndarray
+    """How many Hessian-vector products, or gradients of classes, each example took, ``[B]``."""
     kind: str
-    """"classes" or "krylov"."""
+    """How they were found, "classes" or "krylov"."""
 
 
-def product(
+def hvp(
     model: keras.Model, inputs: Tensors, vectors: Tensors, targets: Any, *, mode: str = "reverse"
 ) -> Tensors:
-    """Multiply the input Hessian of the cross-entropy with vectors.
+    """Multiply the input Hessian of the cross-entropy with vectors: Hessian-vector products.
 
     Args:
-        model: a Keras classifier; its softmax or sigmoid head is bypassed. A one-unit head is
-            one of two classes.
+        model: a Keras classifier; its softmax or sigmoid head is bypassed. A head of one unit is
+            a classifier of two classes.
         inputs: ``[B, ...]``, all at once in memory.
-        vectors: of the inputs' shapes; or ``[K, B, ...]`` for K vectors each, which costs less
-            than K calls.
-        targets: a class for all, or ``[B]``.
-        mode: "reverse" over reverse, the fastest on CPUs for nets of any kind; "forward" over
-            reverse; "gauss_newton", W (diag p - p p^T) W^T, for piecewise-linear nets.
+        vectors: one vector for each example, of the inputs' shapes; or K vectors for each,
+            ``[K, B, ...]``, which costs less than K calls.
+        targets: one class for all examples, or ``[B]``.
+        mode: "reverse" over reverse, the fastest on CPUs for networks of any kind; "forward" over
+            reverse; or "gauss_newton", W (diag p - p p^T) W^T v, for piecewise-linear networks.
 
     Returns:
-        H v, like `vectors`, numpy arrays.
+        H v, numpy arrays of the structure and shapes of `vectors`.
 
     Raises:
-        TypeError, ValueError: inputs, vectors or targets that do not fit the model.
-        ValueError: `mode` is unknown, or "gauss_newton" of a net that is not piecewise linear.
+        TypeError, ValueError: the inputs, vectors or targets do not fit the model.
+        ValueError: `mode` is unknown, or "gauss_newton" for a network that is not piecewise linear.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.0, 0.0]])
-        >>> product(model, np.zeros((1, 2)), np.ones((1, 2)), 0).round(4) + 0.0
+        >>> hvp(model, np.zeros((1, 2)), np.ones((1, 2)), 0).round(4) + 0.0
         array([[1., 0.]], dtype=float32)
     """
     checks.one_of("mode", mode, MODES)
-    given = Examples(model, inputs, targets)
-    flat = [np.asarray(v) for v in tf.nest.flatten(given.as_declared("vectors", vectors))]
-    one = [v.shape for v in flat] == [x.shape for x in tf.nest.flatten(given.inputs)]
-    if not one and [v.shape[1:] for v in flat] != [x.shape for x in tf.nest.flatten(given.inputs)]:
+    examples = Examples(model, inputs, targets)
+    flat = [np.asarray(v) for v in tf.nest.flatten(examples.as_declared("vectors", vectors))]
+    shapes = [x.shape for x in tf.nest.flatten(examples.inputs)]
+    is_single = [v.shape for v in flat] == shapes
+    if not is_single and [v.shape[1:] for v in flat] != shapes:
         raise ValueError(
             f"vectors have the shapes {[list(v.shape) for v in flat]}: expected those of the "
-            f"inputs, {[list(x.shape) for x in tf.nest.flatten(given.inputs)]}, or these behind "
-            "an axis more"
+            f"inputs, {[list(shape) for shape in shapes]}, or these behind an axis more"
         )
-    several = [tf.cast(v[None] if one else v, given.dtype) for v in flat]
+    several = [tf.cast(v[None] if is_single else v, examples.dtype) for v in flat]
 
     def multiply(inputs: Tensors, targets: tf.Tensor, several: list[tf.Tensor]) -> tf.Tensor:
-        by = _products(given.classifier, inputs, targets, mode)
+        product = _hvp(examples.classifier, inputs, targets, mode)
         return tf.map_fn(
-            lambda parts: by(batch.rows(parts)),
+            lambda parts: product(batch.rows(parts)),
             several,
-            fn_output_signature=tf.TensorSpec([None, None], given.dtype),
+            fn_output_signature=tf.TensorSpec([None, None], examples.dtype),
         )
 
-    rows = given.run(multiply, several)
-    found = [given.structured(r) for r in rows]
-    if one:
-        return found[0]
-    return tf.nest.map_structure(lambda *parts: np.stack(parts), *found)
+    arrays = [examples.structured(rows) for rows in examples.run(multiply, several)]
+    if is_single:
+        return arrays[0]
+    return tf.nest.map_structure(lambda *parts: np.stack(parts), *arrays)
 
 
-def top_eigenvalue(
+def max_eigenvalue(
     model: keras.Model,
     inputs: Tensors,
     targets: Any,
@@ -103,47 +103,48 @@ def top_eigenvalue(
     tolerance: float = 1e-3,
     max_iterations: int = 100,
     seed: int = 0,
-) -> Eigenvalue:
-    """Find the largest eigenvalue of each example's Hessian, and bound it, by Lanczos.
+) -> MaxEigenvalue:
+    """Find the largest eigenvalue of each example's Hessian by Lanczos, with an upper bound of it.
 
     Args:
-        model: as in `product`.
-        inputs: as in `product`.
-        targets: as in `product`.
+        model: as in `hvp`.
+        inputs: as in `hvp`.
+        targets: as in `hvp`.
         tolerance: where to stop: how far the value may be below its bound, relative to the value.
             In general it is far closer to the eigenvalue.
-        max_iterations: the most products, where the bound may be further away. As many vectors are
-            kept.
-        seed: of the vector to begin with.
+        max_iterations: the most products. With fewer than are needed, the bound is farther away. As
+            many vectors are kept in memory.
+        seed: of the vector with which Lanczos begins.
 
     Returns:
-        An `Eigenvalue`, of numpy arrays: ``value``, which is at most the largest eigenvalue;
-        ``bound``, which is at least the largest one, with probability .9999 and with allowance for
-        the rounding of products; ``vector``, ``residual`` and ``iterations``. The residual alone
-        says that some eigenvalue is near.
+        A `MaxEigenvalue` of numpy arrays: ``value``, which is at most the largest eigenvalue;
+        ``bound``, which is at least the largest eigenvalue, with probability .9999 and with
+        allowance for the rounding of products; ``vector``, ``residual`` and ``num_hvps``. The
+        residual alone tells only that some eigenvalue is near.
 
     Raises:
-        TypeError, ValueError: as in `product`; a tolerance or number out of range.
+        TypeError, ValueError: as in `hvp`, or a tolerance or number is out of range.
 
     Reference:
         van Dorsselaer, Hochstenbach and van der Vorst 2001, "Computing probabilistic bounds for
-        extreme eigenvalues of symmetric matrices with the Lanczos method". Paper 003 takes ten
-        power iterations (METHODS 4.3), which can end far below.
+        extreme eigenvalues of symmetric matrices with the Lanczos method". The code of Singla et
+        al. 2019 takes ten power iterations, which can end far below (docs/methods.md, The input
+        Hessian).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.0, 0.0]])
-        >>> top_eigenvalue(model, np.zeros((1, 2)), 0).value.round(4)
+        >>> max_eigenvalue(model, np.zeros((1, 2)), 0).value.round(4)
         array([1.], dtype=float32)
     """
     checks.real("tolerance", tolerance, above=0)
     checks.positive_integer("max_iterations", max_iterations)
-    given = Examples(model, inputs, targets)
+    examples = Examples(model, inputs, targets)
     seed = checks.seed(seed)
 
-    def search(inputs: Tensors, targets: tf.Tensor) -> Eigenvalue:
-        at = products.local(given.classifier, inputs, targets)
-        return top.top_eigenvalue(
+    def search(inputs: Tensors, targets: tf.Tensor) -> MaxEigenvalue:
+        at = products.linearize(examples.classifier, inputs, targets)
+        return largest.max_eigenvalue(
             products.finite(products.exact(at)),
             batch.rows(inputs),
             seed,
@@ -152,12 +153,12 @@ def top_eigenvalue(
             rounding=at.rounding,
         )
 
-    found = given.run(search)
-    numbers = tf.nest.map_structure(lambda part: part.numpy(), found)
-    return numbers._replace(vector=given.structured(found.vector))
+    result = examples.run(search)
+    arrays = tf.nest.map_structure(lambda part: part.numpy(), result)
+    return arrays._replace(vector=examples.structured(result.vector))
 
 
-def factor(
+def eigendecomposition(
     model: keras.Model,
     inputs: Tensors,
     targets: Any,
@@ -168,34 +169,38 @@ def factor(
     tolerance: float = 1e-3,
     rows: int = 8,
     seed: int = 0,
-) -> Factor:
-    """Find the eigenvalues and eigenvectors of each example's Hessian.
+) -> Eigendecomposition:
+    """Find the leading eigenvalues and eigenvectors of each example's Hessian.
 
     Args:
-        model: as in `product`.
-        inputs: as in `product`.
-        targets: as in `product`.
-        kind: "classes": exact for piecewise-linear nets, a gradient for each class; "krylov":
-            Lanczos from the gradient on, for any net, a product for each eigenvector. "auto" is
-            the one that costs less: by classes where they are at most 16.
-        mass: of "classes": the likeliest are kept until they have this share of
-            sum_k p_k (1 - p_k); 1 keeps all.
+        model: as in `hvp`.
+        inputs: as in `hvp`.
+        targets: as in `hvp`.
+        kind: "classes": exact for piecewise-linear networks, at the cost of a gradient for each
+            class; "krylov": Lanczos from the gradient on, for any network, at the cost of a
+            product for each eigenvector; "auto": the one that costs less, which is "classes" for
+            piecewise-linear networks of at most 16 classes.
+        mass: for "classes": the likeliest classes are kept until they have this share of
+            sum_k p_k (1 - p_k); 1 keeps all classes.
         rank: the most eigenvectors.
-        tolerance: of "krylov": where to stop, relative to the largest eigenvalue in size.
-        rows: of "classes": how many gradients are computed at once.
-        seed: of the random vectors that check the result.
+        tolerance: for "krylov": where to stop, relative to the largest absolute eigenvalue.
+        rows: for "classes": how many gradients are computed at once.
+        seed: of the random vectors that bound the error.
 
     Returns:
-        A `Factor`.
+        An `Eigendecomposition` of numpy arrays.
 
     Raises:
-        TypeError, ValueError: as in `product`; a number out of range.
-        ValueError: "classes" of a net that is not piecewise linear.
+        TypeError, ValueError: as in `hvp`, or a number is out of range.
+        ValueError: "classes" for a network that is not piecewise linear.
+
+    Reference:
+        Singla et al. 2019, section 3.1 (docs/methods.md, The input Hessian).
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[1.0, -1.0], [0.0, 0.0]])
-        >>> factor(model, np.zeros((1, 2)), 0).eigenvalues.round(4) + 0.0
+        >>> eigendecomposition(model, np.zeros((1, 2)), 0).eigenvalues.round(4) + 0.0
         array([[1., 0.]], dtype=float32)
     """
     checks.one_of("kind", kind, KINDS)
@@ -205,45 +210,45 @@ def factor(
     checks.positive_integer("rank", rank)
     checks.real("tolerance", tolerance, above=0)
     checks.positive_integer("rows", rows)
-    given = Examples(model, inputs, targets)
+    examples = Examples(model, inputs, targets)
     seed = checks.seed(seed)
-    found_kind = kind
+    chosen_kind = kind
 
-    def find(inputs: Tensors, targets: tf.Tensor) -> Any:
-        nonlocal found_kind
-        at = products.local(given.classifier, inputs, targets)
-        by = products.finite(products.exact(at))
+    def decompose(inputs: Tensors, targets: tf.Tensor) -> Any:
+        nonlocal chosen_kind
+        at = products.linearize(examples.classifier, inputs, targets)
+        product = products.finite(products.exact(at))
         if kind == "auto":
-            found_kind = factors.cheaper(at)
-        if found_kind == "classes":
-            found, _ = by_classes(given.classifier, at, mass=mass, rank=rank, rows=rows)
+            chosen_kind = factors.cheaper_kind(at)
+        if chosen_kind == "classes":
+            factor, _ = factor_by_classes(examples.classifier, at, mass=mass, rank=rank, rows=rows)
         else:
-            goal = Goal(rank, tolerance, rank=rank, relative=tolerance, rounding=at.rounding)
-            found = lanczos(by, products.gradient(at), goal, seed).factor(rank)
-        return found, factors.error_bound(by, found, seed)
+            goal = Goal(
+                rank, tolerance, rank=rank, relative_coupling=tolerance, rounding=at.rounding
+            )
+            factor = lanczos(product, products.gradient(at), goal, seed).low_rank_factor(rank)
+        return factor, factors.error_bound(product, factor, seed)
 
-    found, error = given.run(find)
-    roots = tf.sqrt(tf.abs(found.eigenvalues))[:, :, None]
-    return Factor(
-        found.eigenvalues.numpy(),
-        given.structured(tf.math.divide_no_nan(found.vectors, roots)),
-        error.numpy(),
-        found.passes.numpy(),
-        found_kind,
+    factor, error_bound = examples.run(decompose)
+    roots = tf.sqrt(tf.abs(factor.eigenvalues))[:, :, None]
+    return Eigendecomposition(
+        factor.eigenvalues.numpy(),
+        examples.structured(tf.math.divide_no_nan(factor.vectors, roots)),
+        error_bound.numpy(),
+        factor.num_hvps.numpy(),
+        chosen_kind,
     )
 
 
-def _products(
-    classifier: Classifier, inputs: Tensors, targets: tf.Tensor, mode: str
-) -> products.Product:
-    at = products.local(classifier, inputs, targets)
+def _hvp(classifier: Classifier, inputs: Tensors, targets: tf.Tensor, mode: str) -> products.HVP:
+    at = products.linearize(classifier, inputs, targets)
     if mode == "forward":
         return products.forward(classifier, inputs, targets)
     if mode == "reverse":
         return products.reverse(at)
-    if at.curved is not None:
+    if at.curved_operation is not None:
         raise ValueError(
             "mode='gauss_newton' is the Hessian of piecewise-linear models alone, and "
-            f"{at.curved} is not piecewise linear; take mode='reverse'"
+            f"{at.curved_operation} is not piecewise linear; take mode='reverse'"
         )
     return products.gauss_newton(at)

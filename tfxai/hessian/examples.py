@@ -1,4 +1,4 @@
-"""Concrete examples of a model, for functions that are called without an explainer."""
+"""Concrete inputs and targets of a model, for functions that are called without an explainer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Examples:
     Args:
         model: a Keras classifier.
         inputs: ``[B, ...]``.
-        targets: a class for all, or ``[B]``.
+        targets: one class for all examples, or ``[B]``.
+
+    Raises:
+        TypeError, ValueError: the inputs or targets do not fit the model, or it has no logits.
     """
 
     def __init__(self, model: keras.Model, inputs: Tensors, targets: Any):
@@ -39,28 +42,33 @@ class Examples:
         self.classifier = heads.classifier(model)
 
     def as_declared(self, name: str, values: Tensors) -> Tensors:
-        """Give an argument that is like the inputs in the structure of the model's own."""
+        """Give an argument of the inputs' structure in the structure that the model declares."""
         return as_declared(values, self.declared, name=name)
 
-    def run(self, function: Callable[..., Any], *more: tf.Tensor) -> Any:
-        """Evaluate a function of (inputs, targets, *more) as a graph for any number of examples."""
+    def run(self, function: Callable[..., Any], *arguments: tf.Tensor) -> Any:
+        """Evaluate a function of (inputs, targets, *arguments) as a graph for any batch size.
+
+        Raises:
+            ValueError: an assertion of the graph fails.
+        """
         specs = any_batch_specs((self.inputs, self.targets))
-        graph = traced(function).get_concrete_function(*specs, *any_batch_specs(more))
+        concrete = traced(function).get_concrete_function(*specs, *any_batch_specs(arguments))
         with checks.assertions_as_errors("hessian"):
-            return graph(self.inputs, self.targets, *more)
+            return concrete(self.inputs, self.targets, *arguments)
 
     def structured(self, rows: tf.Tensor) -> Tensors:
-        """Give rows ``[B, F]`` or ``[B, R, F]`` as arrays like the inputs, with R behind B."""
+        """Give rows ``[B, F]`` or ``[B, R, F]`` as arrays ``[B, ...]`` or ``[B, R, ...]``.
+
+        The arrays have the structure in which the inputs were given.
+        """
         rows = tf.convert_to_tensor(rows)
-        leading = tf.shape(rows)[1:-1]
+        ranks = tf.shape(rows)[1:-1]
         flat = tf.reshape(rows, [-1, rows.shape[-1]])
-        like = tf.nest.map_structure(
-            lambda x: tf.repeat(x, tf.reduce_prod(leading), 0), self.inputs
-        )
+        like = tf.nest.map_structure(lambda x: tf.repeat(x, tf.reduce_prod(ranks), 0), self.inputs)
         parts = batch.from_rows(flat, like)
 
-        def unfolded(part: tf.Tensor, x: tf.Tensor) -> np.ndarray:
-            return tf.reshape(part, tf.concat([x.shape[:1], leading, x.shape[1:]], 0)).numpy()
+        def with_ranks(part: tf.Tensor, x: tf.Tensor) -> np.ndarray:
+            return tf.reshape(part, tf.concat([x.shape[:1], ranks, x.shape[1:]], 0)).numpy()
 
-        whole = tf.nest.map_structure(unfolded, parts, self.inputs)
-        return as_given(whole, self.given, self.declared)
+        arrays = tf.nest.map_structure(with_ranks, parts, self.inputs)
+        return as_given(arrays, self.given, self.declared)

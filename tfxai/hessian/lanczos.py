@@ -1,4 +1,4 @@
-"""Lanczos: a symmetric matrix seen from a small space, by products with it alone."""
+"""Lanczos: a symmetric matrix in a small Krylov space, from products with vectors alone."""
 
 from __future__ import annotations
 
@@ -8,219 +8,254 @@ import tensorflow as tf
 
 from tfxai.core import batch
 from tfxai.hessian import bounds
-from tfxai.hessian.bounds import Ends
-from tfxai.hessian.factors import Factor, eigen
-from tfxai.hessian.products import Product
+from tfxai.hessian.bounds import SpectrumEnds
+from tfxai.hessian.factors import LowRankFactor, eigh
+from tfxai.hessian.products import HVP
 
 _ALL_DIRECTIONS = 25
-"""How much more than one vector's coupling a random one may show: it sees all that is left."""
+"""How much larger a random vector's coupling may be than that of one vector, since it has a part in
+every direction that is left."""
 
 
 class Goal(NamedTuple):
-    """What is to be found; all shares are of the matrix itself, whatever its scale."""
+    """When Lanczos stops; all shares are of the matrix itself, whatever its scale."""
 
-    steps: int
-    """The most products to take."""
-    top: float
-    """By which share of itself the largest eigenvalue may be below its bound."""
-    lowest: float = float("inf")
-    """By which share of H's size the smallest one may be above its own."""
+    max_hvps: int
+    """The most products with the matrix."""
+    max_eigenvalue_gap: float
+    """How far the largest eigenvalue may be below its bound, relative to the eigenvalue."""
+    min_eigenvalue_gap: float = float("inf")
+    """How far the smallest eigenvalue may be above its bound, relative to the norm of H."""
     rank: int = 1
-    """With how many vectors H is wanted; fewer, where they leave no more out than follows."""
-    absolute: float = 0.0
-    """The coupling to what is left out, in H's units, ..."""
-    relative: float = 0.0
-    """... and as a share of H's size."""
+    """How many vectors the space should have; fewer suffice where little is left out of it."""
+    absolute_coupling: float = 0.0
+    """The coupling to the rest of the space that counts as little, in units of H, ..."""
+    relative_coupling: float = 0.0
+    """... or relative to the norm of H."""
     rounding: float = 0.0
-    """Error of a product / H's size: no coupling below it can be told from zero."""
+    """The error of a product, relative to the norm of H: a smaller coupling counts as zero."""
 
 
 class Krylov(NamedTuple):
-    """The matrix in an orthonormal basis."""
+    """A symmetric matrix in an orthonormal basis, where it is tridiagonal."""
 
     basis: tf.Tensor
-    """Rows ``[B, K, F]``; 0 beyond those that an example has taken."""
+    """The basis as rows ``[B, K, F]``; 0 beyond the vectors that an example has taken."""
     diagonal: tf.Tensor
-    """Of the matrix in this basis, ``[B, K]``."""
-    beside: tf.Tensor
-    """Next to its diagonal, ``[B, K]``; the last one leads out of the basis."""
-    size: tf.Tensor
-    """The largest norm of a product, ``[B]``."""
-    ends: Ends
-    """Of the spectrum."""
-    used: tf.Tensor
+    """The diagonal of the tridiagonal matrix, ``[B, K]``."""
+    couplings: tf.Tensor
+    """The elements beside the diagonal, ``[B, K]``; the last couples to the rest of the space."""
+    norm: tf.Tensor
+    """The largest norm of a product with a unit vector, ``[B]``."""
+    ends: SpectrumEnds
+    """The ends of the matrix's spectrum."""
+    num_hvps: tf.Tensor
     """How many products each example has taken, ``[B]``."""
 
-    def eigen(self, beyond: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def eigenpairs(self, padding: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Give eigenvalues ``[B, K]``, the largest first, and eigenvectors ``[B, K, F]``.
 
-        Those beyond an example's own basis are the eigenvalue `beyond`, and the vector zero.
+        Beyond the size of an example's own space the eigenvalues are `padding` ``[B]``, and the
+        vectors are zero.
         """
-        own = tf.range(tf.shape(self.diagonal)[1]) < self.used[:, None]
-        diagonal = tf.where(own, self.diagonal, beyond[:, None])
-        values, mixing = eigen(_tridiagonal(diagonal, self.beside))
+        is_own = tf.range(tf.shape(self.diagonal)[1]) < self.num_hvps[:, None]
+        diagonal = tf.where(is_own, self.diagonal, padding[:, None])
+        values, mixing = eigh(_tridiagonal(diagonal, self.couplings))
         return values, tf.matmul(mixing, self.basis, transpose_a=True)
 
-    def factor(self, rank: int) -> Factor:
-        """Give the matrix by the eigenvalues of largest size, at most `rank` of them."""
-        values, vectors = self.eigen(tf.zeros_like(self.size))
+    def low_rank_factor(self, rank: int) -> LowRankFactor:
+        """Give the matrix by the eigenvalues of largest absolute value, at most `rank` of them."""
+        values, vectors = self.eigenpairs(tf.zeros_like(self.norm))
         count = tf.minimum(tf.shape(values)[1], rank)
         kept = tf.sort(tf.math.top_k(tf.abs(values), count).indices, 1)
         values = tf.gather(values, kept, axis=1, batch_dims=1)
         vectors = tf.gather(vectors, kept, axis=1, batch_dims=1)
-        return Factor(values, vectors * tf.sqrt(tf.abs(values))[:, :, None], self.used)
+        roots = tf.sqrt(tf.abs(values))[:, :, None]
+        return LowRankFactor(values, vectors * roots, self.num_hvps)
 
-    def top(self) -> tf.Tensor:
+    def max_eigenvector(self) -> tf.Tensor:
         """Give the eigenvector of the largest eigenvalue, ``[B, F]``."""
-        below = -tf.where(self.size > 0, 4 * self.size, tf.ones_like(self.size))
-        return self.eigen(below)[1][:, 0]
+        below_all = -tf.where(self.norm > 0, 4 * self.norm, tf.ones_like(self.norm))
+        return self.eigenpairs(below_all)[1][:, 0]
 
 
 class _State(NamedTuple):
-    found: Krylov
-    q: tf.Tensor
-    """The next vector, ``[B, F]``."""
+    """Where each example is after some steps."""
+
+    krylov: Krylov
+    vector: tf.Tensor
+    """The vector of the next step, ``[B, F]``."""
     log_couplings: tf.Tensor
-    """Sum of the logarithms, ``[B]``."""
-    random: tf.Tensor
-    """Whether q is another random vector, ``[B]``."""
-    closed: tf.Tensor
-    """Whether there was one: the first vector's space is exhausted, ``[B]``."""
-    going: tf.Tensor
-    """``[B]``."""
+    """The sum of the couplings' logarithms, ``[B]``."""
+    is_random: tf.Tensor
+    """Whether the vector is a random one that continues a closed space, ``[B]``."""
+    was_closed: tf.Tensor
+    """Whether the space of the first vector has been exhausted, ``[B]``."""
+    active: tf.Tensor
+    """Whether the example takes further steps, ``[B]``."""
 
 
-def lanczos(product: Product, known: tf.Tensor, goal: Goal, seed: tf.Tensor) -> Krylov:
-    """See any symmetric matrix from a Krylov space, fully reorthogonalised.
+def lanczos(hvp: HVP, known: tf.Tensor, goal: Goal, seed: tf.Tensor) -> Krylov:
+    """Describe a symmetric matrix in a Krylov space, with full reorthogonalisation.
 
-    From the gradient on, the eigenvectors that matter to it are found first; its random part
-    bounds all eigenvalues. Where the space is nearly invariant before `rank` vectors are found,
-    another random one looks for what it has missed, such as the second eigenvector of a double
-    eigenvalue, and if it finds something the search goes on.
+    With the gradient as known vector, the eigenvectors that matter to the gradient are found first;
+    a random part that is added to it bounds all eigenvalues. If the space is nearly invariant
+    before `goal.rank` vectors are found, another random vector looks for what the space has missed,
+    such as the second eigenvector of a double eigenvalue. The search ends if it finds nothing.
 
     Args:
-        product: with the matrix.
-        known: what to begin with besides a random vector, ``[B, F]``; the gradient, or zeros.
-        goal: where to stop.
+        hvp: products with the matrix.
+        known: what the first vector has besides a random part, ``[B, F]``: the gradient, or zeros.
+        goal: when to stop.
         seed: of the random vectors.
     """
     features = tf.shape(known)[1]
-    steps = tf.minimum(features, goal.steps)
     start = bounds.random_start(known, seed)
 
-    def step(j: tf.Tensor, now: _State) -> tuple[tf.Tensor, _State]:
-        q = tf.where(now.going[:, None], now.q, tf.zeros_like(now.q))
-        w = product(q)
-        size = tf.maximum(now.found.size, batch.safe_norm(w))
-        basis = tf.concat([now.found.basis, q[:, None]], 1)
-        inner = tf.reduce_sum(q * w, 1)
-        w = _orthogonal(w, basis)
-        out = batch.safe_norm(w)
-        coupling = tf.where(j + 1 < features, out, tf.zeros_like(out))
-        diagonal = tf.concat([now.found.diagonal, inner[:, None]], 1)
-        values, _ = eigen(tf.cast(_tridiagonal(diagonal, now.found.beside), tf.float64))
-        log_couplings = now.log_couplings + bounds.log_coupling(coupling)
-        ends = _narrowed(now, bounds.ends(values, log_couplings, start.log_share))
+    def step(j: tf.Tensor, state: _State) -> tuple[tf.Tensor, _State]:
+        krylov = state.krylov
+        q = tf.where(state.active[:, None], state.vector, tf.zeros_like(state.vector))
+        product = hvp(q)
+        norm = tf.maximum(krylov.norm, batch.safe_norm(product))
+        basis = tf.concat([krylov.basis, q[:, None]], 1)
+        inner = tf.reduce_sum(q * product, 1)
+        rest = _orthogonal(product, basis)
+        rest_length = batch.safe_norm(rest)
+        coupling = tf.where(j + 1 < features, rest_length, tf.zeros_like(rest_length))
+        diagonal = tf.concat([krylov.diagonal, inner[:, None]], 1)
 
-        limit = goal.absolute + max(goal.relative, goal.rounding) * size
-        last = tf.greater_equal(j + 1, goal.rank)
-        closed = _resolved(ends, size, goal) & (coupling <= limit) & ~last
+        values, _ = eigh(tf.cast(_tridiagonal(diagonal, krylov.couplings), tf.float64))
+        log_couplings = state.log_couplings + bounds.log_coupling(coupling)
+        ends = bounds.bound_ends(values, log_couplings, start.log_share)
+        ends = _narrowed(state, ends)
+
+        limit = goal.absolute_coupling + max(goal.relative_coupling, goal.rounding) * norm
+        has_rank = tf.greater_equal(j + 1, goal.rank)
+        is_resolved = _is_resolved(ends, norm, goal)
+        is_closed = is_resolved & (coupling <= limit) & ~has_rank
         # A random unit vector has the share 1 / sqrt(F) of each eigenvector.
-        seen = tf.sqrt(tf.cast(features, w.dtype)) * batch.safe_norm(tf.stack([inner, out], 1))
-        nothing = now.random & (seen <= _ALL_DIRECTIONS * limit)
-        going = now.going & ~nothing & ~(_resolved(ends, size, goal) & last)
-        ahead = tf.where(closed[:, None], _random(known, seed, j), w)
-        ahead = batch.unit_vectors(_orthogonal(batch.unit_vectors(ahead), basis))
-        beside = tf.where(going & ~closed, coupling, tf.zeros_like(coupling))
-        found = Krylov(
+        seen = tf.sqrt(tf.cast(features, rest.dtype)) * batch.safe_norm(
+            tf.stack([inner, rest_length], 1)
+        )
+        found_nothing = state.is_random & (seen <= _ALL_DIRECTIONS * limit)
+        active = state.active & ~found_nothing & ~(is_resolved & has_rank)
+
+        direction = tf.where(is_closed[:, None], _random(known, seed, j), rest)
+        vector = batch.unit_vectors(_orthogonal(batch.unit_vectors(direction), basis))
+        kept_coupling = tf.where(active & ~is_closed, coupling, tf.zeros_like(coupling))
+        extended = Krylov(
             basis,
             diagonal,
-            tf.concat([now.found.beside, beside[:, None]], 1),
-            size,
+            tf.concat([krylov.couplings, kept_coupling[:, None]], 1),
+            norm,
             ends,
-            now.found.used + tf.cast(now.going, tf.int32),
+            krylov.num_hvps + tf.cast(state.active, tf.int32),
         )
-        return j + 1, _State(found, ahead, log_couplings, closed, now.closed | closed, going)
+        was_closed = state.was_closed | is_closed
+        return j + 1, _State(extended, vector, log_couplings, is_closed, was_closed, active)
 
-    first = _first(known, start)
-    shapes = tf.nest.map_structure(lambda x: tf.TensorShape([None, *x.shape[1:]]), first)
-    found = shapes.found._replace(
-        basis=tf.TensorShape([None, None, known.shape[1]]),
-        diagonal=tf.TensorShape([None, None]),
-        beside=tf.TensorShape([None, None]),
-    )
+    first = _first_state(known, start)
+    max_hvps = tf.minimum(features, goal.max_hvps)
     _, last = tf.while_loop(
-        lambda j, now: (j < steps) & tf.reduce_any(now.going),
+        lambda j, state: (j < max_hvps) & tf.reduce_any(state.active),
         step,
         (0, first),
-        shape_invariants=(tf.TensorShape([]), shapes._replace(found=found)),
+        shape_invariants=(tf.TensorShape([]), _shapes(first)),
         parallel_iterations=1,
     )
-    return _rounded(last.found, goal.rounding)
+    return _with_rounding(last.krylov, goal.rounding)
 
 
-def _first(known: tf.Tensor, start: bounds.Start) -> _State:
-    size = tf.zeros_like(known[:, 0])
-    unknown = tf.fill(tf.shape(size), tf.constant(float("inf"), tf.float64))
-    none = Krylov(
+def _first_state(known: tf.Tensor, start: bounds.Start) -> _State:
+    zero = tf.zeros_like(known[:, 0])
+    infinity = tf.fill(tf.shape(zero), tf.constant(float("inf"), tf.float64))
+    empty = Krylov(
         basis=known[:, None][:, :0],
-        diagonal=size[:, None][:, :0],
-        beside=size[:, None][:, :0],
-        size=size,
-        ends=Ends(-unknown, unknown, unknown, -unknown),
-        used=tf.zeros_like(size, tf.int32),
+        diagonal=zero[:, None][:, :0],
+        couplings=zero[:, None][:, :0],
+        norm=zero,
+        ends=SpectrumEnds(-infinity, infinity, infinity, -infinity),
+        num_hvps=tf.zeros_like(zero, tf.int32),
     )
-    no = tf.zeros_like(size, tf.bool)
-    return _State(none, start.vectors, tf.zeros_like(unknown), no, no, ~no)
+    no = tf.zeros_like(zero, tf.bool)
+    return _State(empty, start.vectors, tf.zeros_like(infinity), no, no, ~no)
 
 
-def _narrowed(now: _State, ends: Ends) -> Ends:
-    """Give the best of the ends known so far; no bound follows from another random vector."""
-    before = now.found.ends
-    open_ = ~now.closed
-    top, lowest = tf.maximum(before.top, ends.top), tf.minimum(before.lowest, ends.lowest)
-    above = tf.where(open_, tf.minimum(before.top_bound, ends.top_bound), before.top_bound)
-    below = tf.where(open_, tf.maximum(before.lowest_bound, ends.lowest_bound), before.lowest_bound)
-    bounded = Ends(top, tf.maximum(above, top), lowest, tf.minimum(below, lowest))
-    return batch.where(now.going, bounded, before)
-
-
-def _resolved(ends: Ends, size: tf.Tensor, goal: Goal) -> tf.Tensor:
-    """Say where both ends are as close to their bounds as is wanted, or can be."""
-    size = tf.cast(size, tf.float64)
-    least = goal.rounding * size
-    above = goal.top * tf.abs(ends.top) + least
-    near = ends.top_bound - ends.top <= above
-    return near & (ends.lowest - ends.lowest_bound <= goal.lowest * size + least)
-
-
-def _rounded(found: Krylov, rounding: float) -> Krylov:
-    """Let the bounds allow for the rounding of products, and give all ends in their type."""
-    ends = tf.nest.map_structure(lambda end: tf.cast(end, found.size.dtype), found.ends)
-    least = rounding * found.size
-    bounded = ends._replace(
-        top_bound=ends.top_bound + least, lowest_bound=ends.lowest_bound - least
+def _shapes(state: _State) -> _State:
+    """Give the shapes of a state, with any number of basis vectors."""
+    shapes = tf.nest.map_structure(lambda x: tf.TensorShape([None, *x.shape[1:]]), state)
+    krylov = shapes.krylov._replace(
+        basis=tf.TensorShape([None, None, state.krylov.basis.shape[2]]),
+        diagonal=tf.TensorShape([None, None]),
+        couplings=tf.TensorShape([None, None]),
     )
-    return found._replace(ends=bounded)
+    return shapes._replace(krylov=krylov)
+
+
+def _narrowed(state: _State, ends: SpectrumEnds) -> SpectrumEnds:
+    """Give the best ends known so far; after a space was closed, the bounds no longer improve.
+
+    No bound follows from another random vector.
+    """
+    before = state.krylov.ends
+    improves = ~state.was_closed
+    largest = tf.maximum(before.max_eigenvalue, ends.max_eigenvalue)
+    smallest = tf.minimum(before.min_eigenvalue, ends.min_eigenvalue)
+    above = tf.where(
+        improves,
+        tf.minimum(before.max_eigenvalue_bound, ends.max_eigenvalue_bound),
+        before.max_eigenvalue_bound,
+    )
+    below = tf.where(
+        improves,
+        tf.maximum(before.min_eigenvalue_bound, ends.min_eigenvalue_bound),
+        before.min_eigenvalue_bound,
+    )
+    narrowed = SpectrumEnds(
+        largest, tf.maximum(above, largest), smallest, tf.minimum(below, smallest)
+    )
+    return batch.where(state.active, narrowed, before)
+
+
+def _is_resolved(ends: SpectrumEnds, norm: tf.Tensor, goal: Goal) -> tf.Tensor:
+    """Tell where both ends are as close to their bounds as the goal demands, or rounding allows."""
+    norm = tf.cast(norm, tf.float64)
+    rounding = goal.rounding * norm
+    gap_above = goal.max_eigenvalue_gap * tf.abs(ends.max_eigenvalue) + rounding
+    gap_below = goal.min_eigenvalue_gap * norm + rounding
+    return (ends.max_eigenvalue_bound - ends.max_eigenvalue <= gap_above) & (
+        ends.min_eigenvalue - ends.min_eigenvalue_bound <= gap_below
+    )
+
+
+def _with_rounding(krylov: Krylov, rounding: float) -> Krylov:
+    """Widen the bounds by the rounding of products, and cast the ends to the vectors' type."""
+    ends = tf.nest.map_structure(lambda end: tf.cast(end, krylov.norm.dtype), krylov.ends)
+    error = rounding * krylov.norm
+    widened = ends._replace(
+        max_eigenvalue_bound=ends.max_eigenvalue_bound + error,
+        min_eigenvalue_bound=ends.min_eigenvalue_bound - error,
+    )
+    return krylov._replace(ends=widened)
 
 
 def _random(like: tf.Tensor, seed: tf.Tensor, j: tf.Tensor) -> tf.Tensor:
-    """Give one vector for all examples ``[B, F]``, so that none depends on its batch."""
+    """Draw one vector for all examples ``[B, F]``, so that no example depends on its batch."""
     drawn = tf.random.stateless_normal(
         tf.shape(like)[1:], tf.random.fold_in(seed, j), dtype=like.dtype
     )
     return tf.zeros_like(like) + drawn
 
 
-def _tridiagonal(diagonal: tf.Tensor, beside: tf.Tensor) -> tf.Tensor:
-    """Give symmetric matrices ``[B, K, K]`` of diagonals ``[B, K]`` and what is next to them."""
-    inner = beside[:, : tf.shape(diagonal)[1] - 1]
+def _tridiagonal(diagonal: tf.Tensor, couplings: tf.Tensor) -> tf.Tensor:
+    """Give symmetric matrices ``[B, K, K]`` of diagonals ``[B, K]`` and elements beside them."""
+    inner = couplings[:, : tf.shape(diagonal)[1] - 1]
     above = tf.pad(tf.linalg.diag(inner), [[0, 0], [0, 1], [1, 0]])
     return tf.linalg.diag(diagonal) + above + tf.linalg.matrix_transpose(above)
 
 
 def _orthogonal(w: tf.Tensor, basis: tf.Tensor) -> tf.Tensor:
-    """Take away what is in the span of orthonormal rows; twice, for rounding."""
+    """Subtract the part of w in the span of orthonormal rows; twice, because of rounding."""
     for _ in range(2):
         inner = tf.linalg.matvec(basis, w)
         w -= tf.linalg.matvec(basis, inner, transpose_a=True)

@@ -1,10 +1,10 @@
-"""Products H v of the input Hessian of the cross-entropy with vectors, without H.
+"""Products H v of the input Hessian of the cross-entropy with vectors, without H itself.
 
-Each function looks at the examples once, with forward and backward pass, and gives a function of
-the vectors, which may be called in loops. Vectors and products are rows ``[B, F]`` (`batch.rows`).
+Each function looks at the examples once, by a forward and a backward pass, and gives a function of
+vectors, which may be called in loops. Vectors and products are rows ``[B, F]`` (`batch.rows`).
 
-The derivatives are taken of logits and losses divided by what the gradient's size is, 1 - p_t, so
-that half precision does not lose those of confident predictions.
+Derivatives are taken of logits and losses that are divided by 1 - p_t, the size of the gradient, so
+that half precision does not lose the derivatives of confident predictions.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from tfxai.rules.piecewise import curved_operation
 from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
 
-Product = Callable[[tf.Tensor], tf.Tensor]
-"""Vectors ``[B, F]`` -> H v, ``[B, F]``."""
-Mean = Callable[[Tensors, tf.Tensor, tf.Tensor], tf.Tensor]
-"""Inputs, targets and seed -> rows ``[B, F]``."""
+HVP = Callable[[tf.Tensor], tf.Tensor]
+"""A function from vectors ``[B, F]`` to Hessian-vector products H v, ``[B, F]``."""
+MeanGradient = Callable[[Tensors, tf.Tensor, tf.Tensor], tf.Tensor]
+"""A function from inputs, targets and a seed to rows ``[B, F]``."""
+MeanHVP = Callable[[Tensors, tf.Tensor, tf.Tensor], HVP]
+"""A function from inputs, targets and a seed to products with the mean Hessian."""
 _TINY = 1e-30
-_UNITS = 32
-"""Rounding errors of a whole network, in units of a single one's."""
+_NETWORK_ROUNDING = 32
+"""The rounding error of a whole network, in units of the rounding error of one operation."""
 _EPSILON = {
     tf.bfloat16: 2.0**-7,
     tf.float16: 2.0**-10,
@@ -39,134 +41,137 @@ _EPSILON = {
 }
 
 
-class Local(NamedTuple):
-    """What one forward pass shows of a classifier around inputs."""
+class Linearization(NamedTuple):
+    """What one forward pass tells of a classifier around inputs."""
 
     inputs: Tensors
-    """``[B, ...]``, those that the logits were computed from."""
+    """The inputs from which the logits were computed, ``[B, ...]``."""
     logits: tf.Tensor
     """``[B, C]``."""
     targets: tf.Tensor
     """``[B]``."""
-    curved: str | None
-    """An operation on the way that is not piecewise linear, if there is one."""
+    curved_operation: str | None
+    """An operation of the network that is not piecewise linear; None if there is none."""
     rounding: float
-    """Relative error of a product, for the coarsest type on the way."""
+    """The relative error of a product, for the least precise data type in the network."""
 
 
-def local(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Local:
-    """Look at a classifier around inputs.
+def linearize(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Linearization:
+    """Evaluate a classifier at inputs and read its graph.
 
     Raises:
         ValueError: the logits do not depend differentiably on one of the inputs.
     """
-    here = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
+    copies = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
     with keras_graph.inlined():
-        logits, classes = classifier(here, targets)
-    flat = tf.nest.flatten(here)
+        logits, classes = classifier(copies, targets)
+    flat = tf.nest.flatten(copies)
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
     steps = steps_between(flat, [logits])
-    return Local(
-        here, logits, classes, curved_operation(steps), _rounding([logits.dtype, *_types(steps)])
-    )
+    rounding = _rounding([logits.dtype, *_types(steps)])
+    return Linearization(copies, logits, classes, curved_operation(steps), rounding)
 
 
-def reverse(at: Local) -> Product:
+def reverse(at: Linearization) -> HVP:
     """Reverse over reverse: the gradient of (d loss / d x) . v."""
     flat = tf.nest.flatten(at.inputs)
     scaled, scale = _scaled_loss(at.logits, at.targets)
     gradients = differentiate(scaled, flat)
 
-    def product(vectors: tf.Tensor) -> tf.Tensor:
+    def hvp(vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.nest.flatten(batch.from_rows(vectors, at.inputs))
         return _rescaled(differentiate(gradients, flat, parts), scale)
 
-    return product
+    return hvp
 
 
-def gauss_newton(at: Local) -> Product:
-    """J^T (diag p - p p^T) J v, with J = dz / dx: H of a piecewise-linear net (METHODS 4.2).
+def gauss_newton(at: Linearization) -> HVP:
+    """J^T (diag p - p p^T) J v with J = dz / dx, which is H v for a piecewise-linear network.
 
-    Of other nets it lacks the curvature of the logits themselves.
+    For other networks it lacks the curvature of the logits themselves.
+
+    Reference:
+        Singla et al. 2019, section 3.1, where J^T is W.
     """
     flat = tf.nest.flatten(at.inputs)
     p = tf.nn.softmax(at.logits)
     likeliest = tf.argmax(p, 1)
 
-    def product(vectors: tf.Tensor) -> tf.Tensor:
+    def hvp(vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.nest.flatten(batch.from_rows(vectors, at.inputs))
         anything = tf.zeros_like(p)  # J^T c is linear in c, and its derivative is J
         (slopes,) = differentiate(differentiate(at.logits, flat, anything), [anything], parts)
-        # A has the constants as its null space: without the likeliest class's slope, nothing is
-        # lost where its p is near 1.
+        # diag p - p p^T maps constants to zero. With the likeliest class's slope subtracted,
+        # nothing is lost to rounding where its p is near 1.
         slopes -= tf.gather(slopes, likeliest, axis=1, batch_dims=1)[:, None]
         cotangents = p * (slopes - tf.reduce_sum(p * slopes, 1, keepdims=True))
-        return pulled_back(at.logits, flat, cotangents)
+        return vjp(at.logits, flat, cotangents)
 
-    return product
-
-
-def exact(at: Local) -> Product:
-    """Gauss-Newton products of piecewise-linear nets, reverse-over-reverse ones of others."""
-    return gauss_newton(at) if at.curved is None else reverse(at)
+    return hvp
 
 
-def forward(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Product:
+def exact(at: Linearization) -> HVP:
+    """H v: by Gauss-Newton for piecewise-linear networks, by reverse over reverse for others."""
+    return gauss_newton(at) if at.curved_operation is None else reverse(at)
+
+
+def forward(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> HVP:
     """Forward over reverse: the derivative of d loss / d x along v."""
     flat = tf.nest.flatten(inputs)
     # A tape knows tensors by their Python objects, which are gone where the head is bypassed.
-    losses = traced(lambda *given: _scaled_loss(*classifier(*given)))
+    losses = traced(lambda *arguments: _scaled_loss(*classifier(*arguments)))
 
-    def product(vectors: tf.Tensor) -> tf.Tensor:
+    def hvp(vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.nest.flatten(batch.from_rows(vectors, inputs))
-        with tf.autodiff.ForwardAccumulator(flat, parts) as along:
+        with tf.autodiff.ForwardAccumulator(flat, parts) as accumulator:
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(flat)
                 scaled, scale = losses(tf.nest.pack_sequence_as(inputs, flat), targets)
             gradients = tape.gradient(scaled, flat, unconnected_gradients="zero")
-        return _rescaled(along.jvp(gradients, unconnected_gradients="zero"), scale)
+        return _rescaled(accumulator.jvp(gradients, unconnected_gradients="zero"), scale)
 
-    return product
+    return hvp
 
 
 def averaged(
     classifier: Classifier, sampler: Sampler, samples: int, rows: int
-) -> tuple[Mean, Callable[..., Product]]:
-    """Give (inputs, targets, seed) -> the mean gradient, and the mean H, over a sampler's points.
+) -> tuple[MeanGradient, MeanHVP]:
+    """Give the mean gradient, and products with the mean Hessian, over points of a sampler.
 
     Args:
         classifier: gives the logits.
-        sampler: of the points.
-        samples: how many.
+        sampler: draws the points.
+        samples: how many points are drawn.
         rows: how many points may be differentiated at once.
     """
 
-    def mean_of(attribute: Attribution) -> Mean:
+    def mean_of(attribute: Attribution) -> MeanGradient:
         evaluate = over_inputs(attribute, sampler)
         mean = estimate(evaluate, samples, aggregators.mean(), rows=rows)
         return lambda inputs, targets, seed: mean(inputs, targets, seed).value
 
     def gradients(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
-        rows = gradient(local(classifier, points, targets))
+        rows = gradient(linearize(classifier, points, targets))
         return Result(batch.from_rows(rows, points), {})
 
-    def hessian(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Product:
-        def product(vectors: tf.Tensor) -> tf.Tensor:
-            def products(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+    def mean_hvp(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> HVP:
+        def hvp(vectors: tf.Tensor) -> tf.Tensor:
+            def hvp_at_points(points: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
                 del seed
                 copies = tf.shape(targets)[0] // tf.shape(vectors)[0]
-                rows = exact(local(classifier, points, targets))(tf.tile(vectors, [copies, 1]))
+                product = exact(linearize(classifier, points, targets))
+                rows = product(tf.tile(vectors, [copies, 1]))
                 return Result(batch.from_rows(rows, points), {})
 
-            return mean_of(products)(inputs, targets, seed)
+            return mean_of(hvp_at_points)(inputs, targets, seed)
 
-        return product
+        return hvp
 
-    return mean_of(gradients), hessian
+    return mean_of(gradients), mean_hvp
 
 
-def gradient(at: Local) -> tf.Tensor:
+def gradient(at: Linearization) -> tf.Tensor:
     """Give d loss / d x, ``[B, F]``, exact for confident predictions and in half precision.
 
     Raises:
@@ -177,22 +182,28 @@ def gradient(at: Local) -> tf.Tensor:
     return _rescaled(connected(tf.gradients(scaled, flat), flat), scale)
 
 
-def finite(product: Product) -> Product:
-    """Give products that fail where they are not finite, before they end in a loop."""
+def finite(hvp: HVP) -> HVP:
+    """Give products whose evaluation fails where they are not finite, instead of in a loop."""
 
     def checked(vectors: tf.Tensor) -> tf.Tensor:
-        found = product(vectors)
+        product = hvp(vectors)
         return checks.asserted(
-            found,
-            tf.math.is_finite(tf.reduce_sum(found, 1)),
+            product,
+            tf.math.is_finite(tf.reduce_sum(product, 1)),
             "the Hessian of the cross-entropy is not finite: are the model's logits?",
         )
 
     return checked
 
 
-def pulled_back(logits: tf.Tensor, flat: Sequence[tf.Tensor], cotangents: tf.Tensor) -> tf.Tensor:
-    """Give J^T c as rows; c is scaled to size 1 on its way back."""
+def vjp(logits: tf.Tensor, flat: Sequence[tf.Tensor], cotangents: tf.Tensor) -> tf.Tensor:
+    """Give J^T c as rows ``[B, F]``; c is scaled to the size 1 while it is passed back.
+
+    Args:
+        logits: ``[B, C]``.
+        flat: the inputs, as a list of tensors.
+        cotangents: c, ``[B, C]``.
+    """
     size = tf.reduce_max(tf.abs(cotangents), 1)
     size = tf.where(size > 0, size, tf.ones_like(size))
     return _rescaled(differentiate(logits, flat, cotangents / size[:, None]), size)
@@ -203,10 +214,10 @@ def differentiate(
     xs: Sequence[tf.Tensor],
     cotangents: tf.Tensor | Sequence[tf.Tensor] | None = None,
 ) -> list[tf.Tensor]:
-    """Give sum_i cotangents_i dy_i / dx, zero where y does not depend on x.
+    """Give sum_i cotangents_i dy_i / dx for each x; zero where no y depends on it.
 
     Raises:
-        ValueError: TensorFlow has no gradient for an operation; often, for a gradient itself.
+        ValueError: TensorFlow has no gradient of an operation, often of a gradient itself.
     """
     try:
         return tf.gradients(ys, xs, cotangents, unconnected_gradients="zero")
@@ -218,7 +229,7 @@ def differentiate(
 
 
 def _scaled_loss(logits: tf.Tensor, classes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the cross-entropy divided by 1 - p_t, taken as a constant, and this divisor."""
+    """Give the cross-entropy divided by 1 - p_t, which counts as a constant, and this divisor."""
     loss = cross_entropy(logits, classes)
     scale = tf.maximum(tf.stop_gradient(-tf.math.expm1(-loss)), _TINY)
     return loss / scale, scale
@@ -229,7 +240,7 @@ def _types(steps: Sequence[Step]) -> list[tf.DType]:
 
 
 def _rounding(types: Sequence[tf.DType]) -> float:
-    return _UNITS * max(_EPSILON.get(t, 0.0) for t in types)
+    return _NETWORK_ROUNDING * max(_EPSILON.get(t, 0.0) for t in types)
 
 
 def _rescaled(parts: Sequence[tf.Tensor], scale: tf.Tensor) -> tf.Tensor:

@@ -173,7 +173,7 @@ def caso(
 
     Returns:
         An Explainer with attributions like those of `cafo`. `explain` reports what `cafo` reports,
-        and for each example ``top_eigenvalue``, the value found for L; ``top_eigenvalue_bound``,
+        and for each example ``max_eigenvalue``, the value found for L; ``max_eigenvalue_bound``,
         an upper bound of L, without which no lambda2 is known to be large enough; ``residual``, a
         bound of the map's relative L2 error, rounding included, from a last pass through the
         network; and the solver's ``iterations``. The bounds hold with probability .9999; those by
@@ -227,8 +227,8 @@ def caso(
             rounding = expansion.linearization.rounding
             optimum = solver.optimum(lambda1s, expansion.hvp, rounding)
             diagnostics = {
-                "top_eigenvalue": curvature.top,
-                "top_eigenvalue_bound": curvature.top_bound,
+                "max_eigenvalue": curvature.top,
+                "max_eigenvalue_bound": curvature.top_bound,
                 "residual": optimum.residual[:, 0],
                 "iterations": optimum.iterations[:, 0],
             }

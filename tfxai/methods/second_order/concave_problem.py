@@ -17,7 +17,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.factors import LowRankFactor
 
 Products = Callable[[tf.Tensor], tf.Tensor]
 """Vectors ``[B, K, F]`` -> H v, ``[B, K, F]``."""
@@ -58,7 +58,7 @@ def cafo_closed_form(linear: tf.Tensor, lambda1: tf.Tensor, lambda2: tf.Tensor) 
     return soft_threshold(linear, lambda1[..., None]) / (2 * lambda2[..., None])
 
 
-def caso_closed_form(linear: tf.Tensor, lambda2: tf.Tensor, factor: Factor) -> tf.Tensor:
+def caso_closed_form(linear: tf.Tensor, lambda2: tf.Tensor, factor: LowRankFactor) -> tf.Tensor:
     """Solve (2 lambda2 - H) D = c, the problem with lambda1 = 0 (Singla et al. 2019, section 3).
 
     With H = sum_j s_j u_j u_j^T the solution is

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfxai.core import checks
 from tfxai.hessian import bounds, factors
-from tfxai.hessian.classes import by_classes
-from tfxai.hessian.factors import Factor
+from tfxai.hessian.classes import factor_by_classes
+from tfxai.hessian.factors import LowRankFactor
 from tfxai.hessian.lanczos import Goal, lanczos
 from tfxai.methods.second_order.concave_problem import Products
 from tfxai.methods.second_order.loss import Expansion
@@ -41,7 +41,7 @@ class Curvature(NamedTuple):
     """An upper bound of L, with probability .9999, at least 0, ``[B]``."""
     lowest_bound: tf.Tensor
     """A lower bound of all eigenvalues, with the same probability, at most 0, ``[B]``."""
-    factor: Factor | None
+    factor: LowRankFactor | None
     """The eigenvectors that approximate H; None if every product passes through the network."""
 
 
@@ -60,25 +60,32 @@ def find_curvature(expansion: Expansion, *, kind: str, rank: int, margin: float)
     """
     loss, linearization = expansion.loss, expansion.linearization
     if kind == "auto":
-        kind = factors.cheaper(linearization) if loss.noise is None else "krylov"
+        kind = factors.cheaper_kind(linearization) if loss.noise is None else "krylov"
     if kind == "classes":
-        exact, left_out = by_classes(
+        exact, left_out = factor_by_classes(
             loss.classifier, linearization, mass=1, rank=rank, rows=loss.rows
         )
         rounding = linearization.rounding * tf.reduce_sum(exact.eigenvalues, 1)
-        top_bound = exact.top + left_out + rounding
-        return Curvature(exact.product, exact.top, top_bound, tf.zeros_like(left_out), exact)
+        top_bound = exact.max_eigenvalue + left_out + rounding
+        return Curvature(
+            exact.multiply, exact.max_eigenvalue, top_bound, tf.zeros_like(left_out), exact
+        )
 
-    is_semidefinite = linearization.curved is None  # piecewise-linear models
+    is_semidefinite = linearization.curved_operation is None  # piecewise-linear models
     lowest_gap = float("inf") if is_semidefinite else LOWEST_GAP
     goal = Goal(MAX_HVPS, TOP_GAP, lowest_gap, rounding=linearization.rounding)
     if kind == "krylov":
-        goal = goal._replace(steps=max(rank, MIN_HVPS), rank=rank, absolute=COUPLING * 2 * margin)
+        goal = goal._replace(
+            max_hvps=max(rank, MIN_HVPS), rank=rank, absolute_coupling=COUPLING * 2 * margin
+        )
     krylov = lanczos(expansion.hvp, expansion.gradient, goal, tf.constant(bounds.SEED))
-    factor = krylov.factor(rank) if kind == "krylov" else None
-    products = expansion.hvps if factor is None else factor.product
-    top, top_bound = tf.maximum(krylov.ends.top, 0), tf.maximum(krylov.ends.top_bound, 0)
-    lowest_bound = tf.minimum(krylov.ends.lowest_bound, 0)
+    factor = krylov.low_rank_factor(rank) if kind == "krylov" else None
+    products = expansion.hvps if factor is None else factor.multiply
+    top, top_bound = (
+        tf.maximum(krylov.ends.max_eigenvalue, 0),
+        tf.maximum(krylov.ends.max_eigenvalue_bound, 0),
+    )
+    lowest_bound = tf.minimum(krylov.ends.min_eigenvalue_bound, 0)
     if is_semidefinite:
         lowest_bound = tf.zeros_like(lowest_bound)
     return Curvature(products, top, top_bound, lowest_bound, factor)

@@ -13,7 +13,7 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Classifier, Sampler, Tensors
 from tfxai.estimation import samplers
 from tfxai.hessian import products
-from tfxai.hessian.products import Local, Product
+from tfxai.hessian.products import HVP, Linearization
 from tfxai.methods.second_order.concave_problem import Products
 from tfxai.models import heads
 
@@ -22,11 +22,11 @@ class Expansion(NamedTuple):
     """The Taylor expansion of a loss to second order around a batch of inputs."""
 
     loss: Loss
-    linearization: Local
+    linearization: Linearization
     """The classifier around the inputs."""
     gradient: tf.Tensor
     """g, ``[B, F]``."""
-    hvp: Product
+    hvp: HVP
     """One vector for each example, ``[B, F]`` -> H v, by derivatives of the network."""
     hvps: Products
     """K vectors for each example, ``[B, K, F]`` -> H v, by derivatives of the network."""
@@ -47,11 +47,11 @@ class Loss(NamedTuple):
     rows: int
     """How many rows may be differentiated at once."""
 
-    def linearize(self, inputs: Tensors, targets: tf.Tensor) -> Local:
+    def linearize(self, inputs: Tensors, targets: tf.Tensor) -> Linearization:
         """Run the classifier on inputs, so that it can be differentiated there."""
-        return products.local(self.classifier, inputs, targets)
+        return products.linearize(self.classifier, inputs, targets)
 
-    def gradient(self, linearization: Local, seed: tf.Tensor) -> tf.Tensor:
+    def gradient(self, linearization: Linearization, seed: tf.Tensor) -> tf.Tensor:
         """Give the gradient g with respect to the inputs, ``[B, F]``.
 
         Raises:
@@ -87,7 +87,7 @@ class Loss(NamedTuple):
         hvp = traced(self._hvp(linearization, seed))
         return Expansion(self, linearization, gradient, hvp, self._hvps(linearization, seed))
 
-    def _hvps(self, linearization: Local, seed: tf.Tensor) -> Products:
+    def _hvps(self, linearization: Linearization, seed: tf.Tensor) -> Products:
         """Give products of K vectors for each example, which is repeated K times."""
 
         def multiply(vectors: tf.Tensor) -> tf.Tensor:
@@ -100,7 +100,7 @@ class Loss(NamedTuple):
 
         return multiply
 
-    def _hvp(self, linearization: Local, seed: tf.Tensor) -> Product:
+    def _hvp(self, linearization: Linearization, seed: tf.Tensor) -> HVP:
         """Give products of one vector for each example; they fail where they are not finite."""
         if self.noise is None:
             return products.finite(products.exact(linearization))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.hessian.products import Product
+from tfxai.hessian.products import HVP
 from tfxai.methods.second_order import fista
 from tfxai.methods.second_order.concave_problem import (
     Problem,
@@ -75,7 +75,7 @@ class Solver(NamedTuple):
     """The Hessian of the loss."""
     limits: Limits
 
-    def optimum(self, lambda1: tf.Tensor, hvp: Product, rounding: float) -> Optimum:
+    def optimum(self, lambda1: tf.Tensor, hvp: HVP, rounding: float) -> Optimum:
         """Solve the problem of each example, and evaluate the solution by the network.
 
         Args:
@@ -128,7 +128,7 @@ class Solver(NamedTuple):
             problem, products, start, tolerance=tolerance, max_iterations=max_iterations
         )
 
-    def _refine(self, problem: Problem, first: Candidate, hvp: Product) -> Candidate:
+    def _refine(self, problem: Problem, first: Candidate, hvp: HVP) -> Candidate:
         """Correct a solution for what the factor leaves out of H, by products from the network.
 
         Let F be the factor. The solution D also solves the problem with F in the place of H and
@@ -158,7 +158,7 @@ class Solver(NamedTuple):
         return best
 
 
-def _evaluate(problem: Problem, delta: tf.Tensor, hvp: Product) -> Candidate:
+def _evaluate(problem: Problem, delta: tf.Tensor, hvp: HVP) -> Candidate:
     """Bound the error of D ``[B, 1, F]`` by one product from the network."""
     hessian_delta = hvp(delta[:, 0])[:, None]
     after = proximal_step(problem, delta, hessian_delta, 1 / problem.max_curvature)
