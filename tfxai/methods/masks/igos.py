@@ -40,7 +40,7 @@ DESCENTS = ("proximal", "gradient")
 LONGEST_STEPS = {"gradient": 200.0, "proximal": 400.0}
 """Descent -> alpha_u, the first step that is tried, for a mask of 28 x 28 cells."""
 SHORTEST_STEP = 1e-5
-"""alpha_l, the step that is taken where no longer one is accepted and there is no tolerance."""
+"""alpha_l, the step that is taken without a tolerance where the line search accepts no other."""
 
 
 @builder

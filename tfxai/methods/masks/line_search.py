@@ -14,8 +14,8 @@ import tensorflow as tf
 from tfxai.core import batch
 
 TRIALS_PER_PASS = 4
-"""How many trials make a forward pass worth while: where fewer masks are searched, several steps of
-each are tried at once."""
+"""How many trials fill a forward pass: where fewer masks are searched, several steps of each are
+tried at once."""
 
 
 class LineSearch(NamedTuple):
@@ -37,7 +37,7 @@ class SearchResult(NamedTuple):
     masks: tf.Tensor
     """``[N, h, w]``; the start where no step is accepted."""
     score: tf.Tensor
-    """f_c of `masks`, ``[N]``."""
+    """What `LineSearch.score` gives for `masks`, ``[N]``."""
     step: tf.Tensor
     """alpha, ``[N]``; 0 where no step is accepted."""
     trials: tf.Tensor
@@ -45,7 +45,7 @@ class SearchResult(NamedTuple):
 
 
 class _Trials(NamedTuple):
-    """The evaluation of the same W steps for each of A masks; T = A W, the mask's number first."""
+    """W steps tried for each of A masks: T = A W trials, ordered by mask and then by step."""
 
     steps: tf.Tensor
     """alpha, ``[T]``."""
