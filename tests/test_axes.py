@@ -8,10 +8,11 @@ import tensorflow as tf
 import tfxai
 from tests.networks import Subclassed, channels_first_twin, channels_moved
 from tests.thorough import quick
-from tfxai.core import axes, checks
+from tfxai.core import axes
 from tfxai.estimation.accuracy import pooled_error
 from tfxai.estimation.aggregators import mean
 from tfxai.methods.second_order.sparsity import sparsity
+from tfxai.models import convolution_checks
 from tfxai.models.model_info import ModelInspector
 
 L = keras.layers
@@ -246,7 +247,7 @@ def channels_last_convolutions(like):
 def test_channels_first_convolutions_are_explained_or_refused(name, images):
     model = channels_first_convolutions()
     explainer, x = BUILDERS[name](model), channels_moved(images)
-    if not checks._runs_channels_first():
+    if not convolution_checks._runs_channels_first():
         with pytest.raises(ValueError, match=r"channels-first images.*TF_ENABLE_ONEDNN_OPTS=1"):
             explainer(x, 0)
         return
@@ -272,7 +273,7 @@ def test_channels_first_convolutions_are_explained_or_refused(name, images):
     ],
 )
 def test_what_this_machine_cannot_compute_is_refused_in_a_sentence(use, images, monkeypatch):
-    monkeypatch.setattr(checks, "_runs_channels_first", lambda: False)
+    monkeypatch.setattr(convolution_checks, "_runs_channels_first", lambda: False)
     with pytest.raises(ValueError, match=r"set_image_data_format|channels come first") as refused:
         use(channels_first_convolutions(), channels_moved(images))
     assert "\n" not in str(refused.value)

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -76,7 +75,11 @@ def model(value: Any) -> keras.Model:
 
 
 def inputs(values: Tensors, specs: Tensors | None) -> None:
-    """Check concrete inputs against the TensorSpecs that a model declares, or None if none.
+    """Check concrete inputs by themselves, and against the TensorSpecs that a model declares.
+
+    Args:
+        values: the inputs, as they were given.
+        specs: what the model declares; None if it declares nothing.
 
     Raises:
         TypeError: the inputs are not numbers, or their names or structure are not the model's.
@@ -205,33 +208,6 @@ def assertions_as_errors(name: str) -> Iterator[None]:
         if failed is None:
             raise
         raise ValueError(f"{name}: {failed[1]}{failed[2]}") from None
-
-
-def supported_convolutions(graph: tf.Graph) -> None:
-    """Raise a ValueError for a channels-first convolution that TensorFlow cannot compute here."""
-    types = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "MaxPool", "AvgPool")
-    for operation in graph.get_operations():
-        channels_first = operation.type in types and operation.get_attr("data_format") == b"NCHW"
-        if channels_first and not _runs_channels_first():
-            raise ValueError(
-                f"model: {operation.name!r} takes channels-first images, which TensorFlow cannot "
-                "compute on this CPU: build the model with "
-                "keras.config.set_image_data_format('channels_last') (kernels are the same in "
-                "both) and a keras.layers.Permute((2, 3, 1)) in front, or set the environment "
-                "variable TF_ENABLE_ONEDNN_OPTS=1 before TensorFlow is imported"
-            )
-
-
-@cache
-def _runs_channels_first() -> bool:
-    """Whether a channels-first convolution can be computed on this machine."""
-    pixel = np.ones([1, 1, 1, 1], np.float32)
-    try:
-        with tf.init_scope():
-            tf.nn.conv2d(pixel, pixel, 1, "VALID", data_format="NCHW")
-    except tf.errors.UnimplementedError:
-        return False
-    return True
 
 
 def _check_array(name: str, value: np.ndarray, spec: tf.TensorSpec | None) -> None:

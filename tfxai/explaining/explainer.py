@@ -23,7 +23,7 @@ from tfxai.explaining.replicas import mirrored
 from tfxai.explaining.runner import Runner
 from tfxai.explaining.waiting import somebody_waits
 from tfxai.models import keras_graph
-from tfxai.rules.backward import Report
+from tfxai.rules.report import Report
 
 
 class Answer(NamedTuple):

@@ -11,7 +11,7 @@ from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.models.model_info import ModelInspector
-from tfxai.rules.backward import Report
+from tfxai.rules.report import Report
 
 
 class Method(NamedTuple):

@@ -21,6 +21,7 @@ from tfxai.metrics.arrays import (
     one_array,
 )
 from tfxai.models import graph_axes, heads
+from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.model_info import check_logits, trace_info
 from tfxai.scores import expects_logits
 
@@ -149,7 +150,7 @@ def score_function(
         function = traced(heads.scored(model, score)).get_concrete_function(
             any_images, tf.TensorSpec([None], tf.int32)
         )
-    checks.supported_convolutions(function.graph)
+    check_convolutions(function.graph)
     if score is not None and expects_logits(score):
         check_logits(model, trace_info(model, any_images), tf.constant(images[:1]))
     read = [graph_axes.channel_axis(function.graph.inputs[0])]

@@ -15,6 +15,7 @@ from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Tensors
 from tfxai.models import graph_axes, keras_graph
+from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.heads import strip_head
 
 _HOLDS_NO_RESULT = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
@@ -89,7 +90,7 @@ def trace_info(model: keras.Model, specs: Tensors) -> ModelInfo:
 
     one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
     graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
-    checks.supported_convolutions(graph)
+    check_convolutions(graph)
     channels = tuple(graph_axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
     size = sum(
         (output.shape.num_elements() or 0) * output.dtype.size

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfxai.rules.backward import Replacement, Rule
 from tfxai.rules.linear import apply_kernel, summed_like, vjp_input, weights
 from tfxai.rules.rectifier import is_rectifier
+from tfxai.rules.rule import Replacement, Rule
 from tfxai.rules.steps import Step, is_sum, rerun
 
 AVERAGES = {"AvgPool", "AvgPool3D", "Mean", "Sum", "ResizeBilinear"}

@@ -12,10 +12,10 @@ import tensorflow as tf
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.models.heads import strip_head
-from tfxai.rules.backward import replacement_of
 from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
 from tfxai.rules.pattern_rules import pattern_attribution
 from tfxai.rules.patterns import Patterns
+from tfxai.rules.rule import replacement_of
 from tfxai.rules.steps import Step, steps_between
 
 TOLERANCE = 0.01

@@ -13,8 +13,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfxai.rules.backward import Replacement, Rule
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
+from tfxai.rules.rule import Replacement, Rule
 from tfxai.rules.steps import Step
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfxai.rules.backward import Replacement, Rule
+from tfxai.rules.rule import Replacement, Rule
 from tfxai.rules.steps import Step
 
 

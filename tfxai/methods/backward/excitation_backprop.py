@@ -18,8 +18,9 @@ from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_m
 from tfxai.models import graph_axes, keras_graph, named_layers
 from tfxai.models.heads import scored_outputs
 from tfxai.models.model_info import ModelInspector
-from tfxai.rules.backward import backpropagate, report
+from tfxai.rules.backward import backpropagate
 from tfxai.rules.excitation import excitation
+from tfxai.rules.report import report
 from tfxai.rules.steps import steps_between
 
 

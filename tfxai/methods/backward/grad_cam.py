@@ -18,7 +18,8 @@ from tfxai.models import graph_axes, keras_graph, named_layers
 from tfxai.models.heads import scored_outputs
 from tfxai.models.model_info import ModelInspector
 from tfxai.rules import rectifier
-from tfxai.rules.backward import gradient_under, report
+from tfxai.rules.backward import gradient_under
+from tfxai.rules.report import report
 from tfxai.rules.steps import steps_between
 
 REARRANGING_OR_POOLING = {

@@ -13,7 +13,9 @@ from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.models.model_info import ModelInspector
 from tfxai.rules import rectifier
-from tfxai.rules.backward import Rule, gradient_under, report
+from tfxai.rules.backward import gradient_under
+from tfxai.rules.report import report
+from tfxai.rules.rule import Rule
 
 
 @builder

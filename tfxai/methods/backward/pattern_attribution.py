@@ -22,9 +22,11 @@ from tfxai.methods.gradients.integrated_gradients import averaged_over_reference
 from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern_rules as rules
-from tfxai.rules.backward import Rule, gradient_under, report
+from tfxai.rules.backward import gradient_under
 from tfxai.rules.neurons import check_patterns
 from tfxai.rules.patterns import Patterns, PatternWeights
+from tfxai.rules.report import report
+from tfxai.rules.rule import Rule
 
 NO_PATTERN = (
     "on the way to the class no active neuron has a pattern; those that the data never made active "

@@ -1,0 +1,61 @@
+"""The report of a rule: which steps of a model it replaces, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfxai.core.types import Score, Tensors
+from tfxai.models import keras_graph
+from tfxai.models.heads import scored_outputs
+from tfxai.rules.rule import Rule, replacement_of
+from tfxai.rules.steps import Step, steps_between
+
+
+class Row(NamedTuple):
+    """A line of `Explainer.rule_report`: one step."""
+
+    operation: str
+    """The operation's name in the graph, which contains the names of the layers around it."""
+    kind: str
+    """The types of the operations in the step."""
+    description: str
+    """What the rule does with the step."""
+
+
+class Report(tuple[Row, ...]):
+    """The steps of a model whose gradients a rule replaces; prints as a table."""
+
+    def __str__(self) -> str:
+        widths = [max((len(row[i]) for row in self), default=0) for i in range(2)]
+        return "\n".join(
+            f"{row.operation:{widths[0]}}  {row.kind:{widths[1]}}  {row.description}"
+            for row in self
+        )
+
+
+def report(
+    rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
+) -> Report:
+    """List the steps of a model whose gradients a rule replaces, without running the model."""
+    forward = scored_outputs(model, score)
+    rows: list[Row] = []
+
+    def trace(*flat: tf.Tensor) -> None:
+        targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
+        with keras_graph.inlined():
+            outputs, _ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
+        for step in steps_between(flat, [outputs], keras_graph.owners(model)):
+            replacement = replacement_of(rule, step, passthrough)
+            if replacement is not None:
+                rows.append(Row(step.first.name, _kind(step), replacement.description))
+
+    tf.function(trace, autograph=False).get_concrete_function(*tf.nest.flatten(specs))
+    return Report(rows)
+
+
+def _kind(step: Step) -> str:
+    return " + ".join([step.first.type, *(f.operation.type for f in step.folded)])
