@@ -84,7 +84,7 @@ def test_cafo_is_the_soft_threshold(lambda1, relu, x):
 )
 def test_caso_is_the_maximum(hessian, name, lambda1, request, x):
     net = request.getfixturevalue(name)
-    assert net.largest.max() > 3
+    assert net.top.max() > 3
     options = {"hessian": hessian, "lambda1": lambda1, "tolerance": 1e-6}
     record = tfxai.caso(net.model, **options).explain(x, TARGETS, verbose=0)
     diagnostics = record.diagnostics
