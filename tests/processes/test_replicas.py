@@ -33,8 +33,8 @@ for name, explainer in explainers.items():
         expected = METHODS[name](alone).explain(images[:count], targets[:count], verbose=0, seed=3)
         np.testing.assert_allclose(found.attributions, expected.attributions, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
-        for key, value in expected.numbers.items():
-            np.testing.assert_allclose(found.numbers[key], value, rtol=1e-4, atol=1e-6)
+        for key, value in expected.diagnostics.items():
+            np.testing.assert_allclose(found.diagnostics[key], value, rtol=1e-4, atol=1e-6)
     (traced,) = [g for key, g in explainer._runner._graphs.items() if key[0] == "replicas"]
     devices = {operation.device.split("/")[-1] for operation in traced.graph.get_operations()}
     assert {"device:CPU:0", "device:CPU:1"} <= devices, devices
