@@ -71,7 +71,7 @@ def served(tmp_path_factory):
 
 
 def job_of(model, out, *, explainer="ig", also=(), dtype="float32", columns=("image",), batch=4):
-    told = tfxai.serving.metadata(model)
+    told = tfxai.serving.saved_model.metadata(model)
     signature = told["signatures"][f"explain_{explainer}"]
     return Job(
         model=str(model),
