@@ -189,14 +189,14 @@ def top_of(h):
     ("values", "largest"),
     [([5, 4, -1], 5), ([1, 0.5, -3], 1), ([-1, -2, -3], -1), ([2, 2, 2], 2), ([2, -2, 0], 2)],
 )
-def test_the_top_eigenvalue_is_the_largest_not_that_of_largest_size(values, largest):
+def test_the_max_eigenvalue_is_the_largest_not_that_of_largest_size(values, largest):
     q, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))
     found = top_of((q * values) @ q.T[None])
     assert found.value[0].numpy() == pytest.approx(largest, abs=1e-9)
     assert largest <= found.bound[0] < largest + 1e-6
 
 
-def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
+def test_a_max_eigenvalue_among_many_that_are_nearly_as_large_is_found():
     """A random vector has so little of it that the residual of .9 is small: no bound of 1."""
     features = 2000
     values = tf.constant(np.array([1.0] + [0.9] * (features - 1)))
@@ -213,7 +213,7 @@ def test_a_top_eigenvalue_among_many_that_are_nearly_as_large_is_found():
     assert found.num_hvps[0] < 10
 
 
-def test_the_top_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
+def test_the_max_eigenvalue_of_a_net_is_between_value_and_bound(net, x, whole):
     found = hessian.max_eigenvalue(net, x, TARGETS)
     largest = np.linalg.eigvalsh(whole)[:, -1]
     np.testing.assert_allclose(found.value, largest, rtol=1e-3)
