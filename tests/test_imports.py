@@ -1,6 +1,7 @@
 """The house's rules: rooms import downwards, and private Keras API stays in one file."""
 
 import ast
+import re
 import tomllib
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -58,13 +59,48 @@ def order(edges):
     return list(TopologicalSorter(edges).static_order())
 
 
-def test_rooms_import_downwards():
+def imports_of_rooms():
     edges = {}
     for module in MODULES:
         others = {room(name) for name in imports_of_ours(module)} - {room(module)}
         edges.setdefault(room(module), set()).update(others)
+    return edges
+
+
+def reached(edges):
+    """All that each node imports, directly or through others."""
+    below = {}
+    for node in order(edges):
+        direct = edges.get(node, set())
+        below[node] = direct.union(*(below[other] for other in direct))
+    return below
+
+
+def test_rooms_import_downwards():
+    edges = imports_of_rooms()
     order(edges)
     assert not edges["core"]
+
+
+def test_the_picture_of_the_rooms_is_true():
+    """Its arrows, followed, lead where the imports lead; none follows from others."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = {}
+    for line in re.search(r"```mermaid\n.*?\n(.*?)```", page, re.DOTALL)[1].splitlines():
+        above, _, below = re.sub(r"\[.*?\]|\(\[.*?\]\)", "", line).partition("-->")
+        drawn.setdefault(above.strip(), set()).update(name.strip() for name in below.split("&"))
+    edges = imports_of_rooms()
+    del edges["methods"]  # an empty room that holds the families
+    edges = {
+        name.removeprefix("methods."): {other.removeprefix("methods.") for other in others}
+        for name, others in edges.items()
+    }
+    below = reached(drawn)
+    assert below == reached(edges)
+    for above, others in drawn.items():
+        for other in others:
+            shorter = [name for name in others - {other} if other in below[name]]
+            assert not shorter, f"{above} --> {other} follows from {above} --> {shorter}"
 
 
 def test_files_import_downwards_within_a_room():
