@@ -22,21 +22,39 @@ def heads(body, head):
     fused.build(dense.input.shape)
     fused.set_weights(dense.get_weights())
     before = keras.Model(body.inputs, dense.input)
-    inputs = [keras.Input(body.input_shape[1:]) for _ in range(6)]
     functions = {"softmax": keras.ops.softmax, "sigmoid": keras.ops.sigmoid}
-    nested = keras.Model(inputs[0], L.Activation(head)(body(inputs[0])))
+
+    def behind(*steps):
+        inputs = x = keras.Input(body.input_shape[1:])
+        for step in (body, *steps):
+            x = step(x)
+        return keras.Model(inputs, x)
+
+    half = L.Activation(head, dtype="float16")
+    inputs = keras.Input(body.input_shape[1:])
     return {
-        "fused": keras.Model(inputs[1], fused(before(inputs[1]))),
-        "activation layer": keras.Model(inputs[2], L.Activation(head)(body(inputs[2]))),
-        "operation": keras.Model(inputs[3], functions[head](body(inputs[3]))),
-        "nested twice": keras.Sequential([keras.Input(body.input_shape[1:]), nested]),
-        "reshaped": keras.Model(inputs[4], L.Reshape((-1,))(L.Activation(head)(body(inputs[4])))),
-        "cast": keras.Model(inputs[5], L.Activation(head, dtype="float16")(body(inputs[5]))),
+        "fused": keras.Model(inputs, fused(before(inputs))),
+        "activation layer": behind(L.Activation(head)),
+        "operation": behind(functions[head]),
+        "nested twice": keras.Sequential(
+            [keras.Input(body.input_shape[1:]), behind(functions[head])]
+        ),
+        "reshaped": behind(L.Activation(head), L.Reshape((-1,))),
+        "squeezed": behind(
+            functions[head],
+            lambda p: keras.ops.expand_dims(p, -1),
+            lambda p: keras.ops.squeeze(p, -1),
+        ),
+        "half": behind(half),
+        "half, cast": behind(half, L.Activation("linear", dtype="float32")),
         "subclassed": Subclassed(body, L.Activation(head)),
     }
 
 
-WAYS = ("fused", "activation layer", "operation", "nested twice", "reshaped", "subclassed")
+WAYS = [
+    *("fused", "activation layer", "operation", "nested twice", "reshaped", "squeezed"),
+    "subclassed",
+]
 
 
 @pytest.mark.parametrize(
@@ -56,9 +74,10 @@ def test_a_head_is_bypassed_however_it_is_written(way, head, images):
     np.testing.assert_allclose(record.scores, body(images)[:, 2], rtol=1e-5)
 
 
-def test_a_half_precision_head_is_bypassed(images):
+@pytest.mark.parametrize("way", ["half", "half, cast"])
+def test_a_half_precision_head_is_bypassed(way, images):
     body = small_cnn(head=None)
-    record = tfxai.gradient(heads(body, "softmax")["cast"]).explain(images, 2, verbose=0)
+    record = tfxai.gradient(heads(body, "softmax")[way]).explain(images, 2, verbose=0)
     assert record.head == "softmax"
     np.testing.assert_allclose(record.attributions, gradient_of(body, images, 2), atol=2e-3)
 
