@@ -462,9 +462,11 @@ def test_a_subclassed_model_takes_images_of_any_size(name, images):
         assert explainer(np.ones((2, 9, 10, 3))).shape[:-1] == (2, 9, 10)
 
 
-def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
-    explainer = tfxai.integrated_gradients(cnn, steps=9)
+def test_memory_that_runs_out_halves_the_batch(images, monkeypatch):
+    model, traces = counted_cnn()
+    explainer = tfxai.integrated_gradients(model, steps=9)
     expected = explainer.explain(images, verbose=0).attributions
+    traced_before = len(traces)
     attribute, sizes = explainer._runner.attribute, []
 
     def scarce(*arguments):
@@ -483,6 +485,7 @@ def test_memory_that_runs_out_halves_the_batch(cnn, images, monkeypatch):
     np.testing.assert_allclose(explainer.explain(images, verbose=0).attributions, expected, **ULP)
     assert sizes == [5, 2, 2, 1]
     assert explainer._runner.memory == before // 2
+    assert len(traces) > traced_before  # for chunks that are half as large
 
 
 def test_targets_may_be_one_many_names_or_predicted(cnn, images):
