@@ -155,7 +155,7 @@ def scored(digits, tmp_path, monkeypatch):
             metrics,
             tmp_path,
             bounds=subject.bounds,
-            sign="absolute" if preset in tables_example.POSITIVE else "signed",
+            sign="absolute" if preset in tables_example.ABSOLUTE else "signed",
             batch_size=2,
             verbose=0,
         )
