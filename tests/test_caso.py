@@ -176,6 +176,8 @@ def test_fista_solves_where_ten_iterations_do_not(top):
     found = fista.fista(problem, factor.multiply, start, **limits)
     expected = [reference.caso(g, h, lambda1, top / 2 + 10, 200_000) for lambda1 in (0, 0.05)]
     assert (distances(found.delta[0], np.stack(expected)) < 1e-4).all()
+    condition = float(problem.max_curvature[0, 0] / problem.min_curvature[0, 0])
+    assert (found.iterations <= np.sqrt(condition) * np.log(condition / 1e-4)).numpy().all()
     closed = concave_problem.caso_closed_form(problem.linear, problem.lambda2, factor)[0]
     assert distances(closed, expected[:1])[0] < 1e-10
     if top == 1e4:

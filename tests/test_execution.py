@@ -488,6 +488,14 @@ def test_memory_that_runs_out_halves_the_batch(images, monkeypatch):
     assert len(traces) > traced_before  # for chunks that are half as large
 
 
+def test_a_batch_has_the_examples_whose_samples_fill_two_chunks(cnn, images):
+    runner = tfxai.smoothgrad(cnn, samples=10)._runner
+    inputs = runner.cast(images)
+    runner.memory = 40 * runner.info(inputs).bytes_per_row
+    assert runner.rows(inputs) == 40
+    assert runner.examples_at_once(inputs) == 8
+
+
 def test_targets_may_be_one_many_names_or_predicted(cnn, images):
     cnn.class_names = ["cat, felis", "dog", "cow", "hen", "sea horse"]
     explainer = tfxai.gradient(cnn)

@@ -339,6 +339,25 @@ def test_piecewise_linear_nets_are_known_by_their_graph(name):
         assert name in found[0].curved_operation
 
 
+@pytest.mark.parametrize(
+    ("policy", "epsilon"),
+    [
+        *(("float64", 2.0**-52), ("float32", 2.0**-23)),
+        *(("mixed_float16", 2.0**-10), ("mixed_bfloat16", 2.0**-7)),
+    ],
+)
+def test_rounding_is_that_of_the_coarsest_type(policy, epsilon):
+    classifier = tfxai.models.heads.classifier(small_cnn(policy=policy))
+    found = []
+
+    def look(x):
+        found.append(products.linearize(classifier, x, tf.zeros([2], tf.int32)).rounding)
+
+    dtype = "float64" if policy == "float64" else "float32"
+    tf.function(look).get_concrete_function(tf.TensorSpec([2, 8, 8, 3], dtype))
+    assert found == [32 * epsilon]
+
+
 def test_second_derivatives_are_not_compiled(images):
     """XLA misroutes those of max pooling (docs/architecture.md, Why things are as they are)."""
     explainer = tfxai.caso(small_cnn(), lambda1=0)

@@ -188,6 +188,25 @@ def test_the_total_gradient(precise, image):
     np.testing.assert_allclose(rerun(tf.constant(mask[None])), mean_score, rtol=1e-9)
 
 
+def test_each_point_of_the_path_has_noise_of_its_own(precise, image):
+    """In units of each image's standard deviation; the images share what is drawn."""
+    images, classes, seed = np.stack([image, 3 * image]), [CLASS, 0], tf.constant([4, 2])
+    mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
+    masked_model = MaskedModel(heads.scored(precise, scores.probability), STEPS, 0.2, 4)
+    examples = BlendedExamples(tf.constant(images), tf.zeros_like(images), tf.constant(classes))
+    run = tf.function(lambda m: masked_model.mean_score(m, examples, seed))
+    found = run(tf.constant(np.stack([mask, mask])))
+    up = slow_upsampled(mask, 8, 8)[..., None]
+    for one, target, value in zip(images, classes, found, strict=True):
+        points = []
+        for s in range(1, STEPS + 1):
+            step_seed = tf.random.fold_in(seed, s - 1)
+            drawn = tf.random.stateless_normal(image.shape, step_seed, dtype=tf.float64)
+            points.append(s / STEPS * up * one + 0.2 * one.std() * drawn)
+        expected = precise(np.stack(points)).numpy()[:, target].mean()
+        np.testing.assert_allclose(value, expected, rtol=1e-9)
+
+
 def test_the_published_algorithm_step_by_step(precise, image):
     explainer = tfxai.igos(
         precise,

@@ -32,6 +32,23 @@ def test_a_smooth_function_gets_a_rule_of_high_order():
     np.testing.assert_allclose(measured.attributions, np.e - 1, rtol=1e-6)
 
 
+def test_the_error_of_a_smooth_function_is_what_the_parabolas_change_and_a_share_of_the_bridges():
+    alphas = np.linspace(0, 1, 9) ** 2
+    values = np.exp(alphas)[:, None] * np.ones(3)
+    measured = integral(tf.exp, max_steps=9)
+    parabolic, trapezoid = (
+        rule(tf.constant(alphas)).numpy()
+        for rule in (quadrature.parabolic_weights, quadrature.trapezoid_weights)
+    )
+    np.testing.assert_allclose(measured.attributions[0], parabolic @ values, rtol=1e-9)
+    bridges = np.diff(values, axis=0) * np.diff(alphas)[:, None]
+    _, rho = reference.path_error(values, alphas)
+    change = np.linalg.norm((parabolic - trapezoid) @ values)
+    error = np.sqrt(change**2 + reference.roughness(rho) * (bridges**2).sum())
+    size = np.linalg.norm(measured.attributions)
+    np.testing.assert_allclose(measured.diagnostics["map_error"], [error / size], rtol=1e-6)
+
+
 def test_a_jump_is_found():
     measured = integral(lambda a: tf.cast(a > 0.3, tf.float64), max_steps=100)
     np.testing.assert_allclose(measured.attributions, 0.7, atol=1e-3)

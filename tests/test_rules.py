@@ -263,6 +263,20 @@ def test_excitation_conserves_mass(body, images):
     np.testing.assert_allclose(maps.sum((1, 2, 3)), 1, rtol=1e-5)
 
 
+def test_what_rearranges_a_kernel_s_outputs_changes_nothing():
+    """The reshape that TensorFlow puts behind a dense layer of sequences, and the model's own."""
+    first, last, inputs = L.Dense(4), L.Dense(2), keras.Input((6, 5))
+    x = np.abs(np.random.default_rng(0).normal(size=(3, 6, 5)))
+    maps = []
+    for between in ([], [L.Reshape((2, 3, 4)), L.Reshape((3, 2, 4))]):
+        y = first(inputs)
+        for layer in (*between, L.ReLU(), L.Flatten(), last):
+            y = layer(y)
+        maps.append(tfxai.excitation_backprop(keras.Model(inputs, y))(x, 1).numpy())
+    assert maps[0].any()
+    np.testing.assert_allclose(maps[1], maps[0], rtol=1e-6)
+
+
 def test_excitation_loses_what_only_a_bias_excites():
     model = keras.Sequential([keras.Input((2,)), L.Dense(2, activation="relu"), L.Dense(1)])
     model.set_weights(
