@@ -277,6 +277,27 @@ def test_what_rearranges_a_kernel_s_outputs_changes_nothing():
     np.testing.assert_allclose(maps[1], maps[0], rtol=1e-6)
 
 
+def test_a_dilated_convolution_of_sequences_is_one_with_zeros():
+    """TensorFlow computes it on the batch and the positions in another order."""
+    dilated, spread = L.Conv1D(4, 3, dilation_rate=2), L.Conv1D(4, 5)
+    inputs, tail = keras.Input((8, 3)), [L.ReLU(), L.Flatten(), L.Dense(2)]
+    models = []
+    for convolution in (dilated, spread):
+        y = convolution(inputs)
+        for layer in tail:
+            y = layer(y)
+        models.append(keras.Model(inputs, y))
+    kernel, bias = dilated.get_weights()
+    with_zeros = np.zeros((5, 3, 4))
+    with_zeros[::2] = kernel
+    spread.set_weights([with_zeros, bias])
+    x = np.abs(np.random.default_rng(0).normal(size=(3, 8, 3)))
+    for builder in (tfxai.excitation_backprop, tfxai.guided_backprop):
+        found, expected = (builder(model)(x, 1).numpy() for model in models)
+        assert expected.any()
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
 def test_excitation_loses_what_only_a_bias_excites():
     model = keras.Sequential([keras.Input((2,)), L.Dense(2, activation="relu"), L.Dense(1)])
     model.set_weights(
