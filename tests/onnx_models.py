@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper, shape_inference
+
 from tfxai.converters import from_onnx
 
 RANDOM = np.random.default_rng(0)

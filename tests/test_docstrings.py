@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent / "tfxai"
+ROOT = Path(__file__).parents[1]
+FILES = sorted(p for room in ("tfxai", "converters") for p in (ROOT / room).rglob("*.py"))
 ZERO = r"(?<![\d.])-?0\.(?!\d)"
 
 
@@ -20,7 +21,7 @@ def examples(path):
                 yield example.source.strip(), example.want
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_examples_print_no_sign_of_zero_and_no_last_digit(path):
     for source, printed in examples(path):
         assert not re.search(r"\d[eE]-?\d", printed), source

@@ -10,11 +10,11 @@ import onnx
 import pytest
 import tensorflow as tf
 from onnx import helper
-from tfxai.converters import UnsupportedError, certify, from_onnx
 
 import tfxai
 from tests.onnx_models import check, last, normal, one, proto
 from tests.thorough import quick
+from tfxai.converters import UnsupportedError, certify, from_onnx
 
 FOLDER = Path(__file__).parent / "onnx_files"
 FILES = sorted(FOLDER.glob("*.onnx"))

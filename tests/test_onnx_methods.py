@@ -5,11 +5,11 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from tfxai.converters import from_onnx
 
 import tfxai
 from tests.networks import with_patterns
 from tests.thorough import quick
+from tfxai.converters import from_onnx
 
 FOLDER = Path(__file__).parent / "onnx_files"
 IMAGES = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
-from tfxai.converters import UnsupportedError, from_onnx
 
 from tests.onnx_models import check, normal, one, proto
+from tfxai.converters import UnsupportedError, from_onnx
 
 IMAGE = normal(2, 3, 5, 4)
 few = settings(max_examples=25, deadline=None, derandomize=True)

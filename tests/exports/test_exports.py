@@ -6,6 +6,7 @@ import pytest
 import torch
 from export import NETS, SIZES, export, image, small
 from nets import randomised
+
 from tfxai.converters import certify, from_onnx, from_torch
 
 
