@@ -62,7 +62,7 @@ def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vect
         hessian.hvp(model, x, vectors, TARGETS, mode="gauss_newton")
     with pytest.raises(ValueError, match="Tanh"):
         hessian.eigendecomposition(model, x, TARGETS, kind="classes")
-    classifier = tfxai.models.heads.classifier(model)
+    classifier = tfxai.models.scored_models.classifier(model)
 
     def multiply(x, v):
         at = products.linearize(classifier, x, tf.constant(TARGETS))
@@ -347,7 +347,7 @@ def test_piecewise_linear_nets_are_known_by_their_graph(name):
     ],
 )
 def test_rounding_is_that_of_the_coarsest_type(policy, epsilon):
-    classifier = tfxai.models.heads.classifier(small_cnn(policy=policy))
+    classifier = tfxai.models.scored_models.classifier(small_cnn(policy=policy))
     found = []
 
     def look(x):

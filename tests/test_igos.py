@@ -21,7 +21,7 @@ from tfxai.methods.masks import igos as igos_file
 from tfxai.methods.masks.blending import BlendedExamples
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.meaningful_perturbation import meaningful_perturbation
-from tfxai.models import heads
+from tfxai.models.scored_models import differentiable
 
 LAMBDA1, LAMBDA2, STEPS, CLASS = 0.02, 0.5, 6, 2
 QUIET = {"noise": 0.0, "baseline": 0.0, "lambda1": LAMBDA1, "lambda2": LAMBDA2}
@@ -173,7 +173,7 @@ def test_the_proximal_step_minimises_what_it_says(size):
 
 def test_the_total_gradient(precise, image):
     mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
-    masked_model = MaskedModel(heads.scored(precise, scores.probability), STEPS, 0.0, 4)
+    masked_model = MaskedModel(differentiable(precise, scores.probability), STEPS, 0.0, 4)
     examples = BlendedExamples(
         tf.constant(image[None]), tf.zeros([1, 8, 8, 3], tf.float64), tf.constant([CLASS])
     )
@@ -192,7 +192,7 @@ def test_each_point_of_the_path_has_noise_of_its_own(precise, image):
     """In units of each image's standard deviation; the images share what is drawn."""
     images, classes, seed = np.stack([image, 3 * image]), [CLASS, 0], tf.constant([4, 2])
     mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
-    masked_model = MaskedModel(heads.scored(precise, scores.probability), STEPS, 0.2, 4)
+    masked_model = MaskedModel(differentiable(precise, scores.probability), STEPS, 0.2, 4)
     examples = BlendedExamples(tf.constant(images), tf.zeros_like(images), tf.constant(classes))
     run = tf.function(lambda m: masked_model.mean_score(m, examples, seed))
     found = run(tf.constant(np.stack([mask, mask])))

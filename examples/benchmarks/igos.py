@@ -24,7 +24,7 @@ from tfxai.baselines import blur
 from tfxai.methods.masks.blending import blend
 from tfxai.methods.masks.igos import preset_lambdas
 from tfxai.methods.masks.regulariser import Regulariser
-from tfxai.models import heads
+from tfxai.models import scored_models
 
 PHOTOS = (0, 2, 4)
 STEPS, ITERATIONS = 20, 15
@@ -33,7 +33,7 @@ ARMIJO, DECAY, LONGEST, SHORTEST = 1e-4, 0.2, 200.0, 1e-5
 
 def transcription(model, lambda1, lambda2, noise, *, batched):
     """Give (image, reference, target, resolution) -> mask, trials (Qi et al. 2020)."""
-    scored = heads.scored(model, scores.probability)
+    scored = scored_models.differentiable(model, scores.probability)
 
     def along(mask, image, reference, target, shares):
         points = blend(image, reference, shares * mask)

@@ -36,7 +36,7 @@ from tfxai.methods.masks.blending import BlendedExamples
 from tfxai.methods.masks.igos import LONGEST_STEPS, preset_lambdas
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.regulariser import Regulariser, proximal
-from tfxai.models.heads import scored
+from tfxai.models.scored_models import scored
 
 NOISE = 0.2
 """I-GOS's default, for the fixed steps."""

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
-from tfxai.models import heads, keras_graph
+from tfxai.models import keras_graph
+from tfxai.models.model_graph import run
 from tfxai.models.model_info import ModelInspector, check_logits
 from tfxai.scores import as_rows
 
@@ -55,7 +56,7 @@ def build_predictor(model: keras.Model) -> Predictor:
     units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:
-        rows = as_rows(heads.strip_head(model(images, training=False))[0])
+        rows = as_rows(run(model, images).single())
         rows = tf.cast(rows, tf.float32) if rows.dtype.size < 4 else rows
         return tf.concat([-rows, rows], 1) if units == 1 else rows
 

@@ -9,18 +9,19 @@ import keras
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.core.tracing import traced
 from tfxai.core.types import (
     Aggregator,
     Attribution,
     Result,
     Sample,
     Sampler,
-    ScoredModel,
+    Score,
     Tensors,
 )
 from tfxai.estimation.samplers import split_seed
 from tfxai.models import keras_graph
+from tfxai.models.model_graph import shared_function
+from tfxai.models.scored_models import differentiable
 
 Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Inputs, targets, seed, numbers of samples ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""
@@ -28,22 +29,23 @@ Perturb = Callable[[tf.Tensor], list[tuple[keras.Variable, tf.Tensor]]]
 """A seed -> pairs of a model's variable and the tensor that is read in its place."""
 
 
-def gradient_of(scored: ScoredModel) -> Attribution:
-    """Give the attribution d score / d inputs, traced into a graph.
+def gradient_of(model: keras.Model, score: Score) -> Attribution:
+    """Give the attribution d score / d inputs; its graph is kept with the model.
 
     Raises:
         ValueError: the score does not depend differentiably on one of the inputs.
     """
+    scored_model = differentiable(model, score)
 
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        del seed
+    def gradients(inputs: Tensors, targets: tf.Tensor) -> Tensors:
         flat = tf.nest.flatten(inputs)
         # A GradientTape would not do: it knows tensors by their Python objects, and the object of
         # the logits behind a softmax layer may be gone. Nor would it see an overridden gradient.
-        gradients = connected(tf.gradients(scored(inputs, targets), flat), flat)
-        return Result(tf.nest.pack_sequence_as(inputs, gradients), {})
+        differentiated = connected(tf.gradients(scored_model(inputs, targets), flat), flat)
+        return tf.nest.pack_sequence_as(inputs, differentiated)
 
-    return traced(attribute)
+    function = shared_function(model, ("gradient", score), gradients)
+    return lambda inputs, targets, seed: Result(function(inputs, targets), {})
 
 
 def connected(gradients: Sequence[tf.Tensor | None], flat: Sequence[tf.Tensor]) -> list[tf.Tensor]:

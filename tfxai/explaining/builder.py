@@ -31,11 +31,11 @@ def builder(function: Callable[_P, Method]) -> Callable[_P, Explainer]:
     Example:
         >>> from tfxai import scores
         >>> from tfxai.estimation.estimate import gradient_of
-        >>> from tfxai.models.heads import scored
+        >>> from tfxai.models.scored_models import scored
         >>> from tfxai.models.model_info import ModelInspector
         >>> @builder
         ... def slope(model, *, score=scores.logit):
-        ...     attribution = gradient_of(scored(model, score))
+        ...     attribution = gradient_of(model, score)
         ...     return Method(ModelInspector(model), lambda rows: attribution, score)
         >>> explainer = slope(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
         >>> explainer.name, explainer.settings

@@ -12,7 +12,7 @@ from tfxai.core.tracing import in_batches, traced
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.method import Method
 from tfxai.explaining.replicas import on_replicas
-from tfxai.models import heads, keras_graph
+from tfxai.models import keras_graph, scored_models
 from tfxai.models.model_info import ModelInfo, rows_within
 
 MEMORY_BUDGET = 2**30
@@ -62,7 +62,7 @@ class Runner:
                 "targets=None: the model has no [batch, classes] output to predict a class from; "
                 "pass targets, or 0 if your score ignores them"
             )
-        return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], heads.PREDICTED)
+        return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], scored_models.PREDICTED)
 
     def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
         """Trace all graphs that explain inputs like these, so that no later call traces."""
@@ -72,10 +72,10 @@ class Runner:
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Give a graph (inputs, targets) -> (the explained classes, their scores).
 
-        It computes `heads.scored_targets`, and is traced for inputs like these.
+        It computes `scored_models.scored_targets`, and is traced for inputs like these.
         """
         predicts = self.info(inputs).units is not None
-        forward = heads.scored_targets(self.model, self.method.score, predicts=predicts)
+        forward = scored_models.scored_targets(self.model, self.method.score, predicts=predicts)
         return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
 
     def attribute(

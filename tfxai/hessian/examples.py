@@ -13,7 +13,7 @@ from tfxai.core import batch, checks
 from tfxai.core.named_inputs import as_declared, as_given
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
-from tfxai.models import heads, keras_graph
+from tfxai.models import keras_graph, scored_models
 from tfxai.models.model_info import check_logits, trace_info
 
 
@@ -39,7 +39,7 @@ class Examples:
         check_logits(model, info, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
         self.targets = tf.constant(checks.targets(targets, count, info.units, None))
-        self.classifier = heads.classifier(model)
+        self.classifier = scored_models.classifier(model)
 
     def as_declared(self, name: str, values: Tensors) -> Tensors:
         """Give an argument of the inputs' structure in the structure that the model declares."""

@@ -19,7 +19,6 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Classifier, Result, Sampler, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import connected, estimate, over_inputs
-from tfxai.models import keras_graph
 from tfxai.rules.piecewise import curved_operation
 from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
@@ -63,8 +62,7 @@ def linearize(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Li
         ValueError: the logits do not depend differentiably on one of the inputs.
     """
     copies = tf.nest.map_structure(tf.identity, inputs)  # steps are sought in the inputs' graph
-    with keras_graph.inlined():
-        logits, classes = classifier(copies, targets)
+    logits, classes = classifier(copies, targets)
     flat = tf.nest.flatten(copies)
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
     steps = steps_between(flat, [logits])

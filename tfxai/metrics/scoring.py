@@ -20,8 +20,8 @@ from tfxai.metrics.arrays import (
     finite,
     one_array,
 )
-from tfxai.models import graph_axes, heads
-from tfxai.models.convolution_checks import check_convolutions
+from tfxai.models import scored_models
+from tfxai.models.model_graph import run
 from tfxai.models.model_info import check_logits, trace_info
 from tfxai.scores import expects_logits
 
@@ -144,19 +144,15 @@ def score_function(
             return lambda x, targets: _at_targets(model(x), targets), order
         return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets)), order
     any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
+    info = trace_info(model, any_images)
+    order = axes.order_of(images, read=info.channel_axes, data_format=data_format)
     if score is None:
-        function = traced(lambda x: model(x, training=False)).get_concrete_function(any_images)
-    else:
-        function = traced(heads.scored(model, score)).get_concrete_function(
-            any_images, tf.TensorSpec([None], tf.int32)
-        )
-    check_convolutions(function.graph)
-    if score is not None and expects_logits(score):
-        check_logits(model, trace_info(model, any_images), tf.constant(images[:1]))
-    read = [graph_axes.channel_axis(function.graph.inputs[0])]
-    order = axes.order_of(images, read=read, data_format=data_format)
-    if score is None:
-        return lambda x, targets: _at_targets(function(tf.constant(x)), targets), order
+        return lambda x, targets: _at_targets(run(model, tf.constant(x)).outputs, targets), order
+    if expects_logits(score):
+        check_logits(model, info, tf.constant(images[:1]))
+    function = traced(scored_models.scored(model, score)).get_concrete_function(
+        any_images, tf.TensorSpec([None], tf.int32)
+    )
     return lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(), order
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.models.functional import Functional
 
 from tfxai.core.types import Tensors
@@ -97,9 +99,38 @@ def has_mask(tensor: keras.KerasTensor) -> bool:
     return keras.src.backend.get_keras_mask(tensor) is not None
 
 
+def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield a model and all layers inside it; a layer that is shared may come several times."""
+    yield model
+    yield from model._flatten_layers(include_self=False)
+
+
+def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Give the attributes of a layer but those in which Keras notes how it is used or trained."""
+    own = {k: v for k, v in vars(layer).items() if k not in _notes_of_keras()}
+    return {**own, "dtype_policy": layer.dtype_policy.name}
+
+
+@cache
+def _notes_of_keras() -> frozenset[str]:
+    model = keras.Model()
+    model.compile()
+    made_by_training = ("history", "stop_training", "stop_predicting", "_eval_epoch_iterator")
+    return frozenset((*vars(model), *made_by_training))
+
+
+def reads_own_variables() -> bool:
+    """Whether a model that is called now reads its own variables, and those of one device only.
+
+    That is not so within a `keras.StatelessScope`, which gives other values to the variables, nor
+    within a distribution strategy, whose devices have copies of them.
+    """
+    return not in_stateless_scope() and not tf.distribute.has_strategy()
+
+
 def operations(model: keras.Model) -> Iterator[Any]:
     """Yield the operations and layers of a model, and those of layers inside it; some repeat."""
-    for layer in (model, *model._flatten_layers(include_self=False)):
+    for layer in layers(model):
         functional = functional_model(layer)
         yield from functional.operations if functional is not None else ()
         if layer is not model:
@@ -155,7 +186,7 @@ def owners(model: keras.Model) -> dict[int, tuple[keras.layers.Layer, keras.Vari
     those of the tensors that take the variables' places.
     """
     layer_of = {}
-    for layer in (model, *model._flatten_layers(include_self=False)):
+    for layer in layers(model):
         for variable in layer.variables:
             value = variable.value
             # A variable of a distribution strategy has one copy for each device.

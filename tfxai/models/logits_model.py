@@ -9,7 +9,7 @@ from tfxai.core import batch
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.heads import strip_head
+from tfxai.models.model_graph import run
 from tfxai.models.model_info import check_logits, trace_info
 
 
@@ -49,7 +49,7 @@ class Logits(keras.Model):
     def __init__(self, model: keras.Model):
         super().__init__(name=f"{model.name}_logits", dtype=keras_graph.float_type(model))
         self.base = model
-        self.compute = traced(lambda inputs: strip_head(self.base(inputs, training=False))[0])
+        self.compute = traced(lambda inputs: run(self.base, inputs).single())
         self._checked = False
 
     def call(self, inputs: Tensors) -> tf.Tensor:

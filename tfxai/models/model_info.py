@@ -1,4 +1,4 @@
-"""What one trace of a model tells before it is explained: its head, its size, its channels."""
+"""What a model's graph tells before it is explained: its head, its size, its channels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,25 @@ from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
-from tfxai.models.heads import strip_head
+from tfxai.models.graph_size import row_bytes
+from tfxai.models.model_graph import model_graph, run
 
-_HOLDS_NO_RESULT = {"Placeholder", "Const", "ReadVariableOp", "VarHandleOp", "NoOp"}
+_CANNOT_NORMALISE = {
+    "Placeholder", "Const", "ReadVariableOp", "NoOp", "Identity", "Cast", "Shape", "Pack", "Prod",
+    "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Transpose", "ConcatV2", "Pad", "PadV2",
+    "Mul", "Add", "AddV2", "AddN", "Sub", "Neg", "BiasAdd", "Rsqrt", "FusedBatchNormV3",
+    "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2",
+    "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum", "Max", "MaxPool", "MaxPool3D",
+    "Mean", "Sum", "AvgPool", "AvgPool3D", "ResizeBilinear", "ResizeNearestNeighbor",
+}  # fmt: skip
+"""Operations from which alone no network makes probabilities, as they do not divide by data.
+
+Batch normalisation takes the Rsqrt of its weights.
+"""
 
 
 class ModelInfo(NamedTuple):
-    """What one trace of a model's forward pass tells."""
+    """What the graph of a model's forward pass tells."""
 
     head: str | None
     """"softmax" or "sigmoid"; None where the outputs are taken as logits."""
@@ -32,10 +44,12 @@ class ModelInfo(NamedTuple):
     """The size of all intermediate results of the forward pass, for one example."""
     channel_axes: tuple[int | None, ...] = ()
     """The axis of each input that the model reads as its channels; None where nothing tells."""
+    may_normalise: bool = True
+    """Whether some operation, such as a division, may be there to make numbers that sum to 1."""
 
 
 class ModelInspector:
-    """Traces a model once, on the first inputs that it sees, and keeps what the trace tells.
+    """Reads a model's graph once, for the first inputs that it sees, and keeps what it tells.
 
     Args:
         model: any Keras model.
@@ -49,10 +63,9 @@ class ModelInspector:
         self._info: ModelInfo | None = None
 
     def model_info(self, inputs: Tensors) -> ModelInfo:
-        """Give what a trace on inputs like these tells."""
+        """Give what the graph for inputs like these tells."""
         if self._info is None:
-            with tf.init_scope():
-                self._info = trace_info(self.model, any_batch_specs(inputs))
+            self._info = trace_info(self.model, any_batch_specs(inputs))
         return self._info
 
     def as_declared(self, argument: str, value: Any) -> Any:
@@ -73,32 +86,22 @@ class ModelInspector:
         return axes.order_of(inputs, read=read, data_format=self.data_format)
 
 
-def trace_info(model: keras.Model, specs: Tensors) -> ModelInfo:
-    """Trace the model once on inputs like `specs`, each ``[None, ...]``, and read the graph.
+def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
+    """Read the graph of a model for inputs like these, tensors or TensorSpecs.
 
     Raises:
         ValueError: the model has a convolution that TensorFlow cannot compute on this machine.
     """
-    traced: dict[str, tf.Tensor | str | None] = {}
-
-    def forward(*inputs: tf.Tensor) -> Tensors:
-        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
-        if tf.is_tensor(outputs):
-            traced["outputs"] = outputs
-            traced["head"] = strip_head(outputs)[1]
-        return outputs
-
-    one_row = [tf.TensorSpec([1, *s.shape[1:]], s.dtype) for s in tf.nest.flatten(specs)]
-    graph = tf.function(forward, autograph=False).get_concrete_function(*one_row).graph
-    check_convolutions(graph)
-    channels = tuple(graph_axes.channel_axis(x) for x in graph.inputs[: len(one_row)])
-    size = sum(
-        (output.shape.num_elements() or 0) * output.dtype.size
-        for operation in graph.get_operations()
-        if operation.type not in _HOLDS_NO_RESULT and not _reads_weights_only(operation)
-        for output in operation.outputs
+    graph = model_graph(model, inputs)
+    check_convolutions(graph.graph)
+    flat = tf.nest.flatten(inputs)
+    return ModelInfo(
+        graph.forward.head,
+        _units(graph.forward.outputs),
+        row_bytes(graph.function, [x.shape[1:] for x in flat]),
+        tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[: len(flat)]),
+        any(o.type not in _CANNOT_NORMALISE for o in graph.graph.get_operations()),
     )
-    return ModelInfo(traced.get("head"), _units(traced.get("outputs")), max(size, 1), channels)
 
 
 def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None:
@@ -106,20 +109,20 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
 
     Every function that needs the logits of a model calls this one. A head that is written by hand,
     such as exp(z) / sum(exp(z)), is recognised by outputs that sum to 1, both for the first example
-    and for zeros.
+    and for zeros. A model that only adds, multiplies by weights and takes maxima is not run.
 
     Args:
         model: any Keras model.
-        info: what a trace of the model tells.
+        info: what the model's graph tells.
         examples: concrete inputs ``[B, ...]``.
 
     Raises:
         ValueError: the model has no logits.
     """
-    if info.head is not None or info.units in (None, 1):
+    if info.head is not None or info.units in (None, 1) or not info.may_normalise:
         return
     first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
-    checks.not_probabilities(np.asarray(model(first_and_zeros, training=False)))
+    checks.not_probabilities(np.asarray(run(model, first_and_zeros).outputs))
 
 
 def rows_within(budget: int, info: ModelInfo) -> int:
@@ -138,9 +141,3 @@ def _units(outputs: tf.Tensor | None) -> int | None:
     if outputs is None or outputs.shape.rank not in (1, 2):
         return None
     return 1 if outputs.shape.rank == 1 else outputs.shape[-1]
-
-
-def _reads_weights_only(operation: tf.Operation) -> bool:
-    return bool(operation.inputs) and all(
-        x.op.type in _HOLDS_NO_RESULT - {"Placeholder"} for x in operation.inputs
-    )

@@ -6,7 +6,7 @@ ambiguous. "conv@2" is the second call of a layer that is called several times.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,24 +88,45 @@ def layer_outputs(model: keras.Model, layers: Sequence[str]) -> Iterator[Callabl
         that was not called, that was called several times, or that has several outputs.
     """
     by_name = {name: find_layer(model, name) for name in layers}
-    recorded: dict[int, list[Any]] = {id(operation): [] for operation, _ in by_name.values()}
-    operations = {id(operation): operation for operation, _ in by_name.values()}
+    with recorded_calls(operation for operation, _ in by_name.values()) as calls:
 
-    def output_of(name: str) -> tf.Tensor:
-        operation, number = by_name[name]
-        outputs = recorded[id(operation)]
-        check_call(name, number, len(outputs))
-        if not tf.is_tensor(outputs[number - 1]):
-            raise ValueError(f"layer={name!r} has several outputs; name a layer that has one")
-        return outputs[number - 1]
+        def output_of(name: str) -> tf.Tensor:
+            operation, number = by_name[name]
+            results = calls[id(operation)]
+            check_call(name, number, len(results))
+            return checked_output(name, results[number - 1])
 
-    for key, operation in operations.items():
-        vars(operation)["call"] = _recording(operation.call, recorded[key])
-    try:
         yield output_of
+
+
+@contextmanager
+def recorded_calls(operations: Iterable[Any]) -> Iterator[dict[int, list[Any]]]:
+    """Record the results of layers and operations while a model is called in the context.
+
+    Yields:
+        The identity of a layer or operation -> the results of its calls, so far.
+    """
+    by_id = {id(operation): operation for operation in operations}
+    calls: dict[int, list[Any]] = {key: [] for key in by_id}
+    for key, operation in by_id.items():
+        vars(operation)["call"] = _recording(operation.call, calls[key])
+    try:
+        yield calls
     finally:
-        for operation in operations.values():
+        for operation in by_id.values():
             del vars(operation)["call"]
+
+
+def checked_output(name: str, result: Any) -> Any:
+    """Give the result of a layer's call, or raise a ValueError if it is not one tensor.
+
+    Args:
+        name: the name of the layer, as it was given.
+        result: a tensor, or the name of one; anything else is refused.
+    """
+    if not tf.is_tensor(result) and not isinstance(result, str):
+        raise ValueError(f"layer={name!r} has several outputs; name a layer that has one")
+    return result
 
 
 def _recording(call: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:

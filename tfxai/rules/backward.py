@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.models import keras_graph
-from tfxai.models.heads import scored_outputs
+from tfxai.models.scored_models import scored_outputs
 from tfxai.rules.rule import Rule, replacement_of
 from tfxai.rules.steps import Step, carries_gradients, steps_between
 
@@ -92,8 +92,7 @@ def gradient_under(
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat = tf.nest.flatten(inputs)
-        with keras_graph.inlined():
-            outputs, scores = forward(inputs, targets)
+        outputs, scores, _ = forward(inputs, targets)
         if not tf.is_tensor(outputs):
             raise ValueError("rules explain one output; give keras.Model(inputs, outputs[i])")
         (cotangent,) = tf.gradients(scores, [outputs])

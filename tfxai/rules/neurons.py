@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.heads import strip_head
+from tfxai.models.model_graph import in_graph
 from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
 from tfxai.rules.pattern_rules import pattern_attribution
 from tfxai.rules.patterns import Patterns
@@ -66,10 +66,8 @@ def linear_steps(
         ValueError: a step is not piecewise linear, and not in `passthrough`.
     """
     rule = pattern_attribution({})
-    with keras_graph.inlined():
-        outputs = model(tf.nest.pack_sequence_as(specs, inputs), training=False)
-    logits, _ = strip_head(outputs)
-    steps = steps_between(inputs, [logits], keras_graph.owners(model))
+    forward, _ = in_graph(model, tf.nest.pack_sequence_as(specs, inputs), inline=True)
+    steps = steps_between(inputs, [forward.single()], keras_graph.owners(model))
     return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
 
 

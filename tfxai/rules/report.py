@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfxai.core.types import Score, Tensors
 from tfxai.models import keras_graph
-from tfxai.models.heads import scored_outputs
+from tfxai.models.scored_models import scored_outputs
 from tfxai.rules.rule import Rule, replacement_of
 from tfxai.rules.steps import Step, steps_between
 
@@ -46,8 +46,7 @@ def report(
 
     def trace(*flat: tf.Tensor) -> None:
         targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
-        with keras_graph.inlined():
-            outputs, _ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
+        outputs, *_ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
         for step in steps_between(flat, [outputs], keras_graph.owners(model)):
             replacement = replacement_of(rule, step, passthrough)
             if replacement is not None:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks, folders
-from tfxai.models.heads import PREDICTED
+from tfxai.models.scored_models import PREDICTED
 from tfxai.scale import arrow_table, parquet_images, ray_cluster, shard_folder
 from tfxai.scale.images import Images, find, into_shards
 from tfxai.scale.types import Group, Shard

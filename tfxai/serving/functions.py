@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfxai.core import checks
 from tfxai.explaining.explainer import Explainer
-from tfxai.models.heads import PREDICTED
+from tfxai.models.scored_models import PREDICTED
 from tfxai.serving.inputs import Prepare, by_name, from_argument, to_argument
 
 

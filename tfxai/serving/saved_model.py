@@ -19,7 +19,7 @@ from tfxai.core import checks
 from tfxai.core.provenance import readable, versions
 from tfxai.explaining.explainer import Explainer
 from tfxai.models import keras_graph
-from tfxai.models.heads import PREDICTED
+from tfxai.models.scored_models import PREDICTED
 from tfxai.serving.functions import served_module
 from tfxai.serving.inputs import INPUT_KINDS, Preprocess, prepare_and_signature, to_argument
 

@@ -15,9 +15,9 @@ from tfxai.core.types import Result, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
-from tfxai.models import graph_axes, keras_graph, named_layers
-from tfxai.models.heads import scored_outputs
+from tfxai.models import graph_axes, named_layers
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.scored_models import scored_outputs
 from tfxai.rules.backward import backpropagate
 from tfxai.rules.excitation import excitation
 from tfxai.rules.report import report
@@ -80,13 +80,12 @@ def excitation_backprop(
     layers = [name for name in (layer, contrast_layer) if name is not None]
     named_layers.check_layers(model, layers)
     inspector = ModelInspector(model, data_format)
-    forward = scored_outputs(model, scores.logit)
+    forward = scored_outputs(model, scores.logit, layers)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         flat_inputs = tf.nest.flatten(inputs)
-        with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
-            logits, target_logits = forward(inputs, targets)
+        logits, target_logits, output_of = forward(inputs, targets)
         (one_hot,) = tf.gradients(target_logits, [logits])
         ends = flat_inputs if layer is None else [output_of(layer)]
         if contrast_layer is None:

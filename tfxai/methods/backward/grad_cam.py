@@ -14,9 +14,9 @@ from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
-from tfxai.models import graph_axes, keras_graph, named_layers
-from tfxai.models.heads import scored_outputs
+from tfxai.models import graph_axes, named_layers
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.scored_models import scored_outputs
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under
 from tfxai.rules.report import report
@@ -159,7 +159,7 @@ def _grad_cam(
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     layers = [] if layer is None else [layer]
     named_layers.check_layers(model, layers)
-    forward = scored_outputs(model, score)
+    forward = scored_outputs(model, score, layers)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
@@ -167,8 +167,7 @@ def _grad_cam(
             raise ValueError("Grad-CAM maps one input, but the model has several")
         (image,) = tf.nest.flatten(inputs)
         order = inspector.order(inputs)
-        with keras_graph.inlined(), named_layers.layer_outputs(model, layers) as output_of:
-            outputs, target_score = forward(inputs, targets)
+        outputs, target_score, output_of = forward(inputs, targets)
         if layer is None:
             activations = _last_activations(image, outputs, target_score)
         else:

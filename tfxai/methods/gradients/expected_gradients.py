@@ -17,7 +17,6 @@ from tfxai.estimation.accuracy import budget, sampled
 from tfxai.estimation.estimate import gradient_of, over_inputs
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
-from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
 
 
@@ -70,7 +69,7 @@ def expected_gradients(
     checked_baselines = baselines if callable(baselines) else _examples(baselines)
     declared_baselines = inspector.as_declared("baselines", checked_baselines)
     references = as_baseline(declared_baselines, argument="baselines")
-    score_gradient = gradient_of(scored(model, score))
+    score_gradient = gradient_of(model, score)
 
     def build(rows: int) -> Attribution:
         evaluate = over_inputs(score_gradient, samplers.random_line(references))

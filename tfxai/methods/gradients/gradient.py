@@ -13,7 +13,6 @@ from tfxai.estimation.samplers import split_seed
 from tfxai.explaining.builder import builder
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.method import Method
-from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
 
 
@@ -42,7 +41,7 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
         array([[2., 3.]], dtype=float32)
     """
     inspector = ModelInspector(checks.model(model))
-    attribution = gradient_of(scored(model, score))
+    attribution = gradient_of(model, score)
     return Method(inspector, lambda rows: attribution, score)
 
 

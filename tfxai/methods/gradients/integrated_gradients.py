@@ -24,7 +24,7 @@ from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
 from tfxai.methods.gradients.gradient import inner_method
-from tfxai.models.heads import scored
+from tfxai.models.scored_models import scored
 from tfxai.quadrature import Quadrature, trapezoid
 
 GRADIENTS_AT_ONCE = 8

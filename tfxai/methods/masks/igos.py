@@ -30,8 +30,8 @@ from tfxai.methods.masks.mask_descent import BETA_TV, Settings, State, optimise_
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.regulariser import Regulariser
-from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.scored_models import differentiable
 
 PRESETS = {7: (0.03, 0.06), 14: (0.1, 0.25), 28: (0.1, 1.0), 112: (0.1, 16.0), 224: (0.3, 64.0)}
 """Cells of a mask for each side -> lambda1, lambda2, found by examples/reproduce/igos_parts.py."""
@@ -152,7 +152,7 @@ def igos(
 
     inspector = ModelInspector(model, data_format)
     references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = traced(scored(model, scores.probability))
+    scored_model = traced(differentiable(model, scores.probability))
 
     def settings_for(size: tuple[int, int]) -> Settings:
         preset_lambda1, preset_lambda2 = preset_lambdas(size)

@@ -25,8 +25,8 @@ from tfxai.methods.masks.image_inputs import (
 )
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
 from tfxai.methods.masks.regulariser import Regulariser
-from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.scored_models import differentiable
 
 BETA_TV = 3
 """The power of the differences in TV(M)."""
@@ -108,7 +108,7 @@ def meaningful_perturbation(
     )
     inspector = ModelInspector(model, data_format)
     references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = scored(model, scores.probability)
+    scored_model = differentiable(model, scores.probability)
 
     def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         images, references, _ = blended_examples(

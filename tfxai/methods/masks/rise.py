@@ -30,8 +30,8 @@ from tfxai.methods.masks.image_inputs import (
     single_image_input,
     single_reference,
 )
-from tfxai.models.heads import scored
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.scored_models import scored
 
 PROBABILITY = 0.5
 """The published probability that a cell of a mask lets the image through."""

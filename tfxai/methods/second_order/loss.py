@@ -15,7 +15,7 @@ from tfxai.estimation import samplers
 from tfxai.hessian import products
 from tfxai.hessian.products import HVP, Linearization
 from tfxai.methods.second_order.concave_problem import Products
-from tfxai.models import heads
+from tfxai.models import scored_models
 
 
 class Expansion(NamedTuple):
@@ -122,4 +122,4 @@ def build_loss(model: keras.Model, samples: int, noise_level: float, rows: int) 
         rows: how many rows may be differentiated at once.
     """
     noise = samplers.noise(kernels.gaussian, samplers.relative(noise_level))
-    return Loss(heads.classifier(model), noise if samples > 1 else None, samples, rows)
+    return Loss(scored_models.classifier(model), noise if samples > 1 else None, samples, rows)

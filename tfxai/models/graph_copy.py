@@ -1,0 +1,84 @@
+"""Copies of the operations of a traced function in another graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+_GROUPED = "Conv2D"
+
+
+def is_copyable(graph: tf.Graph) -> bool:
+    """Whether a copy of the operations has the gradients of the operations themselves.
+
+    TensorFlow keeps some gradients in Python, beside the graph: those of functions and loops, and
+    gradients that were given by `tf.custom_gradient`. Grouped convolutions lack a gradient on some
+    machines (`tfxai.models.grouped_convolutions`).
+    """
+    return not any(map(_has_gradient_of_its_own, graph.get_operations()))
+
+
+def _has_gradient_of_its_own(operation: tf.Operation) -> bool:
+    if operation._gradient_function is not None:
+        return True
+    if operation.type == _GROUPED and operation.get_attr("data_format") == b"NHWC":
+        x, kernel = operation.inputs
+        return x.shape[-1] != kernel.shape[-2]
+    attributes = operation.node_def.attr
+    return "_gradient_op_type" in attributes or any(
+        value.HasField("func") or value.list.func for value in attributes.values()
+    )
+
+
+class GraphCopy:
+    """Makes copies of the operations of a traced function.
+
+    Args:
+        function: a traced function of tensors.
+        with_shapes: whether the copies have the shapes that are known of the operations, beside
+            those that TensorFlow infers from the new inputs.
+    """
+
+    def __init__(self, function: Any, *, with_shapes: bool = True):
+        self._captures = [(outer, inner.name) for outer, inner in function.graph.captures]
+        count = len(function.graph.inputs) - len(self._captures)
+        self._inputs = [x.name for x in function.graph.inputs[:count]]
+        placeholders = {x.op.name for x in function.graph.inputs}
+        graph_def = function.graph.as_graph_def(add_shapes=with_shapes)
+        kept = [node for node in graph_def.node if node.name not in placeholders]
+        del graph_def.node[:]
+        graph_def.node.extend(kept)
+        self._graph_def = graph_def
+
+    def into_current_graph(
+        self, inputs: Sequence[tf.Tensor], names: Sequence[str]
+    ) -> list[tf.Tensor]:
+        """Copy the operations into the graph that is being built.
+
+        Args:
+            inputs: what takes the place of the function's inputs.
+            names: tensors of the function's graph.
+
+        Returns:
+            The copies of the tensors with these names.
+        """
+        graph = tf.compat.v1.get_default_graph()
+        replaced = dict(zip(self._inputs, inputs, strict=True))
+        for outer, name in self._captures:
+            replaced[name] = _captured(graph, outer)
+        wanted = [name for name in names if name not in replaced]
+        copied = tf.graph_util.import_graph_def(self._graph_def, replaced, wanted, name="")
+        tensor_of = {**replaced, **dict(zip(wanted, copied, strict=True))}
+        return [tensor_of[name] for name in names]
+
+
+def _captured(graph: tf.Graph, outer: tf.Tensor) -> tf.Tensor:
+    """Give a tensor of outside, such as a variable's handle, within a graph.
+
+    A plain `tf.Graph`, in which nothing runs, gets a placeholder.
+    """
+    if hasattr(graph, "capture"):
+        return graph.capture(outer)
+    return tf.compat.v1.placeholder(outer.dtype, outer.shape)
