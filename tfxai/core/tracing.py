@@ -55,6 +55,23 @@ def in_batches(function: Callable, size: int) -> Callable:
     return batched
 
 
+def in_slices(function: Callable, size: int) -> Callable:
+    """Evaluate a function as `in_batches` does, of tensors that have values."""
+
+    def sliced(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:
+        total = len(targets)
+        if total <= size:
+            return function(inputs, targets, *shared)
+        results = []
+        for start in range(0, total, size):
+            cut = slice(start, start + size)
+            part = tf.nest.map_structure(lambda x, cut=cut: x[cut], (inputs, targets))
+            results.append(function(*part, *shared))
+        return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *results)
+
+    return sliced
+
+
 def any_batch_specs(tensors: Tensors) -> Tensors:
     """Give the TensorSpecs of tensors, with the batch axis left open."""
     return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), tensors)

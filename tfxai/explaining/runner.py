@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfxai.core import batch
 from tfxai.core.named_inputs import as_declared
-from tfxai.core.tracing import in_batches, traced
+from tfxai.core.tracing import in_batches, in_slices, traced
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.method import Method
 from tfxai.explaining.replicas import on_replicas
@@ -76,7 +76,7 @@ class Runner:
         """
         predicts = self.info(inputs).units is not None
         forward = scored_models.scored_targets(self.model, self.method.score, predicts=predicts)
-        return self._graph("read", in_batches(forward, self.rows(inputs)), 2, inputs)
+        return self._batched("read", forward, self.rows(inputs), 2, inputs)
 
     def attribute(
         self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None
@@ -91,10 +91,11 @@ class Runner:
         def attribution(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             return self.method.build(self.rows(inputs))(inputs, targets, seed)
 
-        batched = in_batches(attribution, self.examples_at_once(inputs))
+        size = self.examples_at_once(inputs)
         if strategy is None:
-            return self._graph("attribute", batched, 3, inputs)
-        return self._graph("replicas", on_replicas(batched, strategy), 3, inputs)
+            return self._batched("attribute", attribution, size, 3, inputs)
+        on_all = on_replicas(in_batches(attribution, size), strategy)
+        return self._graph("replicas", on_all, 3, inputs)
 
     def rows(self, inputs: Tensors) -> int:
         """Give how many rows may be differentiated at once."""
@@ -119,6 +120,19 @@ class Runner:
         self.memory //= 2
         self._graphs.clear()
         return True
+
+    def _batched(
+        self, name: str, function: Callable, size: int, arguments: int, inputs: Tensors
+    ) -> Callable:
+        """Trace a function as `_graph` does, to be run on at most `size` examples at a time.
+
+        Examples that have values are cut in Python: a loop within the graph would be as large as
+        the graph itself, and takes as long to be optimised.
+        """
+        graph = self._graph(name, function, arguments, inputs)
+        if tf.executing_eagerly():
+            return in_slices(graph, size)
+        return self._graph(f"{name} in batches", in_batches(graph, size), arguments, inputs)
 
     def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
         """Trace a function once, for any batch size, target and seed.

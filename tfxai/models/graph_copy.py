@@ -51,6 +51,7 @@ class GraphCopy:
         del graph_def.node[:]
         graph_def.node.extend(kept)
         self._graph_def = graph_def
+        self._read = {name for node in kept for name in node.input}
 
     def into_current_graph(
         self, inputs: Sequence[tf.Tensor], names: Sequence[str]
@@ -69,7 +70,8 @@ class GraphCopy:
         for outer, name in self._captures:
             replaced[name] = _captured(graph, outer)
         wanted = [name for name in names if name not in replaced]
-        copied = tf.graph_util.import_graph_def(self._graph_def, replaced, wanted, name="")
+        read = {name: tensor for name, tensor in replaced.items() if _in_node(name) in self._read}
+        copied = tf.graph_util.import_graph_def(self._graph_def, read, wanted, name="")
         tensor_of = {**replaced, **dict(zip(wanted, copied, strict=True))}
         return [tensor_of[name] for name in names]
 
@@ -82,3 +84,8 @@ def _captured(graph: tf.Graph, outer: tf.Tensor) -> tf.Tensor:
     if hasattr(graph, "capture"):
         return graph.capture(outer)
     return tf.compat.v1.placeholder(outer.dtype, outer.shape)
+
+
+def _in_node(name: str) -> str:
+    """Give the name of a tensor as the nodes of a graph write it: the first output's without 0."""
+    return name.removesuffix(":0")

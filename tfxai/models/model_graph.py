@@ -58,16 +58,16 @@ class ModelGraph:
     def __init__(self, model: keras.Model, specs: Tensors):
         self.specs = specs
         self._shared: dict[Any, Callable] = {}
-        forward: list[Forward] = []
 
         def trace(*flat: tf.Tensor) -> tuple[Tensors, tf.Tensor | None]:
-            outputs = model(tf.nest.pack_sequence_as(specs, flat), training=False)
-            forward.append(_forward(outputs))
-            return outputs, forward[0].logits
+            # TensorFlow traces twice where the first trace makes the variables.
+            for results in calls.values():
+                results.clear()
+            self.forward = _forward(model(tf.nest.pack_sequence_as(specs, flat), training=False))
+            return self.forward.outputs, self.forward.logits
 
         with tf.init_scope(), recorded_calls(keras_graph.operations(model)) as calls:
             self.function = traced(trace).get_concrete_function(*tf.nest.flatten(specs))
-        self.forward = forward[0]
         self._calls = {key: list(map(self._name, results)) for key, results in calls.items()}
 
     @property
@@ -79,6 +79,10 @@ class ModelGraph:
     def is_copyable(self) -> bool:
         """Whether copies of the operations can take their place."""
         return is_copyable(self.graph)
+
+    def has_recorded(self, layer: Any) -> bool:
+        """Whether the outputs of a layer are known; not of layers made during the first call."""
+        return id(layer) in self._calls
 
     def run(self, inputs: Tensors) -> Forward:
         """Call the graph as a function, which takes one operation in the current graph."""
@@ -196,8 +200,9 @@ def in_graph(
     """
     if keras_graph.reads_own_variables():
         graph = model_graph(model, inputs)
-        if graph.is_copyable:
-            forward, outputs = graph.copy(inputs, {n: find_layer(model, n) for n in layers})
+        calls = {name: find_layer(model, name) for name in layers}
+        if graph.is_copyable and all(graph.has_recorded(layer) for layer, _ in calls.values()):
+            forward, outputs = graph.copy(inputs, calls)
             return forward, outputs.__getitem__
     with (
         keras_graph.inlined() if inline else nullcontext(),

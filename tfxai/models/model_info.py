@@ -137,7 +137,7 @@ def _arrays(value: Any) -> Any:
     return np.asarray(value)
 
 
-def _units(outputs: tf.Tensor | None) -> int | None:
-    if outputs is None or outputs.shape.rank not in (1, 2):
+def _units(outputs: Tensors) -> int | None:
+    if not tf.is_tensor(outputs) or outputs.shape.rank not in (1, 2):
         return None
     return 1 if outputs.shape.rank == 1 else outputs.shape[-1]
