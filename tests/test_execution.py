@@ -284,7 +284,7 @@ CHUNKED = ("tolerance", "expected_gradients", "caso", "smooth_to_tolerance", "fu
 @pytest.mark.parametrize("name", quick(CHUNKED, "tolerance", "expected_gradients", "caso", "igos"))
 def test_a_map_does_not_depend_on_the_memory_budget(name, cnn, images, monkeypatch):
     expected = explained(name).explainer.explain(images, verbose=0, seed=4)
-    monkeypatch.setattr("tfxai.explaining.runner.MEMORY_BUDGET", 1)
+    monkeypatch.setattr("tfxai.explaining.runner.memory_budget", lambda: 1)
     record = BUILDERS[name](cnn).explain(images, verbose=0, seed=4)
     np.testing.assert_allclose(record.attributions, expected.attributions, **ULP)
     for name, value in expected.diagnostics.items():

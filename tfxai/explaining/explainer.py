@@ -217,8 +217,9 @@ class Explainer(keras.Model):
                 Labels are not used as targets.
             targets: as in `__call__`.
             batch_size: how many examples to explain at once; "auto" takes as many as fit into
-                `MEMORY_BUDGET`. Apart from rounding, the result does not depend on it. It is
-                halved when memory runs out. Batches of a dataset are cut to it, but not joined.
+                the memory (`tfxai.core.memory`). Apart from rounding, the result does not depend
+                on it. It is halved when memory runs out. Batches of a dataset are cut to it, but
+                not joined.
             verbose: 0 to print no messages and no progress bar.
             seed: as in `__call__`.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.core import batch
+from tfxai.core.memory import memory_budget
 from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import in_batches, in_slices, traced
 from tfxai.core.types import Result, Tensors
@@ -15,8 +16,6 @@ from tfxai.explaining.replicas import on_replicas
 from tfxai.models import keras_graph, scored_models
 from tfxai.models.model_info import ModelInfo, rows_within
 
-MEMORY_BUDGET = 2**30
-"""About how many bytes the intermediate results of one chunk may take."""
 ROWS_IF_SIZE_UNKNOWN = 8
 """How many rows, and examples, to take at once if the size of an example is not known."""
 
@@ -34,7 +33,7 @@ class Runner:
         self.model = method.model
         self.inspector = method.inspector
         self.dtype = tf.as_dtype(dtype)
-        self.memory = MEMORY_BUDGET
+        self.memory = memory_budget()
         self._graphs: dict[tuple, Callable] = {}
 
     def cast(self, inputs: Tensors) -> Tensors:

@@ -108,13 +108,17 @@ def recorded_calls(operations: Iterable[Any]) -> Iterator[dict[int, list[Any]]]:
     """
     by_id = {id(operation): operation for operation in operations}
     calls: dict[int, list[Any]] = {key: [] for key in by_id}
+    own = {key: vars(o)["call"] for key, o in by_id.items() if "call" in vars(o)}
     for key, operation in by_id.items():
         vars(operation)["call"] = _recording(operation.call, calls[key])
     try:
         yield calls
     finally:
-        for operation in by_id.values():
-            del vars(operation)["call"]
+        for key, operation in by_id.items():
+            if key in own:
+                vars(operation)["call"] = own[key]
+            else:
+                del vars(operation)["call"]
 
 
 def checked_output(name: str, result: Any) -> Any:

@@ -1,0 +1,259 @@
+"""A model is called once in a process; what is kept of it goes with it, and notices changes."""
+
+import copy
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfxai
+from tests.methods import BUILDERS
+from tests.networks import Subclassed, small_cnn
+from tests.thorough import quick
+from tfxai.models.architecture import GRAPHS
+from tfxai.models.model_graph import MAX_SHARED_FUNCTIONS, model_graph
+
+L = keras.layers
+CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "random_weights")
+"""Methods that call the model with noise on its weights, beside its own graph."""
+
+
+class Calls(L.Layer):
+    """Gives what it takes, and notes the shapes; a list of its own would be a change of it."""
+
+    def __init__(self, note):
+        super().__init__()
+        self.note = note
+
+    def call(self, x):
+        self.note(x.shape)
+        return x
+
+
+def counted():
+    """A small CNN, and the list of its calls since it was built."""
+    keras.utils.set_random_seed(1)
+    shapes = []
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, small_cnn()(Calls(shapes.append)(inputs)))
+    shapes.clear()
+    return model, shapes
+
+
+def slopes(model, x, target):
+    """The gradient of a logit, by a tape, for a model that ends in logits."""
+    x = tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        score = model(x, training=False)[:, target]
+    return tape.gradient(score, x).numpy()
+
+
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        sorted(set(BUILDERS) - set(CALLED_UNDER_OTHER_WEIGHTS)),
+        *("gradient", "integrated_gradients", "guided_grad_cam", "rise", "igos", "caso"),
+    ),
+)
+@pytest.mark.filterwarnings("ignore:.*(not converged|maps of)")
+def test_all_explainers_of_a_model_call_it_once(name, images):
+    model, calls = counted()
+    explainer = BUILDERS[name](model)
+    explainer(images[:2], 1)
+    assert len(calls) == 1
+    explainer.explain(images, verbose=0)
+    BUILDERS[name](model)(images[2:], 0)
+    tfxai.gradient(model)(images)
+    tfxai.rise(model, masks=3)(images)
+    assert len(calls) == 1
+
+
+def test_metrics_the_benchmark_and_the_hessian_call_it_no_more(images):
+    model, calls = counted()
+    maps = tfxai.grad_cam(model)(images, 1).numpy()
+    tfxai.metrics.insertion(model, images, maps, 1, score=tfxai.scores.logit, step=16)
+    tfxai.hessian.hvp(model, images, images, 1)
+    tfxai.grad_cam(model, layer=model.layers[-1].layers[0].name)(images, 1)
+    tfxai.gradient(model, score=tfxai.scores.margin)(images, 1)
+    tfxai.logits(model)(images)
+    assert len(calls) == 1
+
+
+def test_new_values_of_the_variables_are_read(images):
+    model, calls = counted()
+    old = tfxai.gradient(model)
+    before = old(images, 1).numpy()
+    for variable in model.variables:
+        variable.assign(1.5 * variable + 0.01)
+    clone = small_cnn()
+    clone.set_weights(model.get_weights())
+    fresh = tfxai.gradient(clone)
+    after = fresh(images, 1).numpy()
+    assert np.abs(after - before).max() > 1e-3
+    np.testing.assert_array_equal(old(images, 1), after)
+    np.testing.assert_array_equal(tfxai.gradient(model)(images, 1), after)
+    assert len(calls) == 1
+
+
+class Switched(keras.Model):
+    """A model that reads attributes of several kinds."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = L.Dense(4), L.Dense(3), L.Dense(3)
+        self.flipped = False
+        self.scales = {"all": [1.0, 2.0]}
+        self._hidden = 1.0
+
+    def build(self, shape):
+        self.third.build((None, 4))
+
+    def call(self, x):
+        x = self.second(keras.ops.tanh(self.first(x))) * self.scales["all"][1] * self._hidden
+        return -x if self.flipped else x
+
+
+def flip(model):
+    model.flipped = True
+
+
+def scale(model):
+    model.scales["all"][1] = 5.0
+
+
+def hide(model):
+    model._hidden = 3.0
+
+
+def activate(model):
+    model.first.activation = keras.activations.relu
+
+
+def replace(model):
+    model.second = model.third
+
+
+def override(model):
+    model.second.call = lambda x, training=None: x[:, :3] ** 2
+
+
+@pytest.mark.parametrize("change", [flip, scale, hide, activate, replace, override])
+def test_a_changed_model_is_traced_again(change):
+    keras.utils.set_random_seed(3)
+    x = np.array([[3.0, -1.0, 0.5, 0.1], [0.0, 0.0, -2.0, 9.0]])
+    model = Switched()
+    np.testing.assert_allclose(
+        tfxai.gradient(model)(x, 2), slopes(model, x, 2), rtol=1e-4, atol=1e-6
+    )
+    change(model)
+    np.testing.assert_allclose(
+        tfxai.gradient(model)(x, 2), slopes(model, x, 2), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_training_and_compiling_do_not_count_as_changes(images):
+    model, calls = counted()
+    tfxai.gradient(model)(images, 1)
+    model.compile("adam", "mse")
+    model.fit(images, np.zeros([5, 5]), epochs=1, verbose=0)
+    model.predict(images, verbose=0)
+    model.trainable = False
+    calls.clear()
+    tfxai.smoothgrad(model, samples=2)(images, 1)
+    assert calls == []
+
+
+def test_what_is_kept_ends_with_the_model(images):
+    model, _ = counted()
+    explainer = tfxai.integrated_gradients(model, steps=3)
+    explainer(images, 1)
+    gone = weakref.ref(model)
+    del model, explainer
+    gc.collect()
+    assert gone() is None
+
+
+def test_copies_and_files_of_a_model_do_not_take_its_graph_along(images, tmp_path):
+    model = small_cnn()
+    expected = tfxai.gradient(model)(images, 1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    for other in (loaded, copy.deepcopy(model)):
+        assert GRAPHS not in vars(other)
+        np.testing.assert_array_equal(tfxai.gradient(other)(images, 1), expected)
+
+
+def test_few_functions_are_kept(images):
+    model = small_cnn()
+    for factor in range(MAX_SHARED_FUNCTIONS + 3):
+        score = tfxai.scores.on_logits(lambda z, t, factor=factor: factor * z[:, 0])
+        maps = tfxai.gradient(model, score=score)(images[:1], 0)
+        expected = factor * tfxai.gradient(model)(images[:1], 0)
+        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
+    assert len(model_graph(model, tf.constant(images))._shared) == MAX_SHARED_FUNCTIONS
+
+
+def test_an_operation_with_a_gradient_of_its_own_is_called_again():
+    @tf.custom_gradient
+    def backwards(x):
+        return x, lambda cotangent: -cotangent
+
+    x = np.array([[1.0, 2.0], [3.0, -1.0]], np.float32)
+    for function in (backwards, tf.nn.silu):
+        model = keras.Sequential([keras.Input((2,)), L.Dense(3), L.Lambda(function), L.Dense(2)])
+        assert not model_graph(model, tf.constant(x)).is_copyable
+        np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), rtol=1e-5)
+
+
+def test_models_that_share_layers_have_graphs_of_their_own(images):
+    inner = small_cnn()
+    body = keras.Model(inner.input, inner.layers[-2].output)
+    outer = keras.Sequential([keras.Input((8, 8, 3)), L.Rescaling(2.0), body, L.Dense(2)])
+    alone = tfxai.gradient(body)(images, 1)
+    np.testing.assert_allclose(
+        tfxai.gradient(outer)(images, 1), slopes(outer, images, 1), rtol=1e-4
+    )
+    np.testing.assert_array_equal(tfxai.gradient(body)(images, 1), alone)
+
+
+def test_sizes_that_a_model_leaves_open_share_a_graph():
+    calls = []
+    inputs = keras.Input((None, None, 3))
+    features = L.Conv2D(4, 3, activation="relu")(Calls(calls.append)(inputs))
+    model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(features)))
+    calls.clear()
+    rng = np.random.default_rng(0)
+    for shape in ((2, 9, 7, 3), (1, 5, 12, 3)):
+        x = rng.normal(size=shape).astype("float32")
+        np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), atol=1e-6)
+        calls.pop()  # the call of `slopes`
+    assert len(calls) == 1
+
+
+def test_layers_that_a_model_makes_at_its_first_call_are_known(images):
+    class Lazy(keras.Model):
+        def build(self, shape):
+            self.features = L.Conv2D(4, 3, activation="relu", name="features")
+            self.logits = L.Dense(2)
+
+        def call(self, x):
+            return self.logits(keras.ops.mean(self.features(x), (1, 2)))
+
+    model = Lazy()
+    tfxai.gradient(model)(images, 1)
+    maps = tfxai.grad_cam(model, layer="features", upsample=None)(images, 1)
+    assert maps.shape == (5, 6, 6, 1)
+
+
+def test_probabilities_of_a_subclassed_model_are_refused_without_another_call(images):
+    model = Subclassed(L.Flatten(), L.Dense(3), lambda x: keras.ops.exp(x) / 1e9)
+    tfxai.gradient(model)(images, 1)
+    normalised = Subclassed(
+        L.Flatten(), L.Dense(3), keras.ops.exp, lambda x: x / keras.ops.sum(x, -1, keepdims=True)
+    )
+    with pytest.raises(ValueError, match="outputs are probabilities"):
+        tfxai.gradient(normalised)(images, 1)
