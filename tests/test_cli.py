@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import tfxai
+import tfxai_command
 from tests.thorough import quick
 from tfxai import zoo
 from tfxai.cli.methods import BUILDERS
@@ -406,3 +407,15 @@ def test_a_fresh_process_shows_no_traceback(models, here):
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("tfxai: targets: 9 is out of range")
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_the_command_switches_on_onednn_unless_the_environment_says_otherwise(
+    monkeypatch, given, expected
+):
+    monkeypatch.setattr("tfxai.cli.main.main", lambda: None)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", str(given))  # so that it is set back at the end
+    if given is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    tfxai_command.main()
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected

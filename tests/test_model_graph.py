@@ -77,7 +77,7 @@ def test_metrics_the_benchmark_and_the_hessian_call_it_no_more(images):
     maps = tfxai.grad_cam(model)(images, 1).numpy()
     tfxai.metrics.insertion(model, images, maps, 1, score=tfxai.scores.logit, step=16)
     tfxai.hessian.hvp(model, images, images, 1)
-    tfxai.grad_cam(model, layer=model.layers[-1].layers[0].name)(images, 1)
+    tfxai.grad_cam(model, layer=model.layers[-1].layers[1].name)(images, 1)
     tfxai.gradient(model, score=tfxai.scores.margin)(images, 1)
     tfxai.logits(model)(images)
     assert len(calls) == 1
