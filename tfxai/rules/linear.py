@@ -106,10 +106,11 @@ def vjp_weights(step: Step, cotangents: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 def total(values: tf.Tensor) -> tf.Tensor:
     """Sum values over all axes but the last, in float64 from one example to the next, ``[C]``."""
     if values.shape.rank > 2:
-        examples, channels = tf.shape(values)[0], values.shape[-1]
-        rows = tf.reshape(values, [examples, -1, channels])
+        shape = tf.shape(values)
+        positions = tf.reduce_prod(shape[1:-1])
+        rows = tf.reshape(values, [shape[0], positions, values.shape[-1]])
         # A product with ones takes less time than a reduction, and loses less to rounding.
-        values = tf.matmul(tf.ones([1, 1, tf.shape(rows)[1]], values.dtype), rows)
+        values = tf.matmul(tf.ones([1, 1, positions], values.dtype), rows)
     return tf.reduce_sum(tf.cast(values, tf.float64), range(values.shape.rank - 1))
 
 

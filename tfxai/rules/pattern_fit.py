@@ -65,8 +65,9 @@ def fit_patterns(
 
     The sums are over all examples, whatever their order, and equal sums in float64 but for
     rounding: a relative error of 1e-7 times the root of the number of batches. They are computed
-    as gradients of the kernels: a batch costs one forward pass and two of these gradients, and the
-    memory does not depend on the number of examples.
+    as gradients of the kernels: a batch costs one forward pass and, for each kernel, one gradient
+    with the cotangents of both means side by side, or two where that takes less time. The memory
+    does not depend on the number of examples.
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
