@@ -515,7 +515,9 @@ def test_patterns_of_a_deep_network_attribute(photos):
 def test_overflow_is_noticed(rows):
     model = dense_net((6, 6, 3))
     for layer in model.layers:
-        layer.kernel.assign(layer.kernel * 1e-15)
-    patterns = fit(model, rows * 1e5, estimator="linear", verbose=0)
+        layer.kernel.assign(layer.kernel * 1e-13)
+        layer.bias.assign(layer.bias * 0)
+    large = rows * 1e20
+    patterns = fit(model, large, estimator="linear", verbose=0)
     with pytest.warns(UserWarning, match="pattern_net: some attributions are NaN or infinite"):
-        tfxai.pattern_net(model, patterns, start="one").explain(rows, 1, verbose=0)
+        tfxai.pattern_net(model, patterns, start="one").explain(large, 1, verbose=0)

@@ -8,12 +8,14 @@ for a subtracted summand): ``[n, C]``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai.rules.affine import REARRANGING, Folded, KernelForm
 from tfxai.rules.steps import Step, gradients, is_sum, rerun
+from tfxai.rules.weight_gradients import weight_gradients
 
 
 def is_linear(step: Step) -> bool:
@@ -74,23 +76,42 @@ def vjp_input(step: Step, cotangent: tf.Tensor, values: tf.Tensor) -> list[tf.Te
     return [gradients(operation, [_before_rearranging(step, cotangent)])[_form(step).data]]
 
 
-def vjp_weights(step: Step, cotangent: tf.Tensor) -> tf.Tensor:
-    """Pass a cotangent of the output back to the weights: sums over examples and positions.
+def vjp_weights(step: Step, cotangents: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Pass cotangents of the output back to the weights: sums over examples and positions.
 
-    The sums of inputs times the cotangent are in float32 at least; half precision would overflow.
+    The sums of inputs times a cotangent are in float32 at least; half precision would overflow.
+
+    Args:
+        step: a linear step.
+        cotangents: tensors of the shape of its output.
+
+    Returns:
+        For each cotangent a tensor of the shape of the weights.
     """
     if is_sum(step):
-        wide = tf.cast(cotangent, tf.float32)
-        values = [tf.cast(x, tf.float32) * wide for x in step.inputs]
-        return tf.stack([tf.reduce_sum(v, range(v.shape.rank - 1)) for v in values])
-    cotangent = _before_rearranging(step, cotangent)
+        wide = [tf.cast(c, tf.float32) for c in cotangents]
+        inputs = [tf.cast(x, tf.float32) for x in step.inputs]
+        return [tf.stack([total(x * c) for x in inputs]) for c in wide]
+    cotangents = [_before_rearranging(step, c) for c in cotangents]
     operation = step.first
-    if cotangent.dtype.size < 4:
-        wide = {
+    if operation.outputs[0].dtype.size < 4:
+        floats = {
             i: tf.cast(t, tf.float32) for i, t in enumerate(operation.inputs) if t.dtype.is_floating
         }
-        operation, cotangent = rerun(operation, wide), tf.cast(cotangent, tf.float32)
-    return gradients(operation, [cotangent])[_form(step).kernel]
+        operation = rerun(operation, floats)
+        cotangents = [tf.cast(c, tf.float32) for c in cotangents]
+    return weight_gradients(operation, _form(step).kernel, cotangents)
+
+
+def total(values: tf.Tensor) -> tf.Tensor:
+    """Sum values over all axes but the last, in float64 from one example to the next, ``[C]``."""
+    if values.shape.rank > 2:
+        shape = tf.shape(values)
+        positions = tf.reduce_prod(shape[1:-1])
+        rows = tf.reshape(values, [shape[0], positions, values.shape[-1]])
+        # A product with ones takes less time than a reduction, and loses less to rounding.
+        values = tf.matmul(tf.ones([1, 1, positions], values.dtype), rows)
+    return tf.reduce_sum(tf.cast(values, tf.float64), range(values.shape.rank - 1))
 
 
 def summed_like(x: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ from tfxai.core.data import batches, count
 from tfxai.core.named_inputs import as_declared
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.rules.linear import neuron_shape, vjp_weights, weights
+from tfxai.rules.linear import neuron_shape, total, vjp_weights, weights
 from tfxai.rules.neurons import NeuronWeights, linear_steps, neuron_weights
 from tfxai.rules.patterns import Patterns, Quality
 from tfxai.rules.steps import Step
@@ -35,7 +35,7 @@ class Sums(NamedTuple):
     y: tf.Variable
     """The sum of y, ``[O]``."""
     my: tf.Variable
-    """The sum of m y, ``[O]``; only for "relu_printed"."""
+    """The sum of m (y - c), ``[O]``; only for "relu_printed"."""
     centre: tf.Variable
     """A constant c near the mean of y, ``[O]``: the mean in the first batch."""
     mx: tf.Variable
@@ -65,8 +65,9 @@ def fit_patterns(
 
     The sums are over all examples, whatever their order, and equal sums in float64 but for
     rounding: a relative error of 1e-7 times the root of the number of batches. They are computed
-    as gradients of the kernels: a batch costs one forward pass and two of these gradients, and the
-    memory does not depend on the number of examples.
+    as gradients of the kernels: a batch costs one forward pass and, for each kernel, one gradient
+    with the cotangents of both means side by side, or two where that takes less time. The memory
+    does not depend on the number of examples.
 
     Args:
         model: a Keras model of piecewise-linear steps, written in any way.
@@ -172,27 +173,24 @@ class _Accumulator:
 def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
     """Add the values of one batch to a step's sums; give the operations that do it."""
     y = step.outputs[0]
-    y = tf.cast(y, tf.float32) if y.dtype.size < 4 else tf.identity(y)
+    y = tf.cast(y, tf.float32) if y.dtype.size < 4 else y
     m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
-    rows, active = (tf.reshape(v, [-1, y.shape[-1]]) for v in (y, m))
-    counted = active if estimator == "relu_printed" else tf.ones_like(active)
-    mean = tf.math.divide_no_nan(tf.reduce_sum(rows * counted, 0), tf.reduce_sum(counted, 0))
-    centre = tf.where(sums.count > 0, sums.centre, tf.cast(mean, tf.float64))
+    of_m, of_y = total(m), total(y)
+    count = tf.cast(tf.size(y) // y.shape[-1], tf.float64)
+    centre = tf.where(sums.count > 0, sums.centre, of_y / count)
+    my = m * (y - tf.cast(centre, y.dtype))
+    mx, mxy = vjp_weights(step, [m, my])
     increments = [
-        (sums.count, tf.cast(tf.shape(rows)[0], tf.float64)),
-        (sums.m, _total(active)),
-        (sums.y, _total(rows)),
-        (sums.mx, tf.cast(vjp_weights(step, m), tf.float32)),
-        (sums.mxy, tf.cast(vjp_weights(step, m * (y - tf.cast(centre, y.dtype))), tf.float32)),
+        (sums.count, count),
+        (sums.m, of_m),
+        (sums.y, of_y),
+        (sums.mx, tf.cast(mx, tf.float32)),
+        (sums.mxy, tf.cast(mxy, tf.float32)),
     ]
     if estimator == "relu_printed":
-        increments.append((sums.my, _total(rows * active)))
+        increments.append((sums.my, total(my)))
     keep_centre = sums.centre.assign(centre, read_value=False)
-    return [keep_centre, *(total.assign_add(v, read_value=False) for total, v in increments)]
-
-
-def _total(rows: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.reduce_sum(rows, 0), tf.float64)
+    return [keep_centre, *(sum.assign_add(v, read_value=False) for sum, v in increments)]
 
 
 def _solve(
@@ -205,8 +203,8 @@ def _solve(
     num cancels.
     """
     m, y, my, centre = (v.numpy() for v in sums[:4])
-    mean = my / np.maximum(m, 1) if estimator == "relu_printed" else y / sums.count.numpy()
-    factor = mean - centre
+    printed = estimator == "relu_printed"
+    factor = my / np.maximum(m, 1) if printed else y / sums.count.numpy() - centre
     neurons, axes = kernel.neuron_shape, kernel.input_axes
     pattern, offset = sums.mxy.numpy(), sums.mx.numpy()
     offset *= factor.reshape(neurons).astype(np.float32)
