@@ -17,6 +17,7 @@ import tfxai
 from tests.methods import BUILDERS, MASKS
 from tests.networks import Subclassed, small_cnn, two_inputs
 from tests.thorough import quick
+from tfxai.quadrature import right_riemann
 
 ULP = {"rtol": 1e-4, "atol": 1e-6}
 VARIANTS = {
@@ -483,20 +484,60 @@ def test_memory_that_runs_out_halves_the_batch(images, monkeypatch):
         return limited
 
     monkeypatch.setattr(explainer._runner, "attribute", scarce)
-    before = explainer._runner.memory
+    before = explainer._runner.rows(cast)
     np.testing.assert_allclose(explainer.explain(images, verbose=0).attributions, expected, **ULP)
     assert sizes == [5, 2, 2, 1]
-    assert explainer._runner.memory == before // 2
+    assert explainer._runner.rows(cast) == before // 2
     assert attribute(cast) is not graph_before  # but one for chunks that are half as large
     assert len(traces) == traced_before
 
 
-def test_a_batch_has_the_examples_whose_samples_fill_two_chunks(cnn, images):
-    runner = tfxai.smoothgrad(cnn, samples=10)._runner
-    inputs = runner.cast(images)
-    runner.memory = 40 * runner.info(inputs).bytes_per_row
-    assert runner.rows(inputs) == 40
-    assert runner.examples_at_once(inputs) == 8
+@pytest.mark.parametrize(
+    ("build", "examples"),
+    [
+        (lambda m: tfxai.integrated_gradients(m, steps=10, quadrature=right_riemann), 8),
+        (lambda m: tfxai.smoothgrad(m, samples=10), 40),  # they share the draws of the noise
+        (lambda m: tfxai.smoothgrad(m, samples=10, antithetic=True), 20),
+    ],
+)
+def test_a_batch_has_the_examples_that_fill_one_chunk_or_two(
+    monkeypatch, cnn, images, build, examples
+):
+    runner = build(cnn)._runner
+    monkeypatch.setattr(runner, "rows", lambda inputs: 40)
+    assert runner.examples_at_once(runner.cast(images)) == examples
+
+
+@pytest.mark.parametrize(
+    ("count", "antithetic", "expected"),
+    [
+        (1, False, [4, 4, 2]),
+        (1, True, [4, 4, 2]),
+        (4, False, [4] * 10),
+        (5, False, [*[4] * 10, 4, 4, 2]),
+        (5, True, [*[4] * 10, 4, 4, 2]),
+    ],
+)
+def test_noisy_copies_come_in_full_chunks(monkeypatch, images, count, antithetic, expected):
+    """The examples of a chunk have the same samples; a single example has several at once."""
+    sizes = []
+
+    class Counting(keras.layers.Layer):
+        def call(self, x):
+            size = tf.numpy_function(
+                lambda n: sizes.append(int(n)) or n, [tf.shape(x)[0]], tf.int32
+            )
+            with tf.control_dependencies([size]):
+                return tf.identity(x)
+
+    layers = [Counting(), keras.layers.Flatten(), keras.layers.Dense(3)]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    explainer = tfxai.smoothgrad(model, samples=10, antithetic=antithetic)
+    monkeypatch.setattr(explainer._runner, "rows", lambda inputs: 4)
+    explainer(images[:1], 1)
+    sizes.clear()
+    explainer(images[:count], 1)
+    assert sizes == expected
 
 
 def test_targets_may_be_one_many_names_or_predicted(cnn, images):

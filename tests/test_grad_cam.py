@@ -106,3 +106,38 @@ def test_the_last_activation_of_a_recurrent_network_has_the_batch_first(kind):
     assert expected.any()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
     assert tfxai.grad_cam(model)(x[:3], 0).shape == (3, 6, 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "behind"), [("first", 2), ("second", 1), ("third", 0), (None, 0)]
+)
+def test_the_backward_pass_ends_at_the_layer(layer, behind):
+    """The graph has the gradients of the convolutions behind the layer, and no others."""
+    names = ("first", "second", "third")
+    convolved = keras.Sequential(
+        [keras.Input((10, 8, 3)), *(L.Conv2D(4, 3, activation="relu", name=n) for n in names)]
+    )
+    method = tfxai.grad_cam(classifier(convolved), layer=layer)
+    specs = [tf.TensorSpec([None, 10, 8, 3]), tf.TensorSpec([None], tf.int32)]
+    attribution = tf.function(method.method.build(8)).get_concrete_function(
+        *specs, tf.TensorSpec([2], tf.int32)
+    )
+    types = [operation.type for operation in computed(attribution.graph)]
+    assert types.count("Conv2D") == 3
+    assert types.count("Conv2DBackpropInput") == behind
+    assert types.count("ReluGrad") == behind
+    assert "Conv2DBackpropFilter" not in types
+
+
+def computed(graph):
+    """The operations on which the results of a graph depend, those of called functions too."""
+    waiting, found = [t.op for t in graph.outputs], {}
+    while waiting:
+        operation = waiting.pop()
+        if operation.name not in found:
+            found[operation.name] = operation
+            waiting += [t.op for t in operation.inputs] + list(operation.control_inputs)
+    operations = list(found.values())
+    for call in [o for o in operations if o.type in ("PartitionedCall", "StatefulPartitionedCall")]:
+        operations += computed(graph._get_function(call.get_attr("f").name).graph)
+    return operations

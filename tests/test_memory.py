@@ -40,7 +40,7 @@ def test_a_machine_that_tells_nothing_has_some_memory(tmp_path):
     assert memory.free_bytes(tmp_path, tmp_path / "nothing") > 0
 
 
-@pytest.mark.parametrize(("free", "expected"), [(0, 1), (GIB, GIB // 4), (64 * GIB, GIB)])
+@pytest.mark.parametrize(("free", "expected"), [(0, 1), (GIB, GIB // 4)])
 def test_the_budget_of_a_cpu_is_a_quarter_of_what_is_free(monkeypatch, free, expected):
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
     monkeypatch.setattr(memory, "free_bytes", lambda: free)
@@ -57,3 +57,18 @@ def test_the_budget_of_gpus_is_half_of_what_the_fullest_has_left(monkeypatch):
         tf.config.experimental, "get_memory_info", lambda name: {"current": used[name]}
     )
     assert memory.memory_budget() == 2 * GIB
+
+
+@pytest.mark.parametrize(
+    ("budget", "row", "on_cpu", "on_gpu"),
+    [
+        (1, 100, 1, 1),
+        (GIB, 2**28, 4, 4),  # as many as fit
+        (8 * GIB, 2**28, 8, 32),  # of large models few
+        (8 * GIB, 2**20, 512, 8192),  # of small ones many
+    ],
+)
+def test_a_chunk_has_no_more_rows_than_are_of_use(monkeypatch, budget, row, on_cpu, on_gpu):
+    for devices, expected in (([], on_cpu), (["a GPU"], on_gpu)):
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind, d=devices: d)
+        assert memory.rows_within(budget, row) == expected

@@ -195,8 +195,9 @@ def _with_mean(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
 def _with_variance(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:
     """Add one value to the mean and the sum of squared deviations (West 1979)."""
     n, m, m2 = state
-    new_n, new_m = _with_mean((n, m), value, weight)
-    return new_n, new_m, m2 + weight * (value - m) * (value - new_m)
+    share = tf.math.divide_no_nan(tf.zeros_like(n) + weight, n + weight)
+    deviation = value - m
+    return n + weight, m + share * deviation, m2 + share * n * tf.square(deviation)
 
 
 def _with_fourth_moment(state: State, value: tf.Tensor, weight: tf.Tensor) -> State:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai.core import batch
@@ -81,7 +82,8 @@ def estimate(
     """Aggregate the samples 0..n-1.
 
     Args:
-        evaluate: gives the values of a chunk of samples; made by `over_inputs` or `over_weights`.
+        evaluate: gives the values of a chunk of samples; made by `over_inputs`, `along_line` or
+            `over_weights`.
         n: number of samples.
         aggregator: the statistic, of values in the form of `batch.rows`, ``[B, F]``.
         rows: how many rows (samples times examples) to evaluate at once; a chunk holds
@@ -184,6 +186,40 @@ def over_inputs(
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
         scaled = tf.nest.map_structure(lambda v, s: _fold(v * s), values, samples.scale)
         return _unfold(batch.rows(scaled), tf.size(ks)), samples.weight
+
+    return evaluate
+
+
+def along_line(
+    attribution: Attribution, baseline: Tensors, nodes: np.ndarray, weights: np.ndarray
+) -> Evaluate:
+    """Evaluate (x - x') * attribution(x' + alpha_k (x - x')) at points of the straight path.
+
+    An attribution that draws random numbers itself needs chunks of one sample, as in `over_inputs`.
+
+    Args:
+        attribution: what is evaluated.
+        baseline: x', broadcast to the inputs.
+        nodes: alpha_k, ``[n]``.
+        weights: the weights of the points, ``[n]``.
+    """
+
+    def evaluate(
+        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        dtype = batch.dtype(inputs)
+        alpha = tf.gather(tf.constant(nodes, dtype), ks)
+        step = tf.nest.map_structure(tf.subtract, inputs, baseline)
+
+        def points_on_line(start: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+            return _fold(start + tf.reshape(alpha, [-1] + [1] * step.shape.rank) * step)
+
+        points = tf.nest.map_structure(points_on_line, baseline, step)
+        count = tf.size(ks)
+        inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
+        values = attribution(points, tf.tile(targets, [count]), inner_seed).attributions
+        scaled = tf.nest.map_structure(lambda v, d: _fold(_unfold(v, count) * d), values, step)
+        return _unfold(batch.rows(scaled), count), tf.gather(tf.constant(weights, dtype), ks)
 
     return evaluate
 

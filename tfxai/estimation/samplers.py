@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from tfxai.baselines import Baseline
@@ -20,26 +19,6 @@ DEFAULT_NOISE_LEVEL = 0.15
 """The usual scale of the noise, as a share of an example's range (`relative`)."""
 Scale = Callable[[Tensors], Tensors]
 """Inputs ``[B, ...]`` -> eps, the scale of the noise, which broadcasts to the inputs."""
-
-
-def line(baseline: Tensors, nodes: np.ndarray, weights: np.ndarray) -> Sampler:
-    """Give the points x' + alpha_k (x - x') of the straight path, each with the scale x - x'.
-
-    Args:
-        baseline: x', broadcast to the inputs.
-        nodes: alpha_k, ``[n]``.
-        weights: the weights of the points, ``[n]``.
-    """
-
-    def sample(inputs: Tensors, k: tf.Tensor, seed: tf.Tensor) -> Sample:
-        del seed
-        dtype = batch.dtype(inputs)
-        alpha = tf.constant(nodes, dtype)[k]
-        step = tf.nest.map_structure(tf.subtract, inputs, baseline)
-        point = tf.nest.map_structure(lambda b, d: b + alpha * d, baseline, step)
-        return Sample(point, step, tf.constant(weights, dtype)[k])
-
-    return sample
 
 
 def random_line(baseline: Baseline) -> Sampler:

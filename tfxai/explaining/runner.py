@@ -7,14 +7,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.core.memory import memory_budget
+from tfxai.core.memory import memory_budget, rows_within
 from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import in_batches, in_slices, traced
 from tfxai.core.types import Result, Tensors
 from tfxai.explaining.method import Method
 from tfxai.explaining.replicas import on_replicas
 from tfxai.models import keras_graph, scored_models
-from tfxai.models.model_info import ModelInfo, rows_within
+from tfxai.models.model_info import ModelInfo
 
 ROWS_IF_SIZE_UNKNOWN = 8
 """How many rows, and examples, to take at once if the size of an example is not known."""
@@ -100,7 +100,7 @@ class Runner:
         """Give how many rows may be differentiated at once."""
         if batch.feature_count(inputs) is None:
             return ROWS_IF_SIZE_UNKNOWN
-        return rows_within(self.memory, self.info(inputs))
+        return rows_within(self.memory, self.info(inputs).bytes_per_row)
 
     def examples_at_once(self, inputs: Tensors) -> int:
         """Give how many examples to explain together: up to two full chunks, if memory allows."""
@@ -114,9 +114,10 @@ class Runner:
 
     def shrink(self, inputs: Tensors) -> bool:
         """Halve the memory budget; give False if a chunk is a single row already."""
-        if self.rows(inputs) == 1:
+        rows = self.rows(inputs)
+        if rows == 1:
             return False
-        self.memory //= 2
+        self.memory = min(self.memory, rows * self.info(inputs).bytes_per_row) // 2
         self._graphs.clear()
         return True
 

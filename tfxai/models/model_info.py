@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import keras
@@ -123,11 +122,6 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
         return
     first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
     checks.not_probabilities(np.asarray(run(model, first_and_zeros).outputs))
-
-
-def rows_within(budget: int, info: ModelInfo) -> int:
-    """Give how many examples may be differentiated at once in `budget` bytes, at least one."""
-    return max(1, math.floor(budget / info.bytes_per_row))
 
 
 def _arrays(value: Any) -> Any:

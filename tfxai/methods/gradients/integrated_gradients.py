@@ -16,9 +16,9 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.core import batch, checks
 from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
-from tfxai.estimation import aggregators, samplers
+from tfxai.estimation import aggregators
 from tfxai.estimation.adaptive_path import adaptive_integral
-from tfxai.estimation.estimate import estimate, over_inputs
+from tfxai.estimation.estimate import along_line, estimate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.explainer import Explainer
 from tfxai.explaining.explanation import Explanation
@@ -171,8 +171,7 @@ def fixed_integral(
         rows: points evaluated at once.
     """
     order = np.argsort(nodes)
-    sampler = samplers.line(baseline, nodes[order], weights[order])
-    evaluate = over_inputs(attribution, sampler)
+    evaluate = along_line(attribution, baseline, nodes[order], weights[order])
     integral = estimate(evaluate, len(nodes), aggregators.path_mean(nodes[order]), rows=rows)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:

@@ -36,17 +36,17 @@ def over_noisy_inputs(
             `inner`.
     """
     points_per_sample = 2 if antithetic else 1
-    # `estimate.over_inputs` gives a random method one sample at a time.
-    samples_at_once = 1 if inner.random else budget.samples
 
     def build(rows: int) -> Attribution:
         evaluate = over_inputs(inner.build(rows), sampler, antithetic=antithetic)
-        points_at_once = max(1, 2 * rows // inner.rows_per_example // points_per_sample)
+        # A method that makes many rows of a point cuts them itself, best two full chunks together.
+        points_at_once = max(1, min(rows, 2 * rows // inner.rows_per_example))
         return sampled(
             evaluate,
             aggregator,
             budget,
-            rows=1 if inner.random else points_at_once,
+            # `estimate.over_inputs` gives a random method one sample at a time.
+            rows=1 if inner.random else max(1, points_at_once // points_per_sample),
             points_per_sample=points_per_sample,
             like=inner.like,
             order=inner.inspector.order,
@@ -56,7 +56,10 @@ def over_noisy_inputs(
         build=build,
         random=True,
         arrays_per_example=inner.arrays_per_example + ARRAYS_PER_EXAMPLE,
-        rows_per_example=inner.rows_per_example * samples_at_once,
+        # The examples of a chunk share each draw of the noise, which is most of the cost above
+        # that of the maps: one chunk holds one sample of each. The 2 halves the two chunks that
+        # the runner would take.
+        rows_per_example=2 * inner.rows_per_example * points_per_sample,
         check=check or inner.check,
         warn=missed_tolerance(budget.tolerance),
     )
