@@ -28,7 +28,9 @@ def serve(load, versions):
         try:
             answer = getattr(worker, do)(**request)
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}".split("\n")[0][:300]}
+            # Errors of traced functions have their reason in the last line.
+            reason = str(error).strip().split("\n")[-1].strip()
+            answer = {"error": f"{type(error).__name__}: {reason}"[:300]}
         answers.write(json.dumps(answer) + "\n")
 
 

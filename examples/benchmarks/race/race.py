@@ -238,12 +238,13 @@ def rotated(items, k):
 
 
 def cosine(a, b):
-    """Give the cosine of two maps; of their absolute values if one of them has no signs."""
-    a, b = (np.asarray(v, np.float64) for v in (a, b))
+    """Give the smallest cosine of an image's maps; of absolute values if one has no signs."""
+    a, b = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (a, b)))
+    a, b = (v.reshape(len(v), -1) for v in (a, b))
     if a.min() >= 0 or b.min() >= 0:
         a, b = abs(a), abs(b)
-    a, b = np.broadcast_arrays(a, b)
-    return float((a * b).sum() / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-300))
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(1) / np.maximum(lengths, 1e-300)).min())
 
 
 class Results:

@@ -2,7 +2,6 @@
 
 from importlib.metadata import version
 
-import keras
 import networks
 import numpy as np
 import shap
@@ -12,14 +11,19 @@ from protocol import serve
 
 def load(name, folder):
     model = networks.build(name, softmax=False)
-    # Of all 1000 classes only one is asked for.
-    one_class = keras.Model(model.input, model.output[:, works.TARGET : works.TARGET + 1])
 
     def contestant(work, images, options):
         explainer = shap.GradientExplainer(
-            one_class, np.zeros_like(images[:1]), batch_size=options["rows"]
+            model, np.zeros_like(images[:1]), batch_size=options["rows"]
         )
-        return lambda: explainer.shap_values(images, nsamples=works.STEPS, rseed=0)[..., 0]
+        # Of all 1000 classes only one is asked for.
+        classes = {
+            "ranked_outputs": np.full((len(images), 1), works.TARGET),
+            "output_rank_order": "custom",
+        }
+        return lambda: explainer.shap_values(images, nsamples=works.STEPS, rseed=0, **classes)[0][
+            ..., 0
+        ]
 
     return contestant
 

@@ -19,7 +19,7 @@ def read(folder, name, *, inplace):
 def activations(network, layer):
     """Give the module that computes the outputs of a Keras layer."""
     modules = dict(network.named_modules())
-    return modules.get(f"{layer}_activation", modules[layer])
+    return modules[f"{layer}_activation" if f"{layer}_activation" in modules else layer]
 
 
 def tensors_into(node):
