@@ -1,4 +1,4 @@
-"""Races tfxai against the libraries that users would pick instead; docs/race.md says how to read it.
+"""Races tfxai against the libraries that users would pick instead (docs/race.md).
 
 Every library is a process of its own. In the steady state they run in turns, round by round, so
 that all of them see the same machine; first calls and memory are measured in fresh processes.
@@ -166,7 +166,6 @@ class Race:
             calm = sum(disturbance < DISTURBED for disturbance, _ in rounds)
             if calm >= self.options.rounds:
                 break
-        print(f"    {len(rounds)} rounds")
         best = sorted(rounds, key=lambda r: r[0])[: self.options.rounds]
         print(f"    outside the race: {', '.join(f'{share:.0%}' for share, _ in best)}")
         return failed | {name: {"values": [s[name] for _, s in best]} for name in ready}
@@ -238,13 +237,17 @@ def rotated(items, k):
 
 
 def cosine(a, b):
-    """Give the smallest cosine of an image's maps; of absolute values if one has no signs."""
+    """Give the smallest cosine of an image's maps; of absolute values if one has no signs.
+
+    Images of which both maps are zero, as Grad-CAM's may be, are left out.
+    """
     a, b = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (a, b)))
     a, b = (v.reshape(len(v), -1) for v in (a, b))
     if a.min() >= 0 or b.min() >= 0:
         a, b = abs(a), abs(b)
+    some = a.any(1) | b.any(1)
     lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return float(((a * b).sum(1) / np.maximum(lengths, 1e-300)).min())
+    return float(((a * b).sum(1)[some] / np.maximum(lengths[some], 1e-300)).min(initial=1))
 
 
 class Results:
@@ -252,7 +255,14 @@ class Results:
 
     def __init__(self, options):
         self.options, self.path = options, options.out.with_suffix(".json")
-        self.data = {"versions": {}, "steady": {}, "first": {}, "peak": {}, "cosine": {}, "rows": {}}
+        self.data = {
+            "versions": {},
+            "steady": {},
+            "first": {},
+            "peak": {},
+            "cosine": {},
+            "rows": {},
+        }
         if options.add and self.path.exists():
             self.data = json.loads(self.path.read_text())
         self.versions = self.data["versions"]
