@@ -217,7 +217,7 @@ class Race:
                 )
                 process.close()
                 self.results.first((work, model, batch), contestant.name, answer)
-        self.results.write()
+            self.results.write()
 
 
 def timed(process, name):
