@@ -54,7 +54,7 @@ def test_the_gradient_has_every_setting_of_captum_other_works_the_fastest(script
 
 
 def test_a_network_is_written_with_its_weights(script, tmp_path, cnn):
-    script("networks").write(cnn, "cnn", tmp_path)
+    script("keras_networks").write(cnn, "cnn", tmp_path)
     layers = json.loads((tmp_path / "cnn.json").read_text())
     assert [layer["name"] for layer in layers] == [layer.name for layer in cnn.layers]
     weights = np.load(tmp_path / "cnn.npz")

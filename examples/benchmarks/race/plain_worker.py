@@ -3,7 +3,7 @@
 Works of many evaluations are a Python loop over it.
 """
 
-import networks
+import keras_networks
 import numpy as np
 import tensorflow as tf
 import works
@@ -11,7 +11,7 @@ from protocol import serve
 
 
 def load(name, folder):
-    model = networks.build(name, softmax=False)
+    model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
         @tf.function(reduce_retracing=True)

@@ -77,7 +77,7 @@ class Race:
 
     def export(self, model):
         """Write the network where the worker of PyTorch finds it."""
-        script = [str(HERE / "networks.py"), model, str(self.folder)]
+        script = [str(HERE / "keras_networks.py"), model, str(self.folder)]
         subprocess.run(
             [sys.executable, *script], check=True, env=self.environment, stderr=subprocess.DEVNULL
         )

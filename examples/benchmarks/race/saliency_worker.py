@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 import keras
-import networks
+import keras_networks
 import numpy as np
 import saliency.core as saliency
 import tensorflow as tf
@@ -12,7 +12,7 @@ from protocol import serve
 
 
 def load(name, folder):
-    model = networks.build(name, softmax=False)
+    model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
         call = cam_function(model, name) if work == "grad_cam" else gradient_function(model)

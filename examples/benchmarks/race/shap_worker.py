@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-import networks
+import keras_networks
 import numpy as np
 import shap
 import works
@@ -10,7 +10,7 @@ from protocol import serve
 
 
 def load(name, folder):
-    model = networks.build(name, softmax=False)
+    model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
         explainer = shap.GradientExplainer(

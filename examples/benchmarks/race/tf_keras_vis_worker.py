@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-import networks
+import keras_networks
 import numpy as np
 import tensorflow as tf
 import works
@@ -13,7 +13,7 @@ from tf_keras_vis.utils.scores import CategoricalScore
 
 
 def load(name, folder):
-    model = networks.build(name, softmax=False)
+    model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
         x, score = tf.constant(images), CategoricalScore([works.TARGET] * len(images))

@@ -1,7 +1,7 @@
 """tfxai in the race: networks with their softmax, as users have them."""
 
 import keras
-import networks
+import keras_networks
 import tensorflow as tf
 import works
 from protocol import serve
@@ -26,7 +26,7 @@ def explainers(name):
 
 
 def load(name, folder):
-    model, builders = networks.build(name), explainers(name)
+    model, builders = keras_networks.build(name), explainers(name)
 
     def contestant(work, images, options):
         x = tf.constant(images)

@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-import networks
+import keras_networks
 import tensorflow as tf
 import works
 from protocol import serve
@@ -10,7 +10,7 @@ from xplique import attributions
 
 
 def load(name, folder):
-    model = networks.build(name, softmax=False)
+    model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
         rows = options.get("rows", len(images))
