@@ -64,7 +64,7 @@ def test_the_budget_of_gpus_is_half_of_what_the_fullest_has_left(monkeypatch):
     [
         (1, 100, 1, 1),
         (GIB, 2**28, 4, 4),  # as many as fit
-        (8 * GIB, 2**28, 8, 32),  # of large models few
+        (8 * GIB, 2**28, 10, 32),  # of large models few
         (8 * GIB, 2**20, 512, 8192),  # of small ones many
     ],
 )

@@ -8,10 +8,10 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.python.client import device_lib
 
-FASTEST_ROWS, FASTEST_BYTES = 8, 2**29
+FASTEST_ROWS, FASTEST_BYTES = 10, 2**29
 """On a CPU a chunk of more rows, and of more bytes, is not faster.
 
-Without oneDNN it is slower: 50 images of ResNet50 take 1.5 times as long for each as 4 to 8.
+Without oneDNN it is slower: 50 images of ResNet50 take 1.5 times as long for each as 4 to 10.
 """
 SHARE_OF_CPU, SHARE_OF_GPU = 0.25, 0.5
 """The shares of the free memory that one chunk may take."""
