@@ -56,16 +56,15 @@ def in_batches(function: Callable, size: int) -> Callable:
 
 
 def in_slices(function: Callable, size: int) -> Callable:
-    """Evaluate a function as `in_batches` does, of tensors that have values, in equal parts."""
+    """Evaluate a function as `in_batches` does, of tensors that have values."""
 
     def sliced(inputs: Tensors, targets: tf.Tensor, *shared: tf.Tensor) -> Any:
         total = len(targets)
         if total <= size:
             return function(inputs, targets, *shared)
-        parts = -(-total // size)
         results = []
-        for k in range(parts):
-            cut = slice(k * total // parts, (k + 1) * total // parts)
+        for start in range(0, total, size):
+            cut = slice(start, start + size)
             part = tf.nest.map_structure(lambda x, cut=cut: x[cut], (inputs, targets))
             results.append(function(*part, *shared))
         return tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *results)

@@ -1,4 +1,4 @@
-"""A Keras network, as `keras_networks.py` writes it, in PyTorch: layer by layer, with its weights."""
+"""A Keras network, as `keras_networks.py` writes it, in PyTorch: each layer with its weights."""
 
 import json
 import operator
