@@ -3,6 +3,7 @@
 import copy
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -257,3 +258,27 @@ def test_probabilities_of_a_subclassed_model_are_refused_without_another_call(im
     )
     with pytest.raises(ValueError, match="outputs are probabilities"):
         tfxai.gradient(normalised)(images, 1)
+
+
+def test_scores_that_may_change_are_not_shared(images):
+    class Scaled:
+        on_logits, factor, __hash__ = True, 1.0, None
+
+        def __call__(self, logits, targets):
+            return self.factor * logits[:, 0]
+
+    model, score = small_cnn(), Scaled()
+    once = tfxai.gradient(model, score=score)(images, 0)
+    score.factor = 3.0
+    again = tfxai.gradient(model, score=score)(images, 0)
+    np.testing.assert_allclose(again, 3 * once, rtol=1e-4, atol=1e-6)
+
+
+def test_threads_trace_one_after_the_other(images):
+    model, calls = counted()
+    with ThreadPoolExecutor(4) as threads:
+        maps = list(threads.map(lambda _: tfxai.gradient(model)(images, 1).numpy(), range(8)))
+    for other in maps[1:]:
+        np.testing.assert_array_equal(other, maps[0])
+    assert len(calls) == 1
+    assert not any("call" in vars(layer) for layer in model._flatten_layers())

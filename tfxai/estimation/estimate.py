@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import keras
@@ -45,7 +46,9 @@ def gradient_of(model: keras.Model, score: Score) -> Attribution:
         differentiated = connected(tf.gradients(scored_model(inputs, targets), flat), flat)
         return tf.nest.pack_sequence_as(inputs, differentiated)
 
-    function = shared_function(model, ("gradient", score), gradients)
+    # An object, or a function that refers to variables, may give another score the next time.
+    is_fixed = isinstance(score, FunctionType) and score.__closure__ is None
+    function = shared_function(model, ("gradient", score) if is_fixed else None, gradients)
     return lambda inputs, targets, seed: Result(function(inputs, targets), {})
 
 

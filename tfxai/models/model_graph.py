@@ -5,6 +5,7 @@ All explainers and scores of a model run this graph as a function, or copy its o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
@@ -28,6 +29,8 @@ from tfxai.models.named_layers import (
 )
 from tfxai.scores import as_rows
 
+_ONE_THREAD = threading.RLock()
+"""While a model is traced, its layers note their results, which no other thread may disturb."""
 MAX_SHARED_FUNCTIONS = 16
 """How many functions of a model are kept with it, such as the gradients of its scores."""
 
@@ -133,15 +136,13 @@ class ModelGraph:
         return checked_output(name, results[number - 1])
 
 
-class _Graphs:
-    """The graphs of a model, by the shapes and types of the inputs.
+class _Graphs(NamedTuple):
+    """The graphs of a model; they are an attribute of it, so that they end with it."""
 
-    They are an attribute of the model, so that they end with it.
-    """
-
-    def __init__(self, architecture: list[Any]):
-        self.architecture = architecture
-        self.by_specs: dict[str, ModelGraph] = {}
+    architecture: list[Any]
+    """The model's architecture when it was traced."""
+    by_specs: dict[str, ModelGraph]
+    """The shapes and types of the inputs -> the graph."""
 
 
 def model_graph(model: keras.Model, inputs: Tensors) -> ModelGraph:
@@ -154,21 +155,17 @@ def model_graph(model: keras.Model, inputs: Tensors) -> ModelGraph:
         model: any Keras model.
         inputs: tensors or TensorSpecs in the structure that the model takes.
     """
-    specs = _specs(model, inputs)
-    key = repr(tf.nest.map_structure(lambda s: (s.shape, s.dtype), specs))
-    graphs = vars(model).get(GRAPHS)
-    if graphs is not None and is_same(graphs.architecture, architecture(model)):
-        if key in graphs.by_specs:
-            return graphs.by_specs[key]
-    else:
-        graphs = None
-    traced_graph = ModelGraph(model, specs)
-    if graphs is None:
-        # After the trace: a model that was not built yet has its layers only now.
-        graphs = vars(model)[GRAPHS] = _Graphs(architecture(model))
-    # A Sequential without an Input declares its inputs only now, and in the same form.
-    graphs.by_specs[key] = traced_graph
-    return traced_graph
+    with _ONE_THREAD:
+        specs = _specs(model, inputs)
+        key = repr(tf.nest.map_structure(lambda s: (s.shape, s.dtype), specs))
+        graphs = vars(model).get(GRAPHS)
+        if graphs is None or not is_same(graphs.architecture, architecture(model)):
+            first = ModelGraph(model, specs)
+            # After the trace: a model that was not built yet has its layers only now.
+            graphs = vars(model)[GRAPHS] = _Graphs(architecture(model), {key: first})
+        elif key not in graphs.by_specs:
+            graphs.by_specs[key] = ModelGraph(model, specs)
+        return graphs.by_specs[key]
 
 
 def run(model: keras.Model, inputs: Tensors) -> Forward:
@@ -219,12 +216,13 @@ def shared_function(
     Args:
         model: any Keras model.
         key: says what the function computes; of two functions with one key, the first is taken.
+            None for a function of its own, which is not shared.
         function: gives tensors of the inputs' shapes, for inputs ``[B, ...]`` and targets ``[B]``.
     """
     traced_function = traced(function)
 
     def call(inputs: Tensors, targets: tf.Tensor) -> Tensors:
-        if not keras_graph.reads_own_variables():
+        if key is None or not keras_graph.reads_own_variables():
             return traced_function(inputs, targets)
         graph = model_graph(model, inputs)
 
