@@ -190,7 +190,7 @@ def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
     if estimator == "relu_printed":
         increments.append((sums.my, total(my)))
     keep_centre = sums.centre.assign(centre, read_value=False)
-    return [keep_centre, *(sum.assign_add(v, read_value=False) for sum, v in increments)]
+    return [keep_centre, *(running.assign_add(v, read_value=False) for running, v in increments)]
 
 
 def _solve(
