@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,8 @@ from tests.methods import BUILDERS
 from tests.networks import Subclassed, small_cnn
 from tests.thorough import quick
 from tfxai.models.architecture import GRAPHS
-from tfxai.models.model_graph import MAX_SHARED_FUNCTIONS, model_graph
+from tfxai.models.model_graph import model_graph
+from tfxai.models.model_info import trace_info
 
 L = keras.layers
 CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "random_weights")
@@ -103,19 +105,46 @@ def test_new_values_of_the_variables_are_read(images):
 class Switched(keras.Model):
     """A model that reads attributes of several kinds."""
 
+    power = 1.0
+
     def __init__(self):
         super().__init__()
         self.first, self.second, self.third = L.Dense(4), L.Dense(3), L.Dense(3)
         self.flipped = False
         self.scales = {"all": [1.0, 2.0]}
         self._hidden = 1.0
+        self.table = np.ones(3, np.float32)
+        self.settings = Settings()
+        self.shifted, self.set_shift = shifting()
 
     def build(self, shape):
         self.third.build((None, 4))
 
     def call(self, x):
         x = self.second(keras.ops.tanh(self.first(x))) * self.scales["all"][1] * self._hidden
+        x = self.shifted(x**self.power * self.table) * self.settings.slope
         return -x if self.flipped else x
+
+
+class Settings:
+    """An object of the user's."""
+
+    def __init__(self):
+        self.slope = 1.0
+
+
+def shifting():
+    """A function, and one that changes a variable around it."""
+    shift = 1.0
+
+    def shifted(x):
+        return x * shift
+
+    def set_shift(value):
+        nonlocal shift
+        shift = value
+
+    return shifted, set_shift
 
 
 def flip(model):
@@ -142,7 +171,26 @@ def override(model):
     model.second.call = lambda x, training=None: x[:, :3] ** 2
 
 
-@pytest.mark.parametrize("change", [flip, scale, hide, activate, replace, override])
+def class_attribute(model):
+    type(model).power = 3.0
+
+
+def array(model):
+    model.table[0] = 4.0
+
+
+def closure(model):
+    model.set_shift(2.0)
+
+
+def inside(model):
+    model.settings.slope = 7.0
+
+
+CHANGES = [flip, scale, hide, activate, replace, override, class_attribute, array, closure, inside]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_model_is_traced_again(change):
     keras.utils.set_random_seed(3)
     x = np.array([[3.0, -1.0, 0.5, 0.1], [0.0, 0.0, -2.0, 9.0]])
@@ -188,14 +236,23 @@ def test_copies_and_files_of_a_model_do_not_take_its_graph_along(images, tmp_pat
         np.testing.assert_array_equal(tfxai.gradient(other)(images, 1), expected)
 
 
-def test_few_functions_are_kept(images):
+def test_scores_of_the_user_are_not_kept(images):
+    """They may refer to what changes: a global variable, or one around them."""
+    factor = 1.0
+
+    @tfxai.scores.on_logits
+    def scaled(logits, targets):
+        return factor * logits[:, 0]
+
     model = small_cnn()
-    for factor in range(MAX_SHARED_FUNCTIONS + 3):
-        score = tfxai.scores.on_logits(lambda z, t, factor=factor: factor * z[:, 0])
-        maps = tfxai.gradient(model, score=score)(images[:1], 0)
-        expected = factor * tfxai.gradient(model)(images[:1], 0)
-        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
-    assert len(model_graph(model, tf.constant(images))._shared) == MAX_SHARED_FUNCTIONS
+    once = tfxai.gradient(model, score=scaled)(images, 0)
+    factor = 3.0
+    again = tfxai.gradient(model, score=scaled)(images, 0)
+    np.testing.assert_allclose(again, 3 * once, rtol=1e-4, atol=1e-6)
+    tfxai.gradient(model)(images, 0)
+    assert list(model_graph(model, tf.constant(images))._shared) == [
+        ("gradient", tfxai.scores.logit)
+    ]
 
 
 def test_an_operation_with_a_gradient_of_its_own_is_called_again():
@@ -260,20 +317,6 @@ def test_probabilities_of_a_subclassed_model_are_refused_without_another_call(im
         tfxai.gradient(normalised)(images, 1)
 
 
-def test_scores_that_may_change_are_not_shared(images):
-    class Scaled:
-        on_logits, factor, __hash__ = True, 1.0, None
-
-        def __call__(self, logits, targets):
-            return self.factor * logits[:, 0]
-
-    model, score = small_cnn(), Scaled()
-    once = tfxai.gradient(model, score=score)(images, 0)
-    score.factor = 3.0
-    again = tfxai.gradient(model, score=score)(images, 0)
-    np.testing.assert_allclose(again, 3 * once, rtol=1e-4, atol=1e-6)
-
-
 def test_threads_trace_one_after_the_other(images):
     model, calls = counted()
     with ThreadPoolExecutor(4) as threads:
@@ -282,3 +325,106 @@ def test_threads_trace_one_after_the_other(images):
         np.testing.assert_array_equal(other, maps[0])
     assert len(calls) == 1
     assert not any("call" in vars(layer) for layer in model._flatten_layers())
+
+
+def test_gradients_flow_through_a_map_to_the_weights():
+    x = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+    model = keras.Sequential([keras.Input((2,)), L.Dense(3, "tanh"), L.Dense(2)])
+    explainer = tfxai.gradient(model)
+    norms = []
+    for _ in range(2):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(explainer(x, 0) ** 2)
+        norms.append(float(tf.norm(tape.gradient(loss, model.layers[0].kernel.value))))
+    inner = tf.constant(x)
+    with tf.GradientTape() as tape, tf.GradientTape() as first:
+        first.watch(inner)
+        score = model(inner)[:, 0]
+        loss = tf.reduce_sum(first.gradient(score, inner) ** 2)
+    expected = float(tf.norm(tape.gradient(loss, model.layers[0].kernel.value)))
+    np.testing.assert_allclose(norms, [expected] * 2, rtol=1e-4)
+
+
+def test_the_size_of_an_example_is_known_where_shapes_are_open():
+    inputs = keras.Input((None, None, 3))
+    x = L.Conv2D(16, 3, padding="same", activation="relu")(inputs)
+    model = keras.Model(inputs, L.Dense(2)(L.GlobalAveragePooling2D()(x)))
+    size = trace_info(model, tf.TensorSpec([None, 64, 64, 3])).bytes_per_row
+    assert size > 4 * 64 * 64 * 16 * 2  # of the convolution and of the ReLU
+
+
+@pytest.mark.parametrize("context", ["strategy", "stateless"])
+def test_logits_are_looked_for_within_scopes(context):
+    x = np.array([[1.0, -2.0]], np.float32)
+    model = keras.Sequential([keras.Input((2,)), L.Dense(3, "tanh"), L.Dense(2)])
+    scope = keras.StatelessScope()
+    if context == "strategy":
+        scope = tf.distribute.OneDeviceStrategy("CPU:0").scope()
+    with scope:
+        maps = tfxai.gradient(model)(x, 1)
+    np.testing.assert_allclose(maps, slopes(model, x, 1), rtol=1e-5)
+
+
+class Returns(L.Layer):
+    """Gives something beside the graph: a constant, a weight, nothing."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.table = kind, tf.ones([3])
+        self.weight = self.add_weight(shape=(3,), initializer="ones")
+
+    def call(self, x=None):
+        return {"constant": self.table, "weight": self.weight, "nothing": None}[self.kind]
+
+
+@pytest.mark.parametrize("kind", ["constant", "weight", "nothing"])
+def test_layers_and_outputs_that_are_no_tensors_of_the_graph(kind):
+    class Beside(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.beside = L.Dense(3), Returns(kind)
+
+        def call(self, x):
+            beside = self.beside(x)
+            logits = self.dense(x)
+            return (logits if beside is None else logits * beside), beside
+
+    model, x = Beside(), np.array([[1.0, -2.0]], np.float32)
+    maps = tfxai.gradient(model, score=lambda outputs, targets: outputs[0][:, 1])(x, 0)
+    np.testing.assert_allclose(maps[0], model.dense.kernel[:, 1], rtol=1e-5)
+
+
+def test_operations_that_wait_for_the_input_are_copied():
+    def waiting(x):
+        with tf.control_dependencies([x]):
+            return tf.identity(x) * 2
+
+    model = Subclassed(waiting, L.Dense(3))
+    x = np.array([[1.0, -2.0]], np.float32)
+    np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), rtol=1e-5)
+
+
+def test_another_thread_may_run_the_model_meanwhile(images):
+    model, stop = small_cnn(), threading.Event()
+
+    def serve():
+        while not stop.is_set():
+            model(images)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    try:
+        maps = tfxai.grad_cam(model, layer=model.layers[1].name)(images, 1)
+    finally:
+        stop.set()
+        server.join()
+    expected = tfxai.grad_cam(model, layer=model.layers[1].name)(images, 1)
+    np.testing.assert_array_equal(maps, expected)
+
+
+def test_clipped_probabilities_are_refused():
+    inputs = keras.Input((2,))
+    p = L.ReLU(1.0)(L.Dense(1)(inputs))
+    model = keras.Model(inputs, L.Concatenate()([p, 1 - p]))
+    with pytest.raises(ValueError, match="outputs are probabilities"):
+        tfxai.gradient(model)(np.ones([1, 2]), 0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import FunctionType
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfxai import scores
 from tfxai.core import batch
 from tfxai.core.types import (
     Aggregator,
@@ -46,8 +46,8 @@ def gradient_of(model: keras.Model, score: Score) -> Attribution:
         differentiated = connected(tf.gradients(scored_model(inputs, targets), flat), flat)
         return tf.nest.pack_sequence_as(inputs, differentiated)
 
-    # An object, or a function that refers to variables, may give another score the next time.
-    is_fixed = isinstance(score, FunctionType) and score.__closure__ is None
+    # A score of the user's may refer to something that changes.
+    is_fixed = getattr(score, "__module__", "") == scores.__name__
     function = shared_function(model, ("gradient", score) if is_fixed else None, gradients)
     return lambda inputs, targets, seed: Result(function(inputs, targets), {})
 

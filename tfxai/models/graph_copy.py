@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.ops import handle_data_util
 
 _GROUPED = "Conv2D"
 
@@ -42,12 +43,20 @@ class GraphCopy:
     """
 
     def __init__(self, function: Any, *, with_shapes: bool = True):
+        self._variables = function.graph.variables
         self._captures = [(outer, inner.name) for outer, inner in function.graph.captures]
         count = len(function.graph.inputs) - len(self._captures)
         self._inputs = [x.name for x in function.graph.inputs[:count]]
         placeholders = {x.op.name for x in function.graph.inputs}
         graph_def = function.graph.as_graph_def(add_shapes=with_shapes)
         kept = [node for node in graph_def.node if node.name not in placeholders]
+        of_inputs = {f"^{name}" for name in placeholders}
+        for node in kept:
+            # Nothing has to wait for an input, nor to be on its device.
+            read = [name for name in node.input if name not in of_inputs]
+            del node.input[:]
+            node.input.extend(read)
+            node.attr.pop("_class", None)
         del graph_def.node[:]
         graph_def.node.extend(kept)
         self._graph_def = graph_def
@@ -67,6 +76,9 @@ class GraphCopy:
         """
         graph = tf.compat.v1.get_default_graph()
         replaced = dict(zip(self._inputs, inputs, strict=True))
+        if hasattr(graph, "watch_variable"):
+            for variable in self._variables:
+                graph.watch_variable(variable)  # so that gradients flow to the weights, too
         for outer, name in self._captures:
             replaced[name] = _captured(graph, outer)
         wanted = [name for name in names if name not in replaced]
@@ -83,7 +95,9 @@ def _captured(graph: tf.Graph, outer: tf.Tensor) -> tf.Tensor:
     """
     if hasattr(graph, "capture"):
         return graph.capture(outer)
-    return tf.compat.v1.placeholder(outer.dtype, outer.shape)
+    placeholder = tf.compat.v1.placeholder(outer.dtype, outer.shape)
+    handle_data_util.copy_handle_data(outer, placeholder)  # the shape of a variable's value
+    return placeholder
 
 
 def _in_node(name: str) -> str:

@@ -31,8 +31,6 @@ from tfxai.scores import as_rows
 
 _ONE_THREAD = threading.RLock()
 """While a model is traced, its layers note their results, which no other thread may disturb."""
-MAX_SHARED_FUNCTIONS = 16
-"""How many functions of a model are kept with it, such as the gradients of its scores."""
 
 
 class Forward(NamedTuple):
@@ -81,7 +79,8 @@ class ModelGraph:
     @cached_property
     def is_copyable(self) -> bool:
         """Whether copies of the operations can take their place."""
-        return is_copyable(self.graph)
+        outputs = tf.nest.flatten(self.forward.outputs)
+        return None not in map(self._name, outputs) and is_copyable(self.graph)
 
     def has_recorded(self, layer: Any) -> bool:
         """Whether the outputs of a layer are known; not of layers made during the first call."""
@@ -116,11 +115,9 @@ class ModelGraph:
 
     def shared(self, key: Any, make: Callable[[], Callable]) -> Callable:
         """Give the function that `make` has made for this key, now or at an earlier call."""
-        function = self._shared.pop(key, None) or make()
-        self._shared[key] = function  # at the end, as the one that was used last
-        if len(self._shared) > MAX_SHARED_FUNCTIONS:
-            del self._shared[next(iter(self._shared))]
-        return function
+        if key not in self._shared:
+            self._shared[key] = make()
+        return self._shared[key]
 
     @cached_property
     def _copier(self) -> GraphCopy:
@@ -128,7 +125,8 @@ class ModelGraph:
 
     def _name(self, result: Any) -> str | None:
         """Give the name of a layer's result, None if it is no tensor of this graph."""
-        return result.name if tf.is_tensor(result) and result.graph is self.graph else None
+        is_symbolic = isinstance(result, tf.Tensor) and not hasattr(result, "numpy")
+        return result.name if is_symbolic and result.graph is self.graph else None
 
     def _layer(self, name: str, layer: Any, number: int) -> str:
         results = self._calls.get(id(layer), [])
@@ -136,13 +134,19 @@ class ModelGraph:
         return checked_output(name, results[number - 1])
 
 
-class _Graphs(NamedTuple):
-    """The graphs of a model; they are an attribute of it, so that they end with it."""
+class _Graphs:
+    """The graphs of a model; they are an attribute of it, so that they end with it.
 
-    architecture: list[Any]
-    """The model's architecture when it was traced."""
-    by_specs: dict[str, ModelGraph]
-    """The shapes and types of the inputs -> the graph."""
+    This is no tuple, in which Keras would look for layers to save.
+
+    Args:
+        architecture: the model's architecture when it was traced.
+        by_specs: the shapes and types of the inputs -> the graph.
+    """
+
+    def __init__(self, architecture: list[Any], by_specs: dict[str, ModelGraph]):
+        self.architecture = architecture
+        self.by_specs = by_specs
 
 
 def model_graph(model: keras.Model, inputs: Tensors) -> ModelGraph:

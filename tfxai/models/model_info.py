@@ -11,25 +11,12 @@ import tensorflow as tf
 from tfxai.core import axes, checks
 from tfxai.core.axes import Order
 from tfxai.core.named_inputs import as_declared
-from tfxai.core.tracing import any_batch_specs
+from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
 from tfxai.models.model_graph import model_graph, run
-
-_CANNOT_NORMALISE = {
-    "Placeholder", "Const", "ReadVariableOp", "NoOp", "Identity", "Cast", "Shape", "Pack", "Prod",
-    "Reshape", "Squeeze", "ExpandDims", "StridedSlice", "Transpose", "ConcatV2", "Pad", "PadV2",
-    "Mul", "Add", "AddV2", "AddN", "Sub", "Neg", "BiasAdd", "Rsqrt", "FusedBatchNormV3",
-    "Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2",
-    "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum", "Max", "MaxPool", "MaxPool3D",
-    "Mean", "Sum", "AvgPool", "AvgPool3D", "ResizeBilinear", "ResizeNearestNeighbor",
-}  # fmt: skip
-"""Operations from which alone no network makes probabilities, as they do not divide by data.
-
-Batch normalisation takes the Rsqrt of its weights.
-"""
 
 
 class ModelInfo(NamedTuple):
@@ -43,8 +30,6 @@ class ModelInfo(NamedTuple):
     """The size of all intermediate results of the forward pass, for one example."""
     channel_axes: tuple[int | None, ...] = ()
     """The axis of each input that the model reads as its channels; None where nothing tells."""
-    may_normalise: bool = True
-    """Whether some operation, such as a division, may be there to make numbers that sum to 1."""
 
 
 class ModelInspector:
@@ -99,7 +84,6 @@ def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
         _units(graph.forward.outputs),
         row_bytes(graph.function, [x.shape[1:] for x in flat]),
         tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[: len(flat)]),
-        any(o.type not in _CANNOT_NORMALISE for o in graph.graph.get_operations()),
     )
 
 
@@ -108,7 +92,7 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
 
     Every function that needs the logits of a model calls this one. A head that is written by hand,
     such as exp(z) / sum(exp(z)), is recognised by outputs that sum to 1, both for the first example
-    and for zeros. A model that only adds, multiplies by weights and takes maxima is not run.
+    and for zeros.
 
     Args:
         model: any Keras model.
@@ -118,10 +102,11 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
     Raises:
         ValueError: the model has no logits.
     """
-    if info.head is not None or info.units in (None, 1) or not info.may_normalise:
+    if info.head is not None or info.units in (None, 1):
         return
     first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
-    checks.not_probabilities(np.asarray(run(model, first_and_zeros).outputs))
+    outputs = traced(lambda inputs: run(model, inputs).outputs)(first_and_zeros)
+    checks.not_probabilities(outputs.numpy())
 
 
 def _arrays(value: Any) -> Any:

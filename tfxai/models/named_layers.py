@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
+from threading import get_ident
 from typing import Any
 
 import keras
@@ -110,7 +112,7 @@ def recorded_calls(operations: Iterable[Any]) -> Iterator[dict[int, list[Any]]]:
     calls: dict[int, list[Any]] = {key: [] for key in by_id}
     own = {key: vars(o)["call"] for key, o in by_id.items() if "call" in vars(o)}
     for key, operation in by_id.items():
-        vars(operation)["call"] = _recording(operation.call, calls[key])
+        vars(operation)["call"] = _recording(operation.call, calls[key], get_ident())
     try:
         yield calls
     finally:
@@ -133,12 +135,14 @@ def checked_output(name: str, result: Any) -> Any:
     return result
 
 
-def _recording(call: Callable[..., Any], outputs: list[Any]) -> Callable[..., Any]:
-    """Give a function that calls `call` and appends each result to `outputs`."""
+def _recording(call: Callable[..., Any], outputs: list[Any], thread: int) -> Callable[..., Any]:
+    """Give a function that calls `call` and, in one thread, appends each result to `outputs`."""
 
+    @wraps(call)
     def recording_call(*args: Any, **keywords: Any) -> Any:
         result = call(*args, **keywords)
-        outputs.append(result)
+        if get_ident() == thread:
+            outputs.append(result)
         return result
 
     return recording_call
