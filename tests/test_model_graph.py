@@ -20,7 +20,7 @@ from tfxai.models.model_graph import model_graph
 from tfxai.models.model_info import trace_info
 
 L = keras.layers
-CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "random_weights")
+CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "noisy_patterns")
 """Methods that call the model with noise on its weights, beside its own graph."""
 
 
