@@ -15,6 +15,7 @@ import tfxai
 from tests.methods import BUILDERS
 from tests.networks import Subclassed, small_cnn
 from tests.thorough import quick
+from tfxai.metrics.scoring import score_function
 from tfxai.models.architecture import GRAPHS
 from tfxai.models.model_graph import model_graph
 from tfxai.models.model_info import trace_info
@@ -362,6 +363,8 @@ def test_logits_are_looked_for_within_scopes(context):
         scope = tf.distribute.OneDeviceStrategy("CPU:0").scope()
     with scope:
         maps = tfxai.gradient(model)(x, 1)
+        scores, _ = score_function(model, None, x)
+        np.testing.assert_allclose(scores(x, np.array([1])), model(x)[:, 1], rtol=1e-6)
     np.testing.assert_allclose(maps, slopes(model, x, 1), rtol=1e-5)
 
 

@@ -21,7 +21,7 @@ from tfxai.metrics.arrays import (
     one_array,
 )
 from tfxai.models import scored_models
-from tfxai.models.model_graph import run
+from tfxai.models.model_graph import outputs_of
 from tfxai.models.model_info import check_logits, trace_info
 from tfxai.scores import expects_logits
 
@@ -147,7 +147,7 @@ def score_function(
     info = trace_info(model, any_images)
     order = axes.order_of(images, read=info.channel_axes, data_format=data_format)
     if score is None:
-        return lambda x, targets: _at_targets(run(model, tf.constant(x)).outputs, targets), order
+        return lambda x, targets: _at_targets(outputs_of(model, tf.constant(x)), targets), order
     if expects_logits(score):
         check_logits(model, info, tf.constant(images[:1]))
     function = traced(scored_models.scored(model, score)).get_concrete_function(

@@ -182,6 +182,13 @@ def run(model: keras.Model, inputs: Tensors) -> Forward:
     return _forward(model(inputs, training=False))
 
 
+def outputs_of(model: keras.Model, inputs: Tensors) -> Tensors:
+    """Give the outputs of a model for inputs that have values, by its graph if that is its own."""
+    if keras_graph.reads_own_variables():
+        return model_graph(model, inputs).run(inputs).outputs
+    return model(inputs, training=False)
+
+
 def in_graph(
     model: keras.Model, inputs: Tensors, layers: Sequence[str] = (), *, inline: bool
 ) -> tuple[Forward, Callable[[str], tf.Tensor]]:

@@ -11,12 +11,12 @@ import tensorflow as tf
 from tfxai.core import axes, checks
 from tfxai.core.axes import Order
 from tfxai.core.named_inputs import as_declared
-from tfxai.core.tracing import any_batch_specs, traced
+from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
-from tfxai.models.model_graph import model_graph, run
+from tfxai.models.model_graph import model_graph, outputs_of
 
 
 class ModelInfo(NamedTuple):
@@ -105,8 +105,7 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
     if info.head is not None or info.units in (None, 1):
         return
     first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
-    outputs = traced(lambda inputs: run(model, inputs).outputs)(first_and_zeros)
-    checks.not_probabilities(outputs.numpy())
+    checks.not_probabilities(np.asarray(outputs_of(model, first_and_zeros)))
 
 
 def _arrays(value: Any) -> Any:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
+import works
 
 SIDE, PATCH, WIDTH, HEADS, DEPTH = 224, 16, 192, 3, 12
 
@@ -36,6 +38,19 @@ def build(name, *, softmax=True):
     if name == "ViT":
         return vision_transformer(activation)
     return getattr(keras.applications, name)(weights=None, classifier_activation=activation)
+
+
+def gradient_function(model):
+    """Give the gradient of the target's output as a tf.function of images, for any batch size."""
+
+    @tf.function(reduce_retracing=True)
+    def gradient(x):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(x)
+            score = model(x, training=False)[:, works.TARGET]
+        return tape.gradient(score, x)
+
+    return gradient
 
 
 def vision_transformer(activation):

@@ -14,12 +14,7 @@ def load(name, folder):
     model = keras_networks.build(name, softmax=False)
 
     def contestant(work, images, options):
-        @tf.function(reduce_retracing=True)
-        def gradient(x):
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(x)
-                score = model(x, training=False)[:, works.TARGET]
-            return tape.gradient(score, x)
+        gradient = keras_networks.gradient_function(model)
 
         @tf.function(reduce_retracing=True)
         def predict(x):

@@ -23,12 +23,7 @@ def load(name, folder):
 
 
 def gradient_function(model):
-    @tf.function(reduce_retracing=True)
-    def gradient(x):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            score = model(x, training=False)[:, works.TARGET]
-        return tape.gradient(score, x)
+    gradient = keras_networks.gradient_function(model)
 
     def call(x, call_model_args=None, expected_keys=None):
         return {saliency.INPUT_OUTPUT_GRADIENTS: gradient(tf.constant(x, tf.float32)).numpy()}
