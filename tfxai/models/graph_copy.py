@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.python.ops import handle_data_util
+
+from tfxai.models.normalization_folding import fold_normalizations
 
 _GROUPED = "Conv2D"
 
@@ -62,14 +66,25 @@ class GraphCopy:
         self._graph_def = graph_def
         self._read = {name for node in kept for name in node.input}
 
+    @property
+    def has_normalizations(self) -> bool:
+        """Whether there are normalisations that can be folded into convolutions."""
+        return bool(self._folded[1])
+
+    @cached_property
+    def _folded(self) -> tuple[GraphDef, set[str]]:
+        return fold_normalizations(self._graph_def, set(map(_in_node, self._inputs)))
+
     def into_current_graph(
-        self, inputs: Sequence[tf.Tensor], names: Sequence[str]
+        self, inputs: Sequence[tf.Tensor], names: Sequence[str], *, folded: bool = False
     ) -> list[tf.Tensor]:
         """Copy the operations into the graph that is being built.
 
         Args:
             inputs: what takes the place of the function's inputs.
             names: tensors of the function's graph.
+            folded: whether normalisations are folded into the convolutions before them, unless a
+                tensor between them is wanted.
 
         Returns:
             The copies of the tensors with these names.
@@ -83,7 +98,10 @@ class GraphCopy:
             replaced[name] = _captured(graph, outer)
         wanted = [name for name in names if name not in replaced]
         read = {name: tensor for name, tensor in replaced.items() if _in_node(name) in self._read}
-        copied = tf.graph_util.import_graph_def(self._graph_def, read, wanted, name="")
+        graph_def = self._graph_def
+        if folded and self._folded[1].isdisjoint(map(_in_node, wanted)):
+            graph_def = self._folded[0]
+        copied = tf.graph_util.import_graph_def(graph_def, read, wanted, name="")
         tensor_of = {**replaced, **dict(zip(wanted, copied, strict=True))}
         return [tensor_of[name] for name in names]
 

@@ -88,17 +88,31 @@ class ModelGraph:
 
     def run(self, inputs: Tensors) -> Forward:
         """Call the graph as a function, which takes one operation in the current graph."""
-        outputs, logits = self.function(*tf.nest.flatten(inputs))
+        outputs, logits = self._to_run(*tf.nest.flatten(inputs))
         return Forward(outputs, logits, self.forward.head)
 
+    @cached_property
+    def _to_run(self) -> Callable:
+        """The function with normalisations folded into convolutions, if it has any."""
+        if not (self.is_copyable and self._copier.has_normalizations):
+            return self.function
+
+        def trace(*flat: tf.Tensor) -> tuple[Tensors, tf.Tensor | None]:
+            forward, _ = self.copy(tf.nest.pack_sequence_as(self.specs, flat), {}, folded=True)
+            return forward.outputs, forward.logits
+
+        with tf.init_scope():
+            return traced(trace).get_concrete_function(*tf.nest.flatten(self.specs))
+
     def copy(
-        self, inputs: Tensors, layers: Mapping[str, tuple[Any, int]]
+        self, inputs: Tensors, layers: Mapping[str, tuple[Any, int]], *, folded: bool
     ) -> tuple[Forward, dict[str, tf.Tensor]]:
         """Copy the operations into the graph that is being built.
 
         Args:
             inputs: what the copies read.
             layers: names of layers -> the layer, and the number of its call.
+            folded: whether normalisations are folded into convolutions.
 
         Returns:
             What the model gives, and the outputs of the layers by their names.
@@ -106,7 +120,7 @@ class ModelGraph:
         outputs, logits, head = self.forward
         tensors = [*tf.nest.flatten(outputs), *([] if logits is None else [logits])]
         names = [t.name for t in tensors] + [self._layer(n, *call) for n, call in layers.items()]
-        copies = self._copier.into_current_graph(tf.nest.flatten(inputs), names)
+        copies = self._copier.into_current_graph(tf.nest.flatten(inputs), names, folded=folded)
         of_layers = copies[len(tensors) :]
         count = len(tf.nest.flatten(outputs))
         copied = tf.nest.pack_sequence_as(outputs, copies[:count])
@@ -190,7 +204,12 @@ def outputs_of(model: keras.Model, inputs: Tensors) -> Tensors:
 
 
 def in_graph(
-    model: keras.Model, inputs: Tensors, layers: Sequence[str] = (), *, inline: bool
+    model: keras.Model,
+    inputs: Tensors,
+    layers: Sequence[str] = (),
+    *,
+    inline: bool,
+    folded: bool = False,
 ) -> tuple[Forward, Callable[[str], tf.Tensor]]:
     """Put the operations of a model into the current graph.
 
@@ -200,6 +219,8 @@ def in_graph(
         layers: names of layers whose outputs are wanted.
         inline: whether operations of functions that the model wraps in `tf.function` are wanted,
             too, so that all operations can be read. Otherwise they may be calls of functions.
+        folded: whether normalisations may be folded into the convolutions before them, which is
+            faster, and equal but for rounding.
 
     Returns:
         What the model gives, and a function from the names to the layers' outputs, which raises a
@@ -210,7 +231,7 @@ def in_graph(
         graph = model_graph(model, inputs)
         calls = {name: find_layer(model, name) for name in layers}
         if graph.is_copyable and all(graph.has_recorded(layer) for layer, _ in calls.values()):
-            forward, outputs = graph.copy(inputs, calls)
+            forward, outputs = graph.copy(inputs, calls, folded=folded)
             return forward, outputs.__getitem__
     with (
         keras_graph.inlined() if inline else nullcontext(),

@@ -28,7 +28,7 @@ class ScoredOutputs(NamedTuple):
 
 
 def scored_outputs(
-    model: keras.Model, score: Score, layers: Sequence[str] = ()
+    model: keras.Model, score: Score, layers: Sequence[str] = (), *, folded: bool = False
 ) -> Callable[[Tensors, tf.Tensor], ScoredOutputs]:
     """Give the function (inputs, targets) -> outputs and scores, whose operations can be read.
 
@@ -39,6 +39,7 @@ def scored_outputs(
         model: any Keras model.
         score: what is explained.
         layers: the names of layers whose outputs are wanted, too.
+        folded: whether normalisations may be folded into the convolutions before them.
 
     Raises:
         TypeError: `score` is not a function.
@@ -46,7 +47,7 @@ def scored_outputs(
     _check(score)
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> ScoredOutputs:
-        outputs, output_of = in_graph(model, inputs, layers, inline=True)
+        outputs, output_of = in_graph(model, inputs, layers, inline=True, folded=folded)
         return ScoredOutputs(*_apply(score, outputs, targets), output_of)
 
     return forward
@@ -63,7 +64,8 @@ def differentiable(model: keras.Model, score: Score) -> ScoredModel:
     _check(score)
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> tf.Tensor:
-        return _apply(score, in_graph(model, inputs, inline=False)[0], targets)[1]
+        outputs, _ = in_graph(model, inputs, inline=False, folded=True)
+        return _apply(score, outputs, targets)[1]
 
     return forward
 

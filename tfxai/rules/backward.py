@@ -76,6 +76,7 @@ def gradient_under(
     *,
     start: str = "one",
     passthrough: Sequence[str] = (),
+    folded: bool = False,
 ) -> Attribution:
     """Give the attribution d score / d inputs under a rule.
 
@@ -86,8 +87,10 @@ def gradient_under(
             one; the rule begins at the outputs.
         start: "one" to pass back that gradient, "output" to multiply it by the score first.
         passthrough: as in `backpropagate`.
+        folded: whether normalisations may be folded into the convolutions before them: for rules
+            that leave both as they are.
     """
-    forward = scored_outputs(model, score)
+    forward = scored_outputs(model, score, folded=folded)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed

@@ -133,7 +133,7 @@ def guided_grad_cam(
     names = checks.names("passthrough", passthrough)
     inspector = ModelInspector(checks.model(model), data_format)
     cam = _grad_cam(model, layer, upsample, score, inspector)
-    guided = gradient_under(rectifier.guided, model, score, passthrough=names)
+    guided = gradient_under(rectifier.guided, model, score, passthrough=names, folded=True)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         guided_gradient = guided(inputs, targets, seed).attributions
@@ -159,7 +159,7 @@ def _grad_cam(
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     layers = [] if layer is None else [layer]
     named_layers.check_layers(model, layers)
-    forward = scored_outputs(model, score, layers)
+    forward = scored_outputs(model, score, layers, folded=True)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed

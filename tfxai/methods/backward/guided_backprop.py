@@ -88,7 +88,7 @@ def _rectifier_method(
     """Give the method that takes the gradient under a rule for ReLUs."""
     inspector = ModelInspector(checks.model(model))
     names = checks.names("passthrough", passthrough)
-    attribution = gradient_under(make_rule, model, score, passthrough=names)
+    attribution = gradient_under(make_rule, model, score, passthrough=names, folded=True)
     return Method(
         inspector,
         lambda rows: attribution,
