@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from zoo_photos import photos
 
 import tfxai
 from tfxai import quadrature, zoo
@@ -35,8 +36,7 @@ RULES = {
 
 def lite0():
     classifier = zoo.load("efficientnet-lite0")
-    files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
-    return classifier.model, classifier.preprocess(zoo.crops(files, classifier.size))
+    return classifier.model, photos(classifier, PHOTOS)
 
 
 def resnet():

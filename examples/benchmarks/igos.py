@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
+from zoo_photos import photos
 
 import tfxai
 from tfxai import metrics, scores, zoo
@@ -164,10 +165,9 @@ def main():
     weights = None if given.weights == "none" else given.weights
     classifier = zoo.load(given.model, weights=weights)
     model, size, noise = classifier.model, given.resolution, given.noise
-    files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
-    photos = classifier.preprocess(zoo.crops(files, classifier.size))
-    references = blur(tf.constant(photos), size=51, sigma=50.0)
-    case = Case(photos, references, model.predict(photos, verbose=0).argmax(1), size)
+    x = photos(classifier, PHOTOS)
+    references = blur(tf.constant(x), size=51, sigma=50.0)
+    case = Case(x, references, model.predict(x, verbose=0).argmax(1), size)
     lambda1, lambda2 = given.lambdas or preset_lambdas((size, size))
     options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2, "noise": noise}
     published = {"descent": "gradient", "longest_step": LONGEST}

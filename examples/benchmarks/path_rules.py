@@ -8,6 +8,7 @@ Prints a Markdown table: mean relative L2 error of the map / mean completeness g
 import keras
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
+from zoo_photos import photos
 
 import tfxai
 from tfxai import quadrature, zoo
@@ -25,8 +26,7 @@ RULES = {
 
 def lite0():
     classifier = zoo.load("efficientnet-lite0")
-    files = [zoo.foolbox_photos()[i][0] for i in PHOTOS]
-    return classifier.model, classifier.preprocess(zoo.crops(files, classifier.size))
+    return classifier.model, photos(classifier, PHOTOS)
 
 
 def digits(activation):

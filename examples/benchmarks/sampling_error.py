@@ -8,6 +8,7 @@ Markdown tables. The default, 2 photos and 128 groups, needs about eight minutes
 import argparse
 
 import numpy as np
+from zoo_photos import photos
 
 import tfxai
 from tfxai import zoo
@@ -16,11 +17,6 @@ PHOTOS = (0, 15)
 GROUP = 25
 COUNTS = (50, 100, 200, 400)
 RESOLUTION = 28
-
-
-def photos(classifier, which):
-    files = [zoo.foolbox_photos()[i][0] for i in which]
-    return classifier.preprocess(zoo.crops(files, classifier.size))
 
 
 def groups(explainer, x, targets, count, first_seed):
