@@ -17,8 +17,8 @@ from tests.networks import Subclassed, small_cnn
 from tests.thorough import quick
 from tfxai.metrics.scoring import score_function
 from tfxai.models.architecture import GRAPHS
-from tfxai.models.model_graph import model_graph
 from tfxai.models.model_info import trace_info
+from tfxai.models.shared_graphs import model_graph
 
 L = keras.layers
 CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "noisy_patterns")

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 import tfxai
 from tests.methods import BUILDERS
-from tfxai.models.model_graph import in_graph, model_graph
 from tfxai.models.normalization_folding import fold_normalizations
+from tfxai.models.shared_graphs import in_graph, model_graph
 
 L = keras.layers
 

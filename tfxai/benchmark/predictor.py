@@ -13,8 +13,8 @@ from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
 from tfxai.models import keras_graph
-from tfxai.models.model_graph import run
 from tfxai.models.model_info import ModelInspector, check_logits
+from tfxai.models.shared_graphs import run
 from tfxai.scores import as_rows
 
 

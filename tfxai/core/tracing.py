@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -13,6 +15,22 @@ from tfxai.core.types import Tensors
 def traced(function: Callable) -> Any:
     """Trace a function once, and run its graph at each call, for any batch size."""
     return tf.function(function, autograph=False, reduce_retracing=True)
+
+
+@contextmanager
+def garbage_uncollected() -> Iterator[None]:
+    """Let Python not look for garbage while graphs are traced.
+
+    Tracing makes many objects and leaves few behind, but each search goes through all objects of
+    TensorFlow and Keras: with ResNet50 that is an eighth of the time to the first gradient.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def in_batches(function: Callable, size: int) -> Callable:

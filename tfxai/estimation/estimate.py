@@ -22,8 +22,8 @@ from tfxai.core.types import (
 )
 from tfxai.estimation.samplers import split_seed
 from tfxai.models import keras_graph
-from tfxai.models.model_graph import shared_function
 from tfxai.models.scored_models import differentiable
+from tfxai.models.shared_graphs import shared_function
 
 Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Inputs, targets, seed, numbers of samples ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""

@@ -136,7 +136,9 @@ class Explainer(keras.Model):
             # Checked before Keras is called, which would wrap the errors.
             checks.seed(seed)
             quiet = not somebody_waits()
-            targets = self._preparation.prepare(inputs, targets, self.class_names, quiet=quiet)
+            targets = self._preparation.prepare(
+                inputs, targets, self.class_names, scores=False, quiet=quiet
+            )
         elif isinstance(targets, str):
             targets = checks.class_index(targets, self.class_names)
         with checks.assertions_as_errors(self.name):

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks
+from tfxai.core.tracing import garbage_uncollected
 from tfxai.core.types import Tensors
 from tfxai.explaining.runner import Runner
 from tfxai.explaining.waiting import announced
@@ -36,6 +37,7 @@ class Preparation:
         targets: Any,
         class_names: tuple[str, ...] | None,
         *,
+        scores: bool,
         quiet: bool,
         strategy: tf.distribute.Strategy | None = None,
     ) -> np.ndarray | None:
@@ -45,6 +47,7 @@ class Preparation:
             inputs: arrays or eager tensors ``[B, ...]``.
             targets: as in `Explainer.__call__`.
             class_names: the names of the model's classes, if they are known.
+            scores: whether the scores are wanted, too, and not the maps alone.
             quiet: whether to print no message if tracing takes long.
             strategy: a strategy whose replicas share the examples; None for one device.
 
@@ -55,14 +58,15 @@ class Preparation:
             TypeError, ValueError: as in `Explainer.__call__`.
         """
         model = self.runner.model
-        with announced(f"{self.name}: tracing {model.name} ...", quiet=quiet):
+        message = f"{self.name}: tracing {model.name} ..."
+        with announced(message, quiet=quiet), garbage_uncollected():
             self.check(inputs)
             first = self._first(inputs)
             indices = None
             if targets is not None:
                 units = self.runner.info(first).units
                 indices = checks.targets(targets, _count(inputs), units, class_names)
-            self.runner.prepare(first, strategy)
+            self.runner.prepare(first, strategy, reads=scores or targets is None)
         return indices
 
     def check(self, inputs: Tensors) -> None:

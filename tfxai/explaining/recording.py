@@ -60,7 +60,12 @@ class Recorder(NamedTuple):
             if total is None:
                 batch_targets = _targets_of_batch(targets, done, done + count)
             indices = self.preparation.prepare(
-                examples, batch_targets, self.class_names, quiet=not verbose, strategy=self.strategy
+                examples,
+                batch_targets,
+                self.class_names,
+                scores=True,
+                quiet=not verbose,
+                strategy=self.strategy,
             )
             size = size or self._examples_at_once(examples, batch_size)
             if verbose and progress is None and (total is None or total > size):

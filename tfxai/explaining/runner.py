@@ -63,10 +63,19 @@ class Runner:
             )
         return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], scored_models.PREDICTED)
 
-    def prepare(self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None) -> None:
-        """Trace all graphs that explain inputs like these, so that no later call traces."""
+    def prepare(
+        self, inputs: Tensors, strategy: tf.distribute.Strategy | None = None, *, reads: bool
+    ) -> None:
+        """Trace the graphs that explain inputs like these, so that no later call traces.
+
+        Args:
+            inputs: examples.
+            strategy: as in `attribute`.
+            reads: whether `read` is needed, for the predicted classes or the scores.
+        """
         self.attribute(inputs, strategy)
-        self.read(inputs)
+        if reads:
+            self.read(inputs)
 
     def read(self, inputs: Tensors) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """Give a graph (inputs, targets) -> (the explained classes, their scores).

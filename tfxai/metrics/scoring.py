@@ -21,8 +21,8 @@ from tfxai.metrics.arrays import (
     one_array,
 )
 from tfxai.models import scored_models
-from tfxai.models.model_graph import outputs_of
 from tfxai.models.model_info import check_logits, trace_info
+from tfxai.models.shared_graphs import outputs_of
 from tfxai.scores import expects_logits
 
 Explain = Callable[[np.ndarray, Any], Any]

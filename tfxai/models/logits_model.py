@@ -9,8 +9,8 @@ from tfxai.core import batch
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.model_graph import run
 from tfxai.models.model_info import check_logits, trace_info
+from tfxai.models.shared_graphs import run
 
 
 def logits(model: keras.Model) -> keras.Model:

@@ -16,7 +16,7 @@ from tfxai.core.types import Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
-from tfxai.models.model_graph import model_graph, outputs_of
+from tfxai.models.shared_graphs import model_graph, outputs_of
 
 
 class ModelInfo(NamedTuple):

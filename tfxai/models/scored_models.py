@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from tfxai.core.types import Classifier, Score, ScoredModel, Tensors
-from tfxai.models.model_graph import Forward, in_graph, run
+from tfxai.models.model_graph import Forward
+from tfxai.models.shared_graphs import in_graph, run
 from tfxai.scores import as_rows, expects_logits, on_logits, two_classes
 
 PREDICTED = -1

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.model_graph import in_graph
+from tfxai.models.shared_graphs import in_graph
 from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
 from tfxai.rules.pattern_rules import pattern_attribution
 from tfxai.rules.patterns import Patterns
