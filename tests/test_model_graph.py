@@ -15,6 +15,7 @@ import tfxai
 from tests.methods import BUILDERS
 from tests.networks import Subclassed, small_cnn
 from tests.thorough import quick
+from tfxai.explaining.runner import Runner
 from tfxai.metrics.scoring import score_function
 from tfxai.models.architecture import GRAPHS
 from tfxai.models.model_info import trace_info
@@ -431,3 +432,30 @@ def test_clipped_probabilities_are_refused():
     model = keras.Model(inputs, L.Concatenate()([p, 1 - p]))
     with pytest.raises(ValueError, match="outputs are probabilities"):
         tfxai.gradient(model)(np.ones([1, 2]), 0)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_after_tracing_as_it_was_before(enabled, images):
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        explainer = tfxai.gradient(small_cnn())
+        explainer(images, 1)
+        assert gc.isenabled() == enabled
+        with pytest.raises(ValueError, match="NaN"):
+            explainer(np.full_like(images, np.nan), 1)
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+
+
+def test_a_call_with_targets_reads_no_scores(images, monkeypatch):
+    asked = []
+    read = Runner.read
+    monkeypatch.setattr(Runner, "read", lambda self, x: asked.append(x) or read(self, x))
+    explainer = tfxai.gradient(small_cnn())
+    explainer(images, 1)
+    assert not asked
+    explainer(images)
+    explainer.explain(images, 1, verbose=0)
+    assert asked
