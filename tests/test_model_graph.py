@@ -459,3 +459,30 @@ def test_a_call_with_targets_reads_no_scores(images, monkeypatch):
     explainer(images)
     explainer.explain(images, 1, verbose=0)
     assert asked
+
+
+class CompiledByXLA(L.Layer):
+    """The way to XLA that docs/speed.md gives."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+        self.compiled = tf.function(model, jit_compile=True, autograph=False)
+
+    def call(self, x):
+        return self.compiled(x, training=False)
+
+
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        ["gradient", "integrated_gradients", "smoothgrad", "rise", "occlusion", "igos", "caso"],
+        *("gradient", "integrated_gradients", "rise"),
+    ),
+)
+def test_a_model_that_xla_compiles_has_the_same_maps(name, images):
+    model = small_cnn()
+    inputs = keras.Input(model.input_shape[1:])
+    compiled = keras.Model(inputs, CompiledByXLA(tfxai.logits(model))(inputs))
+    maps, expected = (BUILDERS[name](m)(images, [0, 1, 2, 0, 1]) for m in (compiled, model))
+    np.testing.assert_allclose(maps, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
