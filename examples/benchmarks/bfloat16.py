@@ -1,8 +1,8 @@
 """What TensorFlow's own switch to bfloat16 on CPUs gains, and how far the maps are from float32's.
 
 The switch is `auto_mixed_precision_onednn_bfloat16` of `tf.config.optimizer`; it needs oneDNN and
-a CPU with AVX512_BF16 or AMX. Prints for each method the times on ten random images of ResNet50,
-whose weights are random, and of eight photos of EfficientNet-Lite0, and the cosines of its maps.
+a CPU with AVX512_BF16 or AMX. Prints for each method the times, and the cosines of the maps, for
+random images and a ResNet50 with random weights, and for photos and EfficientNet-Lite0.
 
     TF_ENABLE_ONEDNN_OPTS=1 python examples/benchmarks/bfloat16.py
 """
@@ -26,14 +26,15 @@ from tfxai import zoo
 
 SWITCH = "auto_mixed_precision_onednn_bfloat16"
 NETWORKS = ("ResNet50", "efficientnet-lite0")
-REPEATS = 3
+REPEATS = 2
+IMAGES = 4
 METHODS = {
     "gradient": tfxai.gradient,
     "guided_backprop": tfxai.guided_backprop,
-    "integrated_gradients, 32 steps": lambda m: tfxai.integrated_gradients(m, steps=32),
-    "smoothgrad, 25 samples": lambda m: tfxai.smoothgrad(m, samples=25),
+    "integrated_gradients, 16 steps": lambda m: tfxai.integrated_gradients(m, steps=16),
+    "smoothgrad, 16 samples": lambda m: tfxai.smoothgrad(m, samples=16),
     "grad_cam": tfxai.grad_cam,
-    "rise, 100 masks": lambda m: tfxai.rise(m, masks=100),
+    "rise, 64 masks": lambda m: tfxai.rise(m, masks=64),
 }
 
 
@@ -87,9 +88,9 @@ def load(network):
         keras.utils.set_random_seed(0)
         model = keras.applications.ResNet50(weights=None)
         random = np.random.default_rng(0)
-        return model, random.uniform(-1, 1, (10, 224, 224, 3)).astype("float32")
+        return model, random.uniform(-1, 1, (IMAGES, 224, 224, 3)).astype("float32")
     classifier = zoo.load(network)
-    return classifier.model, photos(classifier, tuple(range(8)))
+    return classifier.model, photos(classifier, tuple(range(IMAGES)))
 
 
 if __name__ == "__main__":

@@ -28,21 +28,20 @@ WORKS = (
 def main():
     parser = argparse.ArgumentParser(description="Peak memory of explanations.")
     parser.add_argument("--model", default="ResNet50", help="of keras.applications")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # of a process of its own
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # of a process of its own
     arguments = parser.parse_args()
     if arguments.one:
-        work, count, how = arguments.one
-        measure(arguments.model, work, int(count), how)
+        work, count = arguments.one
+        measure(arguments.model, work, int(count))
         return
-    print("| work | images | called by | MiB above the loaded model | seconds |")
-    print("|---|---|---|---|---|", flush=True)
+    print("| work | images | MiB above the loaded model | seconds |")
+    print("|---|---|---|---|", flush=True)
     command = [sys.executable, __file__, "--model", arguments.model, "--one"]
     for work, count in WORKS:
-        for how in ("explain", "call"):
-            subprocess.run([*command, work, str(count), how], check=True)
+        subprocess.run([*command, work, str(count)], check=True)
 
 
-def measure(model_name, work, count, how):
+def measure(model_name, work, count):
     import keras
     import numpy as np
 
@@ -62,12 +61,9 @@ def measure(model_name, work, count, how):
         "rise_4000": lambda: tfxai.rise(model, masks=4000),
     }[work]()
     start = time.perf_counter()
-    if how == "explain":
-        explainer.explain(images, 0, verbose=0)
-    else:
-        explainer(images, 0)
+    explainer.explain(images, 0, verbose=0)
     seconds = time.perf_counter() - start
-    print(f"| {work} | {count} | {how} | {peak_mib() - before:.0f} | {seconds:.1f} |", flush=True)
+    print(f"| {work} | {count} | {peak_mib() - before:.0f} | {seconds:.1f} |", flush=True)
 
 
 def peak_mib():
