@@ -44,6 +44,9 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/caso.py
 	$(BIN)/python examples/benchmarks/igos.py
 	$(BIN)/python examples/benchmarks/ray_workers.py
+	$(BIN)/python examples/benchmarks/ig_to_error.py
+	$(BIN)/python examples/benchmarks/cost_laws.py
+	$(BIN)/python examples/benchmarks/bfloat16.py
 
 # docs/race.md; environments of its own: one with PyTorch, one with what runs on TensorFlow.
 RACE := .venv-race/tensorflow/bin/python examples/benchmarks/race/race.py \
