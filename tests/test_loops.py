@@ -1,5 +1,7 @@
 """Rules on loops: refused by name, unless they keep their ordinary gradient."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -57,10 +59,15 @@ def net(kind):
 
 
 @pytest.mark.parametrize("kind", [*LOOPS, *RECURRENT])
-def test_every_rule_refuses_loops_by_name(kind):
+def test_rules_that_are_not_extended_refuse_loops_by_name(kind):
     model, x = net(kind)
     remedy = r"passthrough=\['loop'\], or explain a part of the model by tfxai.split"
-    for name, method in BUILDERS.items():
+    not_extended = {
+        "guided_backprop": functools.partial(tfxai.guided_backprop, extend=False),
+        "deconvnet": functools.partial(tfxai.deconvnet, extend=False),
+        "excitation_backprop": tfxai.excitation_backprop,
+    }
+    for name, method in not_extended.items():
         refused = rf"{name} does not know the operation \w+ in '.*/loop.*part of a loop.*{remedy}"
         with pytest.raises(ValueError, match=refused):
             method(model)(x, 1)

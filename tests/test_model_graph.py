@@ -13,13 +13,13 @@ import tensorflow as tf
 
 import tfxai
 from tests.methods import BUILDERS
-from tests.networks import Subclassed, small_cnn
+from tests.networks import Subclassed, small_cnn, trained_like
 from tests.thorough import quick
 from tfxai.explaining.runner import Runner
 from tfxai.metrics.scoring import score_function
 from tfxai.models.architecture import GRAPHS
 from tfxai.models.model_info import trace_info
-from tfxai.models.shared_graphs import model_graph
+from tfxai.models.shared_graphs import in_graph, model_graph
 
 L = keras.layers
 CALLED_UNDER_OTHER_WEIGHTS = ("noisegrad", "fusiongrad", "noisy_patterns")
@@ -262,11 +262,68 @@ def test_an_operation_with_a_gradient_of_its_own_is_called_again():
     def backwards(x):
         return x, lambda cotangent: -cotangent
 
+    @tf.custom_gradient
+    def backwards_swish(x, beta):
+        return x * tf.sigmoid(beta * x), lambda cotangent: (-cotangent, None)
+
+    def like_swish(x):
+        return backwards_swish(x, tf.constant(1.0))
+
     x = np.array([[1.0, 2.0], [3.0, -1.0]], np.float32)
-    for function in (backwards, tf.nn.silu):
+    for function in (backwards, like_swish):
         model = keras.Sequential([keras.Input((2,)), L.Dense(3), L.Lambda(function), L.Dense(2)])
         assert not model_graph(model, tf.constant(x)).is_copyable
         np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "mixed_float16"])
+@pytest.mark.parametrize(
+    "swish", [tf.nn.silu, keras.ops.silu, lambda x: tf.nn.silu(x, 3.0), tf.function(tf.nn.silu)]
+)
+def test_the_swish_of_tensorflow_is_copied(swish, dtype):
+    """Its own gradient is the ordinary one; a function of its own is called, as others are."""
+    keras.utils.set_random_seed(5)
+    options = {"bias_initializer": "normal", "dtype": dtype}
+    layers = [L.Dense(3, **options), L.Lambda(swish, dtype=dtype), L.Dense(2, **options)]
+    model = keras.Sequential([keras.Input((2,)), *layers])
+    x = np.array([[1.0, 2.0], [3.0, -1.0], [-9.0, 80.0]])
+    graph = model_graph(model, tf.constant(x, "float64" if dtype == "float64" else "float32"))
+    assert graph.is_copyable == (swish is not tf_function_swish(swish))
+    rtol = {"float32": 1e-5, "float64": 1e-12, "mixed_float16": 5e-3}[dtype]
+    np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), rtol=rtol)
+
+
+def tf_function_swish(swish):
+    return swish if hasattr(swish, "get_concrete_function") else None
+
+
+def test_the_second_derivative_of_a_copied_swish():
+    layer = L.Activation("swish", dtype="float64")
+    model = keras.Sequential([keras.Input((1,), dtype="float64"), layer])
+
+    @tf.function(autograph=False)
+    def curvature(x):
+        forward, _ = in_graph(model, x, inline=True)
+        return tf.gradients(tf.gradients(forward.outputs, [x]), [x])[0]
+
+    x = np.array([[-3.0], [-0.4], [0.0], [2.5]])
+    s = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(curvature(x), s * (1 - s) * (2 + x * (1 - 2 * s)), atol=1e-12)
+    assert not any(
+        o.type == "IdentityN" for o in curvature.get_concrete_function(x).graph.get_operations()
+    )
+
+
+def test_normalisations_are_folded_in_networks_with_swish():
+    keras.utils.set_random_seed(6)
+    layers = [L.Conv2D(4, 3), L.BatchNormalization(), L.Activation("swish"), L.Flatten()]
+    model = keras.Sequential([keras.Input((6, 6, 2)), *layers, L.Dense(3)])
+    trained_like(model)
+    model.set_weights([np.abs(w) + 0.1 for w in model.get_weights()])
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
+    copier = model_graph(model, tf.constant(x))._copier
+    assert copier.has_normalizations
+    np.testing.assert_allclose(tfxai.gradient(model)(x, 1), slopes(model, x, 1), rtol=2e-4)
 
 
 def test_models_that_share_layers_have_graphs_of_their_own(images):

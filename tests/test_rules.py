@@ -146,9 +146,15 @@ def gated(x):
     return L.Dense(3)(L.Flatten()(y * gate))
 
 
+def refusing(builder):
+    """A builder that refuses what is not piecewise linear."""
+    extends = builder in ("guided_backprop", "deconvnet")
+    return functools.partial(BUILDERS[builder], **({"extend": False} if extends else {}))
+
+
 UNKNOWN = {
     "Sigmoid": gated,
-    "IdentityN": lambda x: L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="silu")(x))),
+    "Sigmoid in '": lambda x: L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="silu")(x))),
     "Tanh": lambda x: L.Dense(3, name="last")(L.Flatten()(ops.tanh(L.Conv2D(2, 3)(x)))),
     "Elu": lambda x: L.Dense(3)(L.Flatten()(L.ELU()(L.Conv2D(2, 3)(x)))),
     "TensorListStack": lambda x: L.Dense(3)(L.LSTM(4)(L.Reshape((8, 24))(x))),
@@ -162,7 +168,7 @@ def test_what_a_rule_does_not_know_raises_with_its_name_and_the_remedy(builder, 
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, UNKNOWN[kind](x))
     with pytest.raises(ValueError, match=rf"{builder} does not know.*{kind}.*passthrough=") as e:
-        BUILDERS[builder](model)(images, 0)
+        refusing(builder)(model)(images, 0)
     assert "tfxai.split" in str(e.value)
 
 
@@ -171,7 +177,7 @@ def test_what_is_passed_through_keeps_its_ordinary_gradient(passthrough, images)
     x = keras.Input((8, 8, 3))
     model = keras.Model(x, gated(x))
     model.set_weights([np.abs(w) for w in model.get_weights()])
-    guided = tfxai.guided_backprop(model, passthrough=[passthrough])
+    guided = tfxai.guided_backprop(model, passthrough=[passthrough], extend=False)
     images = np.abs(images)
     np.testing.assert_allclose(
         guided(images, 1), gradient_of(model, images, 1), rtol=1e-4, atol=1e-6
@@ -184,7 +190,7 @@ def test_the_two_halves_of_a_prelu_are_refused(builder, images):
     y = L.PReLU(name="parametric")(L.Conv2D(2, 3)(x))
     model = keras.Model(x, L.Dense(2)(L.Flatten()(y)))
     with pytest.raises(ValueError, match=r"one of two ReLUs.*passthrough="):
-        builder(model)(images, 0)
+        builder(model, extend=False)(images, 0)
     maps = builder(model, passthrough=["parametric"])(images, 0)
     np.testing.assert_allclose(maps, gradient_of(model, images, 0), rtol=1e-4, atol=1e-6)
 

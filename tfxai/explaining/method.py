@@ -11,6 +11,7 @@ from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.explanation import Explanation
 from tfxai.models.model_info import ModelInspector
+from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import Report
 
 
@@ -33,6 +34,8 @@ class Method(NamedTuple):
     """A layer with what the method has learnt, such as patterns; saved with the explainer."""
     report: Callable[[Tensors], Report] | None = None
     """The inputs' TensorSpecs -> the gradients that a rule replaces; None without a rule."""
+    extensions: Extensions | None = None
+    """What a rule does beyond its paper, known once the maps are traced; None without a rule."""
     like: Callable[[Tensors], Tensors] | None = None
     """Inputs -> arrays of the maps' shapes; None if the maps have the inputs' shapes."""
     check: Callable[[Tensors], None] | None = None

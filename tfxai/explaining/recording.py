@@ -153,13 +153,19 @@ class Recorder(NamedTuple):
             targets=explained_targets.numpy(),
             scores=scores.numpy(),
             seed=self.seed,
-            settings=self.settings,
+            settings=self._settings_with_extensions(),
             head=runner.info(inputs).head if explains_logits else None,
             versions=versions(),
             names=self.class_names,
             inputs=examples,
             channels=as_inputs_given(runner.inspector.order(inputs).channels),
         )
+
+    def _settings_with_extensions(self) -> dict[str, Any]:
+        """Give the settings, with what a rule has done beyond its paper, if it has."""
+        extensions = self.runner.method.extensions
+        found = {} if extensions is None else extensions.as_settings()
+        return {**self.settings, "extended": found} if found else self.settings
 
     def warnings(self, record: Explanation) -> list[str]:
         """Give the warnings for the reader of a record."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.ops import handle_data_util
 
 from tfxai.models.normalization_folding import fold_normalizations
+from tfxai.models.swish import is_swish
 
 _GROUPED = "Conv2D"
 
@@ -19,7 +21,8 @@ def is_copyable(graph: tf.Graph) -> bool:
     """Whether a copy of the operations has the gradients of the operations themselves.
 
     TensorFlow keeps some gradients in Python, beside the graph: those of functions and loops, and
-    gradients that were given by `tf.custom_gradient`. Grouped convolutions lack a gradient on some
+    gradients that were given by `tf.custom_gradient`. TensorFlow's swish has one of these, but it
+    is the ordinary one, which the copies have. Grouped convolutions lack a gradient on some
     machines (`tfxai.models.grouped_convolutions`).
     """
     return not any(map(_has_gradient_of_its_own, graph.get_operations()))
@@ -28,6 +31,8 @@ def is_copyable(graph: tf.Graph) -> bool:
 def _has_gradient_of_its_own(operation: tf.Operation) -> bool:
     if operation._gradient_function is not None:
         return True
+    if is_swish(operation):
+        return False
     if operation.type == _GROUPED and operation.get_attr("data_format") == b"NHWC":
         x, kernel = operation.inputs
         return x.shape[-1] != kernel.shape[-2]
@@ -53,6 +58,7 @@ class GraphCopy:
         self._inputs = [x.name for x in function.graph.inputs[:count]]
         placeholders = {x.op.name for x in function.graph.inputs}
         graph_def = function.graph.as_graph_def(add_shapes=with_shapes)
+        swishes = {o.name for o in function.graph.get_operations() if is_swish(o)}
         kept = [node for node in graph_def.node if node.name not in placeholders]
         of_inputs = {f"^{name}" for name in placeholders}
         for node in kept:
@@ -61,6 +67,8 @@ class GraphCopy:
             del node.input[:]
             node.input.extend(read)
             node.attr.pop("_class", None)
+            if node.name in swishes:
+                _make_identity(node)
         del graph_def.node[:]
         graph_def.node.extend(kept)
         self._graph_def = graph_def
@@ -104,6 +112,18 @@ class GraphCopy:
         copied = tf.graph_util.import_graph_def(graph_def, read, wanted, name="")
         tensor_of = {**replaced, **dict(zip(wanted, copied, strict=True))}
         return [tensor_of[name] for name in names]
+
+
+def _make_identity(swish: NodeDef) -> None:
+    """Make an Identity of x sigmoid(beta x) of the node that has a gradient of its own."""
+    swish.op = "Identity"
+    del swish.input[1:]
+    dtype = swish.attr["T"].list.type[0]
+    shapes = swish.attr["_output_shapes"].list.shape[:1] if "_output_shapes" in swish.attr else []
+    swish.attr.clear()
+    swish.attr["T"].type = dtype
+    if shapes:
+        swish.attr["_output_shapes"].list.shape.extend(shapes)
 
 
 def _captured(graph: tf.Graph, outer: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,7 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.scored_models import scored_outputs
+from tfxai.rules.extensions import Extensions
 from tfxai.rules.rule import Rule, replacement_of
 from tfxai.rules.steps import Step, carries_gradients, steps_between
 
@@ -23,6 +24,7 @@ def backpropagate(
     inputs: Sequence[tf.Tensor],
     *,
     passthrough: Sequence[str] = (),
+    extensions: Extensions | None = None,
 ) -> list[tf.Tensor]:
     """Pass a cotangent of the outputs back to the inputs, under a rule.
 
@@ -33,6 +35,7 @@ def backpropagate(
         cotangent: of the outputs' shape.
         inputs: the tensors to which it is passed.
         passthrough: types of operations, or names of layers, that keep their ordinary gradient.
+        extensions: takes note of the steps that the rule treats beyond its paper.
 
     Returns:
         The cotangents of the inputs.
@@ -47,12 +50,14 @@ def backpropagate(
         if all(c is None for c in cotangents):
             continue
         replacement = replacement_of(rule, step, passthrough)
+        if extensions is not None:
+            extensions.note(step, replacement)
         cotangents = [
             tf.zeros_like(t) if c is None and carries_gradients(t.dtype) else c
             for t, c in zip(step.outputs, cotangents, strict=True)
         ]
         passed_back: Sequence[tf.Tensor | None]
-        if replacement is None:
+        if replacement is None or replacement.backward is None:
             passed_back = step.gradient(cotangents)
         else:
             passed_back = replacement.backward(cotangents[0])
@@ -60,7 +65,10 @@ def backpropagate(
             if value is not None:
                 before = cotangent_of.get(tensor.ref())
                 cotangent_of[tensor.ref()] = value if before is None else before + value
+    read = {t.ref() for step in steps for t in step.inputs}
     for tensor in inputs:
+        if tensor.ref() not in cotangent_of and tensor.ref() in read:
+            cotangent_of[tensor.ref()] = tf.zeros_like(tensor)  # It is in gates alone.
         if tensor.ref() not in cotangent_of:
             raise ValueError(
                 f"{rule.name}: the output does not depend differentiably on {tensor.name} "
@@ -77,6 +85,7 @@ def gradient_under(
     start: str = "one",
     passthrough: Sequence[str] = (),
     folded: bool = False,
+    extensions: Extensions | None = None,
 ) -> Attribution:
     """Give the attribution d score / d inputs under a rule.
 
@@ -89,6 +98,7 @@ def gradient_under(
         passthrough: as in `backpropagate`.
         folded: whether normalisations may be folded into the convolutions before them: for rules
             that leave both as they are.
+        extensions: as in `backpropagate`.
     """
     forward = scored_outputs(model, score, folded=folded)
 
@@ -102,8 +112,18 @@ def gradient_under(
         if start == "output":
             factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))
             cotangent *= tf.cast(factor, cotangent.dtype)
-        steps = steps_between(flat, [outputs], keras_graph.owners(model))
-        maps = backpropagate(steps, rule(), outputs, cotangent, flat, passthrough=passthrough)
+        used = rule()
+        extends = used.extend is not None
+        steps = steps_between(flat, [outputs], keras_graph.owners(model), regions=extends)
+        maps = backpropagate(
+            steps,
+            used,
+            outputs,
+            cotangent,
+            flat,
+            passthrough=passthrough,
+            extensions=extensions,
+        )
         return Result(tf.nest.pack_sequence_as(inputs, maps), {})
 
     return traced(attribute)

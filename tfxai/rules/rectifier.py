@@ -1,7 +1,8 @@
 """Guided backprop (Springenberg et al. 2015) and deconvnet (Zeiler and Fergus 2014).
 
-Both change the backward pass of rectifiers only (docs/methods.md, Guided backpropagation and
-deconvnet). R_out is the cotangent of a rectifier's output y, R_in that of its input.
+Both change the backward pass of rectifiers only and, where they are extended, of other activations
+(docs/methods.md, Guided backpropagation and deconvnet).
+R_out is the cotangent of a rectifier's output y, R_in that of its input.
 """
 
 from __future__ import annotations
@@ -11,19 +12,34 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.rules.rule import Replacement, Rule
+from tfxai.rules.smooth import is_activation, ordinary, title
 from tfxai.rules.steps import Step
 
 
-def guided() -> Rule:
-    """R_in = 1[y > 0] 1[R_out > 0] R_out: positive cotangents pass through active rectifiers."""
+def guided(*, extend: bool = False) -> Rule:
+    """R_in = 1[y > 0] 1[R_out > 0] R_out: positive cotangents pass through active rectifiers.
+
+    Extended, R_in = [f'(x)]+ [R_out]+ at any activation y = f(x), which is the same at a ReLU.
+    """
     return Rule(
-        "guided_backprop", lambda s: _replace(s, "guided_backprop", _guided), keeps_kernels=True
+        "guided_backprop",
+        lambda s: _replace(s, "guided_backprop", _guided),
+        keeps_kernels=True,
+        extend=(lambda s: _extend(s, _guided_activation)) if extend else None,
     )
 
 
-def deconvnet() -> Rule:
-    """R_in = 1[R_out > 0] R_out: positive cotangents pass, whatever the rectifier's input was."""
-    return Rule("deconvnet", lambda s: _replace(s, "deconvnet", _deconvnet), keeps_kernels=True)
+def deconvnet(*, extend: bool = False) -> Rule:
+    """R_in = 1[R_out > 0] R_out: positive cotangents pass, whatever the rectifier's input was.
+
+    Extended, this is so at any activation.
+    """
+    return Rule(
+        "deconvnet",
+        lambda s: _replace(s, "deconvnet", _deconvnet),
+        keeps_kernels=True,
+        extend=(lambda s: _extend(s, _positive)) if extend else None,
+    )
 
 
 def is_rectifier(step: Step) -> bool:
@@ -49,6 +65,23 @@ def _replace(
             "ordinary gradient by the name of its layer in passthrough="
         )
     return Replacement("positive gradients pass", lambda g: backward(step, g))
+
+
+def _extend(step: Step, backward: Callable[[Step, tf.Tensor], list]) -> Replacement | None:
+    if is_activation(step):
+        return Replacement(
+            f"{title(step)}: positive gradients pass", lambda g: backward(step, g), extended=True
+        )
+    return ordinary(step)
+
+
+def _guided_activation(step: Step, cotangent: tf.Tensor) -> list:
+    (slope,) = step.gradient([tf.ones_like(cotangent)])
+    return [tf.nn.relu(slope) * tf.nn.relu(cotangent)]
+
+
+def _positive(step: Step, cotangent: tf.Tensor) -> list:
+    return [tf.nn.relu(cotangent)]
 
 
 def _guided(step: Step, cotangent: tf.Tensor) -> list:

@@ -24,15 +24,19 @@ class Row(NamedTuple):
     """The types of the operations in the step."""
     description: str
     """What the rule does with the step."""
+    extended: bool = False
+    """Whether this goes beyond the rule's paper."""
 
 
 class Report(tuple[Row, ...]):
     """The steps of a model whose gradients a rule replaces; prints as a table."""
 
     def __str__(self) -> str:
-        widths = [max((len(row[i]) for row in self), default=0) for i in range(2)]
+        rows = [(row.operation, row.kind) for row in self]
+        widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
         return "\n".join(
             f"{row.operation:{widths[0]}}  {row.kind:{widths[1]}}  {row.description}"
+            f"{' (extended)' if row.extended else ''}"
             for row in self
         )
 
@@ -47,14 +51,16 @@ def report(
     def trace(*flat: tf.Tensor) -> None:
         targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
         outputs, *_ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
-        for step in steps_between(flat, [outputs], keras_graph.owners(model)):
+        owners, regions = keras_graph.owners(model), rule.extend is not None
+        for step in steps_between(flat, [outputs], owners, regions=regions):
             replacement = replacement_of(rule, step, passthrough)
             if replacement is not None:
-                rows.append(Row(step.first.name, _kind(step), replacement.description))
+                description, _, extended = replacement
+                rows.append(Row(step.first.name, _kind(step), description, extended))
 
     tf.function(trace, autograph=False).get_concrete_function(*tf.nest.flatten(specs))
     return Report(rows)
 
 
 def _kind(step: Step) -> str:
-    return " + ".join([step.first.type, *(f.operation.type for f in step.folded)])
+    return " + ".join(o.type for o in step.operations)

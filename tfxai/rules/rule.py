@@ -25,7 +25,10 @@ class Replacement(NamedTuple):
 
     description: str
     """A few words on the backward pass, for the report."""
-    backward: Backward
+    backward: Backward | None
+    """None for the ordinary gradient of a step which the rule's paper does not treat."""
+    extended: bool = False
+    """Whether this goes beyond the rule's paper."""
 
 
 class Rule(NamedTuple):
@@ -38,6 +41,9 @@ class Rule(NamedTuple):
     is an error if the step is not piecewise linear."""
     keeps_kernels: bool = False
     """Whether kernels may keep their gradient, too."""
+    extend: Callable[[Step], Replacement | None] | None = None
+    """Gives the replacement of a step beyond the rule's paper, None for the steps that the paper
+    treats; asked before `replace`. Without it, what the paper does not treat is an error."""
 
 
 def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replacement | None:
@@ -53,6 +59,9 @@ def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replac
     """
     if any(_matches(step, name) for name in passthrough):
         return None
+    extended = rule.extend(step) if rule.extend is not None else None
+    if extended is not None:
+        return extended
     replacement = rule.replace(step)
     if replacement is not None or _keeps_gradient(rule, step):
         return replacement
@@ -64,7 +73,7 @@ def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replac
 
 def _reason(step: Step) -> str:
     """Say why a rule does not know a step."""
-    if _is_of_a_loop(step):
+    if is_of_a_loop(step):
         return "a part of a loop, such as a recurrent layer or keras.ops.while_loop, scan or map"
     if step.first.type in CALLS:
         return "whose steps are hidden in functions"
@@ -77,7 +86,7 @@ def _reason(step: Step) -> str:
 
 def _remedy(step: Step) -> str:
     """Say how a model with an unknown step can be explained."""
-    if _is_of_a_loop(step):
+    if is_of_a_loop(step):
         layer = _layer(step)
         return (
             f"Unroll it (unroll=True), or give it its ordinary gradient by passthrough=[{layer!r}]"
@@ -86,7 +95,8 @@ def _remedy(step: Step) -> str:
     return f"Give it its ordinary gradient by {kind}"
 
 
-def _is_of_a_loop(step: Step) -> bool:
+def is_of_a_loop(step: Step) -> bool:
+    """Whether a step is a loop, or makes or reads the lists that it keeps."""
     kind = step.first.type
     return kind in ("While", "StatelessWhile") or kind.startswith("TensorList")
 
@@ -107,7 +117,8 @@ def _keeps_gradient(rule: Rule, step: Step) -> bool:
 
 def _matches(step: Step, name: str) -> bool:
     """Whether a name is that of the step, of its type or of a layer around it."""
-    if name in (step.first.type, step.name):
+    of_region = [] if step.region is None else [o.type for o in step.operations]
+    if name in (step.first.type, step.name, *of_region):
         return True
     scopes = step.first.name.split("/")
     return any(

@@ -2,7 +2,8 @@
 
 The traced graph shows every operation, however the model was written. A kernel (a convolution or a
 matrix product with weights) and the affine operations that follow it channel by channel, such as a
-bias and a batch normalisation, are one step: y = W'^T x + b' with W' = W s.
+bias and a batch normalisation, are one step: y = W'^T x + b' with W' = W s. An activation or a
+normalisation by data that is written in several operations is one step, too, where this is wanted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
 
 from tfxai.rules.affine import REARRANGING, Folded, KernelForm, foldable_after, kernel_form
+from tfxai.rules.regions import Region, find_regions
 
 Owners = dict[int, tuple]
 """The identity of a variable's handle -> (layer, variable), as `keras_graph.owners` gives them."""
@@ -23,10 +25,10 @@ Owners = dict[int, tuple]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One operation, or a kernel and the affine operations folded into it."""
+    """One operation, a kernel and the affine operations folded into it, or a region."""
 
     first: tf.Operation
-    """The kernel, or the only operation."""
+    """The kernel, the only operation, or the last operation of a region."""
     data: tuple[int, ...]
     """The numbers of the first operation's inputs that depend on the network's input."""
     form: KernelForm | None = None
@@ -40,19 +42,34 @@ class Step:
     of a layer."""
     variable: Any = None
     """The variable of a kernel's weights, where there is one."""
+    region: Region | None = None
+    """The activation or normalisation that the step is, if it has several operations."""
+
+    @property
+    def operations(self) -> list[tf.Operation]:
+        """All operations of the step."""
+        if self.region is not None:
+            return list(self.region.operations)
+        return [self.first, *(f.operation for f in self.folded)]
 
     @property
     def inputs(self) -> list[tf.Tensor]:
         """The inputs that depend on the network's input."""
+        if self.region is not None:
+            return [self.region.source]
         return [self.first.inputs[i] for i in self.data]
 
     @property
     def outputs(self) -> list[tf.Tensor]:
         """The outputs of the last operation."""
+        if self.region is not None:
+            return [self.first.outputs[0]]
         return list((self.folded[-1].operation if self.folded else self.first).outputs)
 
     def gradient(self, cotangents: Sequence[tf.Tensor]) -> list[tf.Tensor | None]:
         """Pass cotangents of the outputs back to the inputs, as differentiation does."""
+        if self.region is not None:
+            return tf.gradients(self.outputs, self.inputs, list(cotangents))
         for folded in reversed(self.folded):
             cotangents = [gradients(folded.operation, cotangents)[folded.data]]
         input_gradients = gradients(self.first, cotangents)
@@ -61,12 +78,18 @@ class Step:
 
 def is_sum(step: Step) -> bool:
     """Whether a step adds or subtracts several inputs, channel by channel."""
+    if step.region is not None:
+        return False
     adds = step.first.type in ("Add", "AddV2", "AddN", "Sub") and len(step.data) > 1
     return adds and step.outputs[0].shape.rank is not None and bool(step.outputs[0].shape[-1])
 
 
 def steps_between(
-    inputs: Sequence[tf.Tensor], outputs: Iterable[tf.Tensor], owners: Owners | None = None
+    inputs: Sequence[tf.Tensor],
+    outputs: Iterable[tf.Tensor],
+    owners: Owners | None = None,
+    *,
+    regions: bool = False,
 ) -> list[Step]:
     """List the steps that lead from inputs to outputs, in their order of evaluation.
 
@@ -74,6 +97,7 @@ def steps_between(
         inputs: symbolic tensors of the current graph.
         outputs: tensors computed from the inputs; none of them lies inside a step.
         owners: the layers and variables after which kernels are named.
+        regions: whether an activation or a normalisation of several operations is one step.
     """
     stops = {t.ref() for t in outputs}
     operations, data = _path(inputs, stops)
@@ -82,9 +106,12 @@ def steps_between(
         for i in data[operation.name]:
             consumers.setdefault(operation.inputs[i].ref(), []).append(operation)
     steps: list[Step] = []
-    folded_names: set[str] = set()
+    found = find_regions(operations, data, stops) if regions else {}
+    folded_names = {o.name for region in found.values() for o in region.operations}
     for operation in operations:
-        if operation.name not in folded_names:
+        if operation.name in found:
+            steps.append(Step(operation, (0,), region=found[operation.name]))
+        elif operation.name not in folded_names:
             form = kernel_form(operation, data[operation.name])
             folded = foldable_after(operation, consumers, data, stops) if form else []
             folded_names.update(f.operation.name for f in folded)

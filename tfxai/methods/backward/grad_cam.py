@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import keras
 import tensorflow as tf
@@ -19,6 +20,7 @@ from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored_outputs
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under
+from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import report
 from tfxai.rules.steps import steps_between
 
@@ -100,17 +102,19 @@ def guided_grad_cam(
     upsample: str | None = "bilinear",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
+    extend: bool = True,
     data_format: str | None = None,
 ) -> Method:
     """Explain by guided backprop times the upsampled Grad-CAM.
 
     Args:
-        model: a Keras model of ReLUs and other piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         layer: as in `grad_cam`.
         upsample: how Grad-CAM's map is brought to the height and width of the inputs, "bilinear"
             or "nearest".
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: as in `guided_backprop`.
+        extend: as in `guided_backprop`.
         data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
@@ -133,7 +137,11 @@ def guided_grad_cam(
     names = checks.names("passthrough", passthrough)
     inspector = ModelInspector(checks.model(model), data_format)
     cam = _grad_cam(model, layer, upsample, score, inspector)
-    guided = gradient_under(rectifier.guided, model, score, passthrough=names, folded=True)
+    rule = partial(rectifier.guided, extend=checks.one_of("extend", extend, (True, False)))
+    extensions = Extensions()
+    guided = gradient_under(
+        rule, model, score, passthrough=names, folded=True, extensions=extensions
+    )
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         guided_gradient = guided(inputs, targets, seed).attributions
@@ -143,7 +151,8 @@ def guided_grad_cam(
         inspector,
         lambda rows: attribute,
         score,
-        report=lambda specs: report(rectifier.guided(), model, score, specs, names),
+        report=lambda specs: report(rule(), model, score, specs, names),
+        extensions=extensions,
         if_constant=NO_EVIDENCE,
     )
 

@@ -1,0 +1,245 @@
+"""Rules beyond ReLU networks: their laws, their limits, and what they say of themselves.
+
+docs/methods.md, Rules beyond ReLU networks. The references are in float64 numpy, line by line.
+"""
+
+import keras
+import numpy as np
+import pytest
+from scipy.special import erf
+
+import tfxai
+from tests.networks import small_cnn
+
+L = keras.layers
+ops = keras.ops
+DOUBLE = {"dtype": "float64"}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+ACTIVATIONS = {
+    "silu": (ops.silu, lambda x: x * sigmoid(x)),
+    "swish by hand": (lambda x: ops.sigmoid(1.5 * x) * x, lambda x: x * sigmoid(1.5 * x)),
+    "gelu": (
+        lambda x: ops.gelu(x, approximate=False),
+        lambda x: x * (1 + erf(x / np.sqrt(2))) / 2,
+    ),
+    "gelu tanh": (
+        lambda x: ops.gelu(x, approximate=True),
+        lambda x: x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2,
+    ),
+    "mish": (keras.activations.mish, lambda x: x * np.tanh(softplus(x))),
+    "hard_silu": (ops.hard_silu, lambda x: x * np.clip(x + 3, 0, 6) / 6),
+    "elu": (ops.elu, lambda x: np.where(x > 0, x, np.exp(x) - 1)),
+    "elu .3": (lambda x: ops.elu(x, 0.3), lambda x: np.where(x > 0, x, 0.3 * (np.exp(x) - 1))),
+    "softplus": (ops.softplus, softplus),
+    "tanh": (ops.tanh, np.tanh),
+    "sigmoid": (ops.sigmoid, sigmoid),
+    "squareplus": (lambda x: ops.squareplus(x, 4), lambda x: (x + np.sqrt(x**2 + 4)) / 2),
+}
+
+
+SCALED = ("elu .3", "squareplus")
+"""Activations that Keras writes as another activation times a factor."""
+
+
+def derivative(function, x, step=1e-5):
+    return (function(x + step) - function(x - step)) / (2 * step)
+
+
+def dense_net(activation, units=(7, 5, 3), features=4):
+    """A float64 network, and its weights; its activations differ from example to example."""
+    keras.utils.set_random_seed(11)
+    inputs = keras.Input((features,), dtype="float64")
+    y = inputs
+    for i, n in enumerate(units):
+        y = L.Dense(n, bias_initializer="normal", name=f"d{i}", **DOUBLE)(y)
+        y = L.Activation(activation, **DOUBLE)(y) if i < len(units) - 1 else y
+    model = keras.Model(inputs, y)
+    random = np.random.default_rng(3)
+    model.set_weights([random.normal(size=w.shape) for w in model.get_weights()])
+    return model, [w.astype("float64") for w in model.get_weights()]
+
+
+def rows(count=6, features=4):
+    return np.random.default_rng(5).normal(size=(count, features)) * 2
+
+
+def backward(weights, x, target, passed):
+    """Go back through dense layers: `passed` (pre-activation, cotangent) -> cotangent."""
+    (w0, b0, w1, b1, w2, _), f = weights, passed.function
+    z0 = x @ w0 + b0
+    z1 = f(z0) @ w1 + b1
+    cotangent = np.broadcast_to(w2[:, target], (len(x), len(w2)))
+    return passed(z0, passed(z1, cotangent) @ w1.T) @ w0.T
+
+
+class Guided:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, z, cotangent):
+        return np.maximum(derivative(self.function, z), 0) * np.maximum(cotangent, 0)
+
+
+class Deconvnet(Guided):
+    def __call__(self, z, cotangent):
+        return np.maximum(cotangent, 0)
+
+
+# Guided backprop and deconvnet
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("builder", "passed"), [(tfxai.guided_backprop, Guided), (tfxai.deconvnet, Deconvnet)]
+)
+def test_only_positive_gradients_pass_every_activation(name, builder, passed):
+    in_keras, in_numpy = ACTIVATIONS[name]
+    if builder is tfxai.deconvnet and name in SCALED:
+        pytest.skip("the scale behind the activation is a linear step, which deconvnet keeps")
+    model, weights = dense_net(in_keras)
+    x = rows()
+    expected = backward(weights, x, 1, passed(in_numpy))
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(builder(model)(x, 1), expected, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(builder(model)(x[:1], 1), expected[:1], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("builder", [tfxai.guided_backprop, tfxai.deconvnet])
+@pytest.mark.parametrize("name", ["swish", "gelu", "softplus"])
+def test_a_sharp_activation_is_the_relu_of_the_paper(name, builder):
+    beta = 1e4
+    sharp = {
+        "swish": lambda x: x * ops.sigmoid(beta * x),
+        "gelu": lambda x: ops.gelu(beta * x, approximate=False) / beta,
+        "softplus": lambda x: ops.softplus(beta * x) / beta,
+    }[name]
+    limit, _ = dense_net(ops.relu)
+    maps = builder(dense_net(sharp)[0])(rows(), 2)
+    np.testing.assert_allclose(maps, builder(limit)(rows(), 2), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("builder", "options"),
+    [(tfxai.guided_backprop, {}), (tfxai.deconvnet, {}), (tfxai.guided_grad_cam, {})],
+)
+def test_relu_networks_are_not_touched(builder, options, images):
+    model = small_cnn()
+    extended = builder(model, **options)
+    np.testing.assert_array_equal(
+        extended(images, 2), builder(model, extend=False, **options)(images, 2)
+    )
+    assert not any(row.extended for row in extended.rule_report())
+    assert "extended" not in extended.explain(images, 2, verbose=0).settings
+
+
+def test_guided_backprop_is_the_gradient_where_no_sign_is_wrong():
+    model, weights = dense_net(ops.softplus)
+    model.set_weights([np.abs(w) for w in weights])
+    np.testing.assert_allclose(
+        tfxai.guided_backprop(model)(rows(), 0), tfxai.gradient(model)(rows(), 0), rtol=1e-9
+    )
+
+
+def test_a_prelu_is_a_leaky_relu(images):
+    maps = []
+    slope = keras.initializers.Constant(0.25)
+    for layer in (L.PReLU(slope, shared_axes=[1, 2]), L.PReLU(slope), L.LeakyReLU(0.25)):
+        keras.utils.set_random_seed(0)
+        x = keras.Input((8, 8, 3))
+        y = L.Dense(3)(L.Flatten()(layer(L.Conv2D(4, 3)(x))))
+        maps.append(tfxai.guided_backprop(keras.Model(x, y))(images, 1).numpy())
+    assert maps[2].any()
+    np.testing.assert_allclose(maps[0], maps[2], rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(maps[1], maps[2], rtol=1e-5, atol=1e-7)
+
+
+def transformer(x):
+    x = L.Dense(8, **DOUBLE)(x)
+    y = L.LayerNormalization(**DOUBLE)(x)
+    x = x + L.MultiHeadAttention(2, 4, name="attention", **DOUBLE)(y, y)
+    y = L.Dense(12, activation="gelu", **DOUBLE)(L.LayerNormalization(**DOUBLE)(x))
+    x = x + L.Dense(8, **DOUBLE)(y)
+    return L.Dense(3, **DOUBLE)(L.GlobalAveragePooling1D(**DOUBLE)(x))
+
+
+def gated_convolutions(x):
+    y = L.Conv1D(6, 2, padding="same", activation="swish", **DOUBLE)(x)
+    squeezed = L.Dense(3, activation="swish", **DOUBLE)(L.GlobalAveragePooling1D(**DOUBLE)(y))
+    y = y * L.Reshape((1, 6))(L.Dense(6, activation="sigmoid", **DOUBLE)(squeezed))
+    y = L.GroupNormalization(2, **DOUBLE)(y)
+    return L.Dense(3, **DOUBLE)(L.Flatten()(L.Activation("hard_silu", **DOUBLE)(y)))
+
+
+def recurrent(layer):
+    return lambda x: L.Dense(3, **DOUBLE)(layer(5, name="loop", **DOUBLE)(x))
+
+
+BODIES = {"transformer": transformer, "gated": gated_convolutions, "lstm": recurrent(L.LSTM)}
+BODIES["gru"] = recurrent(L.GRU)
+
+
+def sequence_model(body):
+    keras.utils.set_random_seed(7)
+    inputs = keras.Input((5, 4), dtype="float64")
+    return keras.Model(inputs, body(inputs))
+
+
+def sequences(count=3):
+    return np.random.default_rng(6).normal(size=(count, 5, 4))
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("builder", [tfxai.guided_backprop, tfxai.deconvnet])
+def test_networks_of_today_are_explained_and_the_record_says_how(body, builder):
+    model = sequence_model(BODIES[body])
+    record = builder(model).explain(sequences(), 1, verbose=0)
+    assert np.isfinite(record.attributions).all()
+    assert all(np.abs(m).max() > 1e-6 for m in record.attributions)
+    row = {row.description: row for row in builder(model).rule_report() if row.extended}
+    assert set(record.settings["extended"]) == set(row)
+    assert "(extended)" in str(builder(model).rule_report())
+    one = builder(model)(sequences()[:1], 1)
+    np.testing.assert_allclose(one, record.attributions[:1], rtol=1e-9)
+    with pytest.raises(ValueError, match="does not know the operation"):
+        builder(model, extend=False)(sequences(), 1)
+
+
+def test_the_report_names_activations_and_normalisations():
+    report = tfxai.guided_backprop(sequence_model(transformer)).rule_report()
+    found = [row.description for row in report if row.extended]
+    assert found.count("normalisation by data: ordinary gradient") == 2
+    assert found.count("GELU: positive gradients pass") == 1
+    assert found.count("softmax: ordinary gradient") == 1
+    assert found.count("product of matrices: ordinary gradient") == 2
+    report = tfxai.guided_backprop(sequence_model(gated_convolutions)).rule_report()
+    found = [row.description.split(":")[0] for row in report if row.extended]
+    assert sorted(found) == ["hard swish", "normalisation by data", "sigmoid", "swish", "swish"]
+
+
+def test_what_is_passed_through_is_not_extended():
+    model = sequence_model(transformer)
+    maps = tfxai.guided_backprop(model, passthrough=["Erfc"])(sequences(), 1)
+    np.testing.assert_allclose(maps, tfxai.gradient(model)(sequences(), 1), rtol=1e-9)
+
+
+def test_an_extended_explainer_is_saved_with_its_option(tmp_path):
+    model = sequence_model(gated_convolutions)
+    explainer = tfxai.guided_backprop(model)
+    expected = explainer(sequences(), 1)
+    explainer.save(tmp_path / "explainer.keras")
+    loaded = keras.models.load_model(tmp_path / "explainer.keras")
+    np.testing.assert_allclose(loaded(sequences(), 1), expected, rtol=1e-12)
+
+
+def test_extend_is_a_flag(cnn):
+    with pytest.raises(ValueError, match="extend='yes': expected one of"):
+        tfxai.guided_backprop(cnn, extend="yes")
