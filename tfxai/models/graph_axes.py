@@ -75,6 +75,11 @@ def channels_last(values: Sequence[tf.Tensor], activation: tf.Tensor) -> list[tf
     return [x if axis is None else move_axis(x, axis - activation.shape.rank, -1) for x in values]
 
 
+def is_formatted(activation: tf.Tensor) -> bool:
+    """Whether the operation that computes an activation tells where its channels are."""
+    return _channel_written(activation) is not None
+
+
 def _channel_written(tensor: tf.Tensor) -> int | None:
     """Give the channels' axis of a tensor by the operation that computes it, None if unknown."""
     operation, rank = tensor.op, tensor.shape.rank

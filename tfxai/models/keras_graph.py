@@ -94,9 +94,12 @@ def call_operations(functional: keras.Model, inputs: Any, visit: Callable[[Any, 
     return functional._run_through_graph(standard, operation_fn=operation_fn)
 
 
-def has_mask(tensor: keras.KerasTensor) -> bool:
-    """Whether Keras passes a mask along with a symbolic tensor."""
-    return keras.src.backend.get_keras_mask(tensor) is not None
+def with_mask_of(tensor: keras.KerasTensor, other: keras.KerasTensor) -> keras.KerasTensor:
+    """Give `other`, with the mask that Keras passes along with a symbolic tensor, if it has one."""
+    mask = keras.src.backend.get_keras_mask(tensor)
+    if mask is not None:
+        keras.src.backend.set_keras_mask(other, mask)
+    return other
 
 
 def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:

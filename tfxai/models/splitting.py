@@ -17,6 +17,12 @@ def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     output of its embedding. Both parts share the model's layers and variables. Keras notes in each
     layer that it has been called once more; nothing else of the model changes.
 
+    Where the model goes around the layer, by a skip or with a mask, the head takes a list: the
+    layer's output, and those inputs of the model from which it computes what goes around. The
+    encoder gives this list. The map of the layer's output comes first, and is that for fixed
+    inputs where a method takes gradients at one point; a method of a path moves the inputs too,
+    unless its baseline keeps them: ``baseline=lambda given: [0 * given[0], *given[1:]]``.
+
     Args:
         model: a functional or Sequential model; models inside it are opened.
         layer: the name of a layer or operation; "name@2" is its second call.
@@ -25,8 +31,8 @@ def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         ``(encoder, head)``.
 
     Raises:
-        ValueError: the model is subclassed, there is no such layer, the layer has several outputs
-            or a mask, or the output does not depend on the input through this layer alone.
+        ValueError: the model is subclassed, there is no such layer, the layer has several
+            outputs, or the output does not depend on it.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, name="first")])
@@ -52,29 +58,40 @@ def split(model: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
         calls.append(result)
         if len(calls) != number:
             return result
-        _check_cut(layer, result)
-        head_inputs.append(keras.Input(batch_shape=result.shape, dtype=result.dtype))
-        return head_inputs[0]
+        if not isinstance(result, keras.KerasTensor):
+            raise ValueError(f"layer={layer!r} has several outputs; split at a layer that has one")
+        cut = keras.Input(batch_shape=result.shape, dtype=result.dtype)
+        head_inputs.append(cut)
+        return keras_graph.with_mask_of(result, cut)
 
     outputs = keras_graph.call_operations(functional, inputs, visit)
     check_call(layer, number, len(calls))
     name = layer.replace("@", "_").replace("/", "_")
-    encoder = keras.Model(inputs, calls[number - 1], name=f"{model.name}_to_{name}")
+    around = _needed(head_inputs[0], keras.tree.flatten(inputs), outputs)
+    at_layer = [calls[number - 1], *around] if around else calls[number - 1]
+    of_head = [head_inputs[0], *around] if around else head_inputs[0]
+    return (
+        keras.Model(inputs, at_layer, name=f"{model.name}_to_{name}"),
+        keras.Model(of_head, outputs, name=f"{model.name}_from_{name}"),
+    )
+
+
+def _needed(
+    cut: keras.KerasTensor, inputs: list[keras.KerasTensor], outputs: Any
+) -> list[keras.KerasTensor]:
+    """Give the inputs that outputs depend on by other ways than through a tensor."""
+    needed = list(inputs)
+    for x in inputs:
+        fewer = [other for other in needed if other is not x]
+        if _is_connected([cut, *fewer], outputs):
+            needed = fewer
+    return needed
+
+
+def _is_connected(inputs: list[keras.KerasTensor], outputs: Any) -> bool:
+    """Whether outputs can be computed from inputs alone."""
     try:
-        return encoder, keras.Model(head_inputs[0], outputs, name=f"{model.name}_from_{name}")
-    except ValueError as error:
-        raise ValueError(
-            f"layer={layer!r}: the model's output also depends on its input by another way around "
-            "this layer; choose one that everything passes through"
-        ) from error
-
-
-def _check_cut(name: str, result: Any) -> None:
-    """Raise a ValueError for a layer's result at which a model cannot be cut."""
-    if not isinstance(result, keras.KerasTensor):
-        raise ValueError(f"layer={name!r} has several outputs; split at a layer that has one")
-    if keras_graph.has_mask(result):
-        raise ValueError(
-            f"layer={name!r} computes a mask, which the part behind it would miss; set "
-            "mask_zero=False, or split where the mask has been used"
-        )
+        keras.Model(inputs, outputs)
+    except ValueError:
+        return False
+    return True

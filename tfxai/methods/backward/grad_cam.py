@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfxai import scores
@@ -14,9 +15,11 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
+from tfxai.methods.backward.placed_activations import Placed, Places, first_reached, placed
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
 from tfxai.models import graph_axes, named_layers
 from tfxai.models.model_info import ModelInspector
+from tfxai.models.positions import SHAPE_READING
 from tfxai.models.scored_models import scored_outputs
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under
@@ -32,8 +35,6 @@ REARRANGING_OR_POOLING = {
 loops, whose results are collected afterwards."""
 COLLECTING = {"TensorListStack"}
 """Operations that give the results of a loop as one tensor."""
-SHAPE_READING = {"Shape", "ShapeN", "Size", "Rank"}
-"""Operations that depend on a tensor's shape only, not on its values."""
 NO_EVIDENCE = (
     "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
     "the rest, or the layer has one position; name an earlier layer=, or take a method with signs "
@@ -55,23 +56,27 @@ def grad_cam(
 
     L = ReLU(sum_k alpha_k A^k),  alpha_k = 1/Z sum_ij d f_t / d A^k_ij
 
-    A^k is the activation in channel k, and Z the number of its positions.
+    A^k is the activation in channel k, and Z the number of its positions. The tokens of a vision
+    transformer are put back to the rows and columns that they come from. Class tokens and registers
+    are left out: the diagnostic "left_out_tokens" has their numbers, ``[B, k]``.
 
     Args:
-        model: a Keras model of images or sequences, written in any way.
+        model: a Keras model of images, sequences, token ids or volumes, written in any way.
         layer: the name of the layer whose activations are taken; None for the last activations
-            that have positions.
-        upsample: how the map is brought to the height and width of the inputs, "bilinear" or
-            "nearest"; None leaves its size as it is.
+            that have positions in the input on which the score depends.
+        upsample: how the map is brought to the size of the inputs, "bilinear" or "nearest"; None
+            leaves its size as it is.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
-        An Explainer with attributions ``[B, H, W, 1]``, not negative, in units of the score for
+        An Explainer with attributions ``[B, H, W, 1]``, ``[B, T, 1]`` for sequences, ``[B, T]``
+        for token ids, ``[B, D, H, W, 1]`` for volumes; not negative, in units of the score for
         each position.
 
     Raises:
-        ValueError: the model has no such layer, or the layer has no positions.
+        ValueError: the model has no such layer, the layer has no positions, or nothing tells where
+            in the input they lie.
 
     Reference:
         Selvaraju et al. 2017, equations 1 and 2. The map is not normalised (docs/methods.md,
@@ -170,17 +175,36 @@ def _grad_cam(
     named_layers.check_layers(model, layers)
     forward = scored_outputs(model, score, layers, folded=True)
 
+    def candidates(inputs: Tensors, targets: tf.Tensor) -> tuple:
+        outputs, target_score, _ = forward(inputs, targets)
+        places = Places(tf.nest.flatten(inputs)[0], inspector.order(inputs))
+        return target_score, _last_activations(places, outputs, target_score), places
+
+    def last(inputs: Tensors, targets: tf.Tensor) -> tuple:
+        target_score, activations, places = candidates(inputs, targets)
+        grid = places.grid(activations[0])
+        number: int | None = 0
+        if grid is not None and len(grid.left_out):
+            number = first_reached(candidates, inputs)
+        if number is None:
+            raise ValueError(
+                "layer=None: the score depends on none of the tokens that stand for places in the "
+                "input; name an earlier layer="
+            )
+        return target_score, activations[number], places
+
+    def named(inputs: Tensors, targets: tf.Tensor) -> tuple:
+        _, target_score, output_of = forward(inputs, targets)
+        places = Places(tf.nest.flatten(inputs)[0], inspector.order(inputs))
+        return target_score, output_of(layers[0]), places
+
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
         if len(tf.nest.flatten(inputs)) > 1:
             raise ValueError("Grad-CAM maps one input, but the model has several")
         (image,) = tf.nest.flatten(inputs)
         order = inspector.order(inputs)
-        outputs, target_score, output_of = forward(inputs, targets)
-        if layer is None:
-            activations = _last_activations(image, outputs, target_score)
-        else:
-            activations = output_of(layer)
+        target_score, activations, places = (named if layers else last)(inputs, targets)
         if not _has_positions(activations):
             raise ValueError(
                 f"layer={layer!r} gives {activations.shape}, which has no positions to map; name "
@@ -189,8 +213,13 @@ def _grad_cam(
         (gradient,) = tf.gradients(target_score, [activations])
         if gradient is None:
             raise ValueError(f"layer={layer!r}: the score does not depend on it")
-        maps = _weighted_channels(*graph_axes.channels_last([activations, gradient], activations))
-        return Result(upsample_maps(tf.cast(maps, image.dtype), image, upsample, order), {})
+        if upsample is None and not places.can_map(activations):
+            values = graph_axes.channels_last([activations, gradient], activations)
+            found = Placed(values, np.array([], int))
+        else:
+            found = placed([activations, gradient], activations, places, f"layer={layer!r}")
+        maps = tf.cast(_weighted_channels(*found.values), image.dtype)
+        return Result(upsample_maps(maps, image, upsample, order), _left_out(found, image))
 
     return traced(attribute)
 
@@ -205,19 +234,30 @@ def _weighted_channels(activations: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor
     return tf.nn.relu(tf.reduce_sum(alpha * activations, -1, keepdims=True))
 
 
-def _last_activations(image: tf.Tensor, outputs: Tensors, score: tf.Tensor) -> tf.Tensor:
-    """Give the last activations with positions between the image and the outputs of the score."""
+def _left_out(found: Placed, image: tf.Tensor) -> dict[str, Tensors]:
+    """Give the numbers of the tokens that the map leaves out as a diagnostic of each example."""
+    if not len(found.left_out):
+        return {}
+    numbers = tf.constant(found.left_out, tf.int32)[None]
+    return {"left_out_tokens": tf.repeat(numbers, tf.shape(image)[0], axis=0)}
+
+
+def _last_activations(places: Places, outputs: Tensors, score: tf.Tensor) -> list[tf.Tensor]:
+    """Give the activations with positions between the image and the score, the last one first."""
+    image = places.image
     floating = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
     gradients = tf.gradients(score, floating)
     scored = [o for o, g in zip(floating, gradients, strict=True) if g is not None]
-    for step in reversed(steps_between([image, *_floats_from_integers(image)], scored)):
-        result = step.outputs[0]
-        if _is_activation(step.first) and _has_positions(result):
-            return result
-    raise ValueError(
-        "layer=None: between the inputs and the score there are no activations with positions, "
-        "that is of three axes or more, such as a convolution's"
-    )
+    steps = steps_between([image, *_floats_from_integers(image)], scored)
+    found = [s.outputs[0] for s in reversed(steps) if _is_activation(s.first)]
+    found = [x for x in found if places.can_map(x)]
+    if not found:
+        raise ValueError(
+            "layer=None: between the inputs and the score there are no activations with positions, "
+            "that is of three axes or more, such as a convolution's; methods of the inputs "
+            "themselves, such as integrated_gradients, need none"
+        )
+    return found
 
 
 def _is_activation(operation: tf.Operation) -> bool:

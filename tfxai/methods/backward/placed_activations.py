@@ -1,0 +1,143 @@
+"""Activations of tokens and sequences, put back to the places in the input that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfxai.core.axes import Order
+from tfxai.core.tracing import traced
+from tfxai.core.types import Tensors
+from tfxai.models import graph_axes
+from tfxai.models.positions import Positions, positions_behind
+from tfxai.models.token_grids import Grid, grid_of_tokens, order_of_axes
+
+_PRODUCTS = {"MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum"}
+"""Operations inside attention and dense layers, whose results are no activations of tokens yet."""
+
+
+class Places:
+    """Where the values of activations lie in an input.
+
+    Args:
+        image: a symbolic input ``[B, ...]``; the model has been called on it in the same graph.
+        order: the order of its axes.
+    """
+
+    def __init__(self, image: tf.Tensor, order: Order):
+        rank = image.shape.rank or 0
+        channel = order.channels[0] if rank > 2 else None
+        # The channels of images whose order is not known are at the end: nothing reads them.
+        last = rank - 1 if channel is None else rank + channel
+        axes = [a for a in range(1, rank) if rank == 2 or a != last]
+        self.image = image
+        self._found = positions_behind(image, axes)
+
+    def of(self, activation: tf.Tensor) -> Positions | None:
+        """Give the positions of an activation, None if they are not known."""
+        found = self._found.get(activation.ref())
+        return found if found is not None and found.fit(activation) else None
+
+    def can_map(self, activation: tf.Tensor) -> bool:
+        """Whether an activation has a place in the input for each of its positions."""
+        rank = activation.shape.rank
+        if rank is None or rank < 3:
+            return False
+        if not self._found:
+            return True
+        positions = self.of(activation)
+        if positions is None:
+            return rank == self.image.shape.rank and graph_axes.is_formatted(activation)
+        if rank == 3:
+            return activation.op.type not in _PRODUCTS and grid_of_tokens(positions) is not None
+        return rank == self.image.shape.rank and order_of_axes(positions) is not None
+
+    def grid(self, activation: tf.Tensor) -> Grid | None:
+        """Give the grid of the tokens of an activation ``[B, N, C]``, None for any other."""
+        positions = self.of(activation)
+        return grid_of_tokens(positions) if activation.shape.rank == 3 and positions else None
+
+
+class Placed(NamedTuple):
+    """Values with the axes of the input's places in their order, and the channels at the end."""
+
+    values: list[tf.Tensor]
+    """``[B, ..., C]``."""
+    left_out: np.ndarray
+    """The numbers of the tokens that stand for no place, class tokens and registers."""
+
+
+def placed(values: Sequence[tf.Tensor], activation: tf.Tensor, places: Places, name: str) -> Placed:
+    """Put values with the axes of an activation in the order of the input's places.
+
+    Args:
+        values: tensors with the activation's shape.
+        activation: the activation, in the graph of the input.
+        places: where activations lie in the input.
+        name: what the activation is called in messages.
+
+    Raises:
+        ValueError: nothing tells where its tokens lie in the input.
+    """
+    grid = places.grid(activation)
+    if grid is not None:
+        return Placed([grid.arrange(v) for v in values], grid.left_out)
+    if activation.shape.rank == 3 and places.image.shape.rank != 3 and places.image.shape.rank > 2:
+        raise ValueError(
+            f"{name} gives {activation.shape} for inputs {places.image.shape}, and nothing tells "
+            "where in the input its positions lie: name a layer whose tokens can be followed back "
+            "to patches of an input of fixed size, or explain the head of tfxai.split(model, "
+            "layer) by another method"
+        )
+    last = graph_axes.channels_last(values, activation)
+    positions = places.of(activation)
+    order = None if positions is None else order_of_axes(positions)
+    if order is None or len(order) + 2 != activation.shape.rank or order == sorted(order):
+        return Placed(last, np.array([], int))
+    axes = [sorted(order).index(axis) + 1 for axis in order]
+    moved = [tf.transpose(v, [0, *axes, len(axes) + 1]) for v in last]
+    return Placed(moved, np.array([], int))
+
+
+def first_reached(
+    candidates: Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor], Places]],
+    inputs: Tensors,
+) -> int | None:
+    """Give the number of the first activation on whose places the score depends.
+
+    Where a class token alone is read, the score depends on none of the other tokens behind the last
+    attention. That shows for an input of random numbers, which is evaluated here.
+
+    Args:
+        candidates: inputs, targets -> scores, activations and their places.
+        inputs: symbolic inputs of known size.
+    """
+    with tf.init_scope():
+        example = tf.nest.map_structure(_random_example, inputs)
+
+        def reached(inputs: Tensors) -> tf.Tensor:
+            score, activations, places = candidates(inputs, tf.zeros([1], tf.int32))
+            gradients = tf.gradients(score, activations)
+            return tf.stack(
+                [
+                    _is_reached(g, places.grid(a))
+                    for a, g in zip(activations, gradients, strict=True)
+                ]
+            )
+
+        is_reached = np.asarray(traced(reached)(example))
+    return int(is_reached.argmax()) if is_reached.any() else None
+
+
+def _is_reached(gradient: Any, grid: Grid | None) -> tf.Tensor:
+    if gradient is None:
+        return tf.constant(False)
+    return tf.reduce_any(tf.not_equal(gradient if grid is None else grid.arrange(gradient), 0))
+
+
+def _random_example(x: tf.Tensor) -> tf.Tensor:
+    values = np.abs(np.random.default_rng(0).normal(size=(1, *x.shape[1:])))
+    return tf.cast(values, x.dtype)
