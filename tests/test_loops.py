@@ -65,7 +65,7 @@ def test_rules_that_are_not_extended_refuse_loops_by_name(kind):
     not_extended = {
         "guided_backprop": functools.partial(tfxai.guided_backprop, extend=False),
         "deconvnet": functools.partial(tfxai.deconvnet, extend=False),
-        "excitation_backprop": tfxai.excitation_backprop,
+        "excitation_backprop": tfxai.excitation_backprop,  # also where it is extended
     }
     for name, method in not_extended.items():
         refused = rf"{name} does not know the operation \w+ in '.*/loop.*part of a loop.*{remedy}"

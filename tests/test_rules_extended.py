@@ -174,9 +174,9 @@ def transformer(x):
 def gated_convolutions(x):
     y = L.Conv1D(6, 2, padding="same", activation="swish", **DOUBLE)(x)
     squeezed = L.Dense(3, activation="swish", **DOUBLE)(L.GlobalAveragePooling1D(**DOUBLE)(y))
-    y = y * L.Reshape((1, 6))(L.Dense(6, activation="sigmoid", **DOUBLE)(squeezed))
+    y = y * L.Reshape((1, 6), **DOUBLE)(L.Dense(6, activation="sigmoid", **DOUBLE)(squeezed))
     y = L.GroupNormalization(2, **DOUBLE)(y)
-    return L.Dense(3, **DOUBLE)(L.Flatten()(L.Activation("hard_silu", **DOUBLE)(y)))
+    return L.Dense(3, **DOUBLE)(L.Flatten(**DOUBLE)(L.Activation("hard_silu", **DOUBLE)(y)))
 
 
 def recurrent(layer):
@@ -243,3 +243,68 @@ def test_an_extended_explainer_is_saved_with_its_option(tmp_path):
 def test_extend_is_a_flag(cnn):
     with pytest.raises(ValueError, match="extend='yes': expected one of"):
         tfxai.guided_backprop(cnn, extend="yes")
+
+
+# Excitation backprop
+
+
+def without_biases(model):
+    """Set all biases to 0, so that nothing excites a neuron but its inputs."""
+    for weight in model.weights:
+        if "bias" in weight.path or "beta" in weight.path:
+            weight.assign(weight * 0)
+    return model
+
+
+def unrolled(layer):
+    return lambda x: L.Dense(3, **DOUBLE)(layer(5, unroll=True, **DOUBLE)(x))
+
+
+CONSERVING = {"transformer": transformer, "gated": gated_convolutions}
+CONSERVING |= {"lstm": unrolled(L.LSTM), "gru": unrolled(L.GRU)}
+
+
+@pytest.mark.parametrize("body", CONSERVING)
+def test_excitation_conserves_probability_beyond_relu_networks(body):
+    model = without_biases(sequence_model(CONSERVING[body]))
+    record = tfxai.excitation_backprop(model).explain(sequences(), 1, verbose=0)
+    assert (record.attributions >= 0).all()
+    np.testing.assert_allclose(record.attributions.sum((1, 2)), 1, rtol=1e-9)
+    assert record.settings["extended"]
+    one = tfxai.excitation_backprop(model)(sequences()[:1], 1)
+    np.testing.assert_allclose(one, record.attributions[:1], rtol=1e-9)
+
+
+def test_excitation_of_attention_is_the_equation():
+    """y = A v with v = x w: what reaches y_i is shared among the [A_ij v_j]+."""
+    x = np.abs(sequences(2))[..., :1] + 0.1
+    inputs = keras.Input((5, 1), dtype="float64")
+    attended = L.Attention(**DOUBLE)([inputs, inputs])
+    model = keras.Model(inputs, L.Dense(1, use_bias=False, **DOUBLE)(L.Flatten(**DOUBLE)(attended)))
+    w = np.array([[2.0], [1.0], [-1.0], [3.0], [0.5]])
+    model.set_weights([w])
+    logits = x @ x.transpose(0, 2, 1)
+    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    y = (weights @ x)[..., 0]
+    top = np.maximum(y * w[:, 0], 0)
+    top /= top.sum(1, keepdims=True)
+    shares = weights * x.transpose(0, 2, 1) / y[..., None]
+    expected = (top[..., None] * shares).sum(1)
+    maps = tfxai.excitation_backprop(model)(x, 1)
+    np.testing.assert_allclose(maps[..., 0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [1e4])
+def test_excitation_of_a_sharp_swish_is_that_of_the_relu(beta):
+    sharp, _ = dense_net(lambda x: x * ops.sigmoid(beta * x))
+    limit, _ = dense_net(ops.relu)
+    found, expected = (tfxai.excitation_backprop(m)(rows(), 2) for m in (sharp, limit))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_excitation_of_relu_networks_is_not_touched(images):
+    model = small_cnn()
+    extended = tfxai.excitation_backprop(model)
+    refusing = tfxai.excitation_backprop(model, extend=False)
+    np.testing.assert_array_equal(extended(images, 2), refusing(images, 2))
+    assert not any(row.extended for row in extended.rule_report())
