@@ -74,7 +74,7 @@ def test_rules_that_are_not_extended_refuse_loops_by_name(kind):
         with pytest.raises(ValueError, match=refused):
             method(model).rule_report()
     with pytest.raises(ValueError, match=rf"part of a loop.*{remedy}"):
-        tfxai.fit_patterns(model, x, verbose=0)
+        tfxai.fit_patterns(model, x, extend=False, verbose=0)
 
 
 @pytest.mark.parametrize("kind", quick([*LOOPS, *RECURRENT], "while_loop", "LSTM"))

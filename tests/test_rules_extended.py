@@ -308,3 +308,39 @@ def test_excitation_of_relu_networks_is_not_touched(images):
     refusing = tfxai.excitation_backprop(model, extend=False)
     np.testing.assert_array_equal(extended(images, 2), refusing(images, 2))
     assert not any(row.extended for row in extended.rule_report())
+
+
+# Patterns
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "tanh", "softplus", "elu"])
+def test_patterns_stand_in_for_weights_beside_any_activation(name):
+    in_keras, in_numpy = ACTIVATIONS[name]
+    model, (w0, b0, w1, b1, w2, _) = dense_net(in_keras)
+    patterns = tfxai.fit_patterns(model, rows(300), verbose=0)
+    for kernel, w in (("d0", w0), ("d1", w1), ("d2", w2)):
+        products = (patterns[kernel] * w).sum(0)
+        np.testing.assert_allclose(products[products != 0], 1, rtol=1e-5)
+    x = rows()
+    z0 = x @ w0 + b0
+    z1 = in_numpy(z0) @ w1 + b1
+    for builder, (v0, v1, v2) in {
+        tfxai.pattern_net: [patterns[k] for k in ("d0", "d1", "d2")],
+        tfxai.pattern_attribution: [w0 * patterns["d0"], w1 * patterns["d1"], w2 * patterns["d2"]],
+    }.items():
+        cotangent = derivative(in_numpy, z1) * v2[:, 1]
+        expected = (derivative(in_numpy, z0) * (cotangent @ v1.T)) @ v0.T
+        explainer = builder(model, patterns, start="one")
+        np.testing.assert_allclose(explainer(x, 1), expected, rtol=1e-5, atol=1e-7)
+    assert explainer.explain(x, 1, verbose=0).settings["extended"]
+    with pytest.raises(ValueError, match="does not know the operation"):
+        tfxai.fit_patterns(model, x, extend=False, verbose=0)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_patterns_of_networks_of_today(body):
+    model = sequence_model(BODIES[body])
+    patterns = tfxai.fit_patterns(model, sequences(40), verbose=0)
+    maps = tfxai.pattern_guided_integrated_gradients(model, patterns, steps=3)(sequences(), 1)
+    assert np.isfinite(maps).all()
+    assert np.abs(maps).max() > 0
