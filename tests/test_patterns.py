@@ -341,7 +341,7 @@ def test_bad_data_raise(data, error, message):
 
 def test_an_activation_that_is_not_piecewise_linear_raises(photos):
     with pytest.raises(ValueError, match=r"pattern_attribution does not know.*Tanh.*passthrough"):
-        fit(small_cnn(activation="tanh"), photos, verbose=0)
+        fit(small_cnn(activation="tanh"), photos, extend=False, verbose=0)
     patterns = fit(small_cnn(activation="tanh"), photos, passthrough=["Tanh"], verbose=0)
     assert len(patterns) == 3
 
@@ -500,7 +500,7 @@ def test_rules_know_every_step_of_usual_models(make, size, rectifiers, linear):
     assert len(tfxai.guided_backprop(model).rule_report()) == rectifiers
     assert len(tfxai.excitation_backprop(model).rule_report()) > linear
     specs = tf.TensorSpec([None, size, size, 3])
-    assert len(neurons.neuron_weights(model, specs, ())) == linear
+    assert len(neurons.neuron_weights(model, specs, (), extend=True)) == linear
 
 
 @pytest.mark.thorough

@@ -148,7 +148,7 @@ GRADIENTS = {
 def gradients_of_weights(model):
     """Count the operations in the graph of a batch that sum over examples for each weight."""
     spec = tf.TensorSpec([None, *model.input_shape[1:]])
-    accumulator = pattern_fit._Accumulator(model, spec, (), "relu")
+    accumulator = pattern_fit._Accumulator(model, spec, (), "relu", True)
     graph = accumulator._add.get_concrete_function().graph
     return Counter(
         o.type

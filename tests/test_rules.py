@@ -148,8 +148,7 @@ def gated(x):
 
 def refusing(builder):
     """A builder that refuses what is not piecewise linear."""
-    extends = builder in ("guided_backprop", "deconvnet")
-    return functools.partial(BUILDERS[builder], **({"extend": False} if extends else {}))
+    return functools.partial(BUILDERS[builder], extend=False)
 
 
 UNKNOWN = {

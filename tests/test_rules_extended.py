@@ -174,9 +174,9 @@ def transformer(x):
 def gated_convolutions(x):
     y = L.Conv1D(6, 2, padding="same", activation="swish", **DOUBLE)(x)
     squeezed = L.Dense(3, activation="swish", **DOUBLE)(L.GlobalAveragePooling1D(**DOUBLE)(y))
-    y = y * L.Reshape((1, 6))(L.Dense(6, activation="sigmoid", **DOUBLE)(squeezed))
+    y = y * L.Reshape((1, 6), **DOUBLE)(L.Dense(6, activation="sigmoid", **DOUBLE)(squeezed))
     y = L.GroupNormalization(2, **DOUBLE)(y)
-    return L.Dense(3, **DOUBLE)(L.Flatten()(L.Activation("hard_silu", **DOUBLE)(y)))
+    return L.Dense(3, **DOUBLE)(L.Flatten(**DOUBLE)(L.Activation("hard_silu", **DOUBLE)(y)))
 
 
 def recurrent(layer):
@@ -243,3 +243,104 @@ def test_an_extended_explainer_is_saved_with_its_option(tmp_path):
 def test_extend_is_a_flag(cnn):
     with pytest.raises(ValueError, match="extend='yes': expected one of"):
         tfxai.guided_backprop(cnn, extend="yes")
+
+
+# Excitation backprop
+
+
+def without_biases(model):
+    """Set all biases to 0, so that nothing excites a neuron but its inputs."""
+    for weight in model.weights:
+        if "bias" in weight.path or "beta" in weight.path:
+            weight.assign(weight * 0)
+    return model
+
+
+def unrolled(layer):
+    return lambda x: L.Dense(3, **DOUBLE)(layer(5, unroll=True, **DOUBLE)(x))
+
+
+CONSERVING = {"transformer": transformer, "gated": gated_convolutions}
+CONSERVING |= {"lstm": unrolled(L.LSTM), "gru": unrolled(L.GRU)}
+
+
+@pytest.mark.parametrize("body", CONSERVING)
+def test_excitation_conserves_probability_beyond_relu_networks(body):
+    model = without_biases(sequence_model(CONSERVING[body]))
+    record = tfxai.excitation_backprop(model).explain(sequences(), 1, verbose=0)
+    assert (record.attributions >= 0).all()
+    np.testing.assert_allclose(record.attributions.sum((1, 2)), 1, rtol=1e-9)
+    assert record.settings["extended"]
+    one = tfxai.excitation_backprop(model)(sequences()[:1], 1)
+    np.testing.assert_allclose(one, record.attributions[:1], rtol=1e-9)
+
+
+def test_excitation_of_attention_is_the_equation():
+    """y = A v with v = x w: what reaches y_i is shared among the [A_ij v_j]+."""
+    x = np.abs(sequences(2))[..., :1] + 0.1
+    inputs = keras.Input((5, 1), dtype="float64")
+    attended = L.Attention(**DOUBLE)([inputs, inputs])
+    model = keras.Model(inputs, L.Dense(1, use_bias=False, **DOUBLE)(L.Flatten(**DOUBLE)(attended)))
+    w = np.array([[2.0], [1.0], [-1.0], [3.0], [0.5]])
+    model.set_weights([w])
+    logits = x @ x.transpose(0, 2, 1)
+    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    y = (weights @ x)[..., 0]
+    top = np.maximum(y * w[:, 0], 0)
+    top /= top.sum(1, keepdims=True)
+    shares = weights * x.transpose(0, 2, 1) / y[..., None]
+    expected = (top[..., None] * shares).sum(1)
+    maps = tfxai.excitation_backprop(model)(x, 1)
+    np.testing.assert_allclose(maps[..., 0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("beta", [1e4])
+def test_excitation_of_a_sharp_swish_is_that_of_the_relu(beta):
+    sharp, _ = dense_net(lambda x: x * ops.sigmoid(beta * x))
+    limit, _ = dense_net(ops.relu)
+    found, expected = (tfxai.excitation_backprop(m)(rows(), 2) for m in (sharp, limit))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_excitation_of_relu_networks_is_not_touched(images):
+    model = small_cnn()
+    extended = tfxai.excitation_backprop(model)
+    refusing = tfxai.excitation_backprop(model, extend=False)
+    np.testing.assert_array_equal(extended(images, 2), refusing(images, 2))
+    assert not any(row.extended for row in extended.rule_report())
+
+
+# Patterns
+
+
+@pytest.mark.parametrize("name", ["silu", "gelu", "tanh", "softplus", "elu"])
+def test_patterns_stand_in_for_weights_beside_any_activation(name):
+    in_keras, in_numpy = ACTIVATIONS[name]
+    model, (w0, b0, w1, b1, w2, _) = dense_net(in_keras)
+    patterns = tfxai.fit_patterns(model, rows(300), verbose=0)
+    for kernel, w in (("d0", w0), ("d1", w1), ("d2", w2)):
+        products = (patterns[kernel] * w).sum(0)
+        np.testing.assert_allclose(products[products != 0], 1, rtol=1e-5)
+    x = rows()
+    z0 = x @ w0 + b0
+    z1 = in_numpy(z0) @ w1 + b1
+    for builder, (v0, v1, v2) in {
+        tfxai.pattern_net: [patterns[k] for k in ("d0", "d1", "d2")],
+        tfxai.pattern_attribution: [w0 * patterns["d0"], w1 * patterns["d1"], w2 * patterns["d2"]],
+    }.items():
+        cotangent = derivative(in_numpy, z1) * v2[:, 1]
+        expected = (derivative(in_numpy, z0) * (cotangent @ v1.T)) @ v0.T
+        explainer = builder(model, patterns, start="one")
+        np.testing.assert_allclose(explainer(x, 1), expected, rtol=1e-5, atol=1e-7)
+    assert explainer.explain(x, 1, verbose=0).settings["extended"]
+    with pytest.raises(ValueError, match="does not know the operation"):
+        tfxai.fit_patterns(model, x, extend=False, verbose=0)
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_patterns_of_networks_of_today(body):
+    model = sequence_model(BODIES[body])
+    patterns = tfxai.fit_patterns(model, sequences(40), verbose=0)
+    maps = tfxai.pattern_guided_integrated_gradients(model, patterns, steps=3)(sequences(), 1)
+    assert np.isfinite(maps).all()
+    assert np.abs(maps).max() > 0

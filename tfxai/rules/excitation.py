@@ -15,13 +15,26 @@ import tensorflow as tf
 from tfxai.rules.linear import apply_kernel, summed_like, vjp_input, weights
 from tfxai.rules.rectifier import is_rectifier
 from tfxai.rules.rule import Replacement, Rule
-from tfxai.rules.steps import Step, is_sum, rerun
+from tfxai.rules.smooth import (
+    gated,
+    is_activation,
+    is_gate,
+    is_normalization,
+    is_product,
+    is_product_of_matrices,
+    is_softmax,
+    title,
+)
+from tfxai.rules.steps import Step, gradients, is_sum, rerun
 
 AVERAGES = {"AvgPool", "AvgPool3D", "Mean", "Sum", "ResizeBilinear"}
+RELUS = {"Relu", "Relu6"}
+NEVER_NEGATIVE = {"Sigmoid", "Softplus", "Exp"}
+"""Activations whose units are excited by what raises them, wherever their inputs are."""
 CHANNELWISE = {"Add", "AddV2", "Sub", "BiasAdd", "Mul", "RealDiv", "Neg", "Minimum"}
 
 
-def excitation(*, top: Step | None = None, negated: bool = False) -> Rule:
+def excitation(*, top: Step | None = None, negated: bool = False, extend: bool = False) -> Rule:
     """P_j = sum_i [x_j w_ij]+ P_i / sum_k [x_k w_ik]+ for parents i and their inputs j.
 
     Args:
@@ -29,20 +42,70 @@ def excitation(*, top: Step | None = None, negated: bool = False) -> Rule:
             the outputs.
         negated: whether the signs of the weights of `top` are turned, as in contrastive excitation
             backprop.
+        extend: whether activations, normalisations, gates and attention are treated, too; all pass
+            on the whole probability.
     """
+    never_negative = RELUS | (NEVER_NEGATIVE if extend else set())
 
     def replace(step: Step) -> Replacement | None:
         if step.form is not None:
             is_top = top is not None and step.first is top.first
             sign = -1 if is_top and negated else 1
-            positive = is_top or _is_rectified(step)
+            positive = is_top or _is_rectified(step, never_negative)
             return Replacement(
                 "shared by contributions",
                 lambda p: [_kernel(step, p, sign=sign, positive=positive)],
             )
         return _replace(step)
 
-    return Rule("excitation_backprop", replace)
+    return Rule("excitation_backprop", replace, extend=_extend if extend else None)
+
+
+def _extend(step: Step) -> Replacement | None:
+    if is_activation(step) or is_normalization(step) or is_softmax(step):
+        return Replacement(f"{title(step)}: passed to the only input", lambda p: [p], True)
+    if is_product(step) and gated(step) is not None:
+        return Replacement("gate: passed to what it gates", lambda p: _to_gated(step, p), True)
+    if is_product_of_matrices(step):
+        return Replacement(
+            "product of matrices: shared by contributions", lambda p: _matrices(step, p), True
+        )
+    return None
+
+
+def _to_gated(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
+    """Pass the probability of a product to the factor that a gate multiplies."""
+    return [
+        summed_like(x, probability) if i == gated(step) else None for i, x in enumerate(step.inputs)
+    ]
+
+
+def _matrices(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
+    """Share by contributions among what attention weighs; half to each of two other matrices."""
+    gates = [is_gate(x) for x in step.inputs]
+    if sum(gates) == 1:
+        position = gates.index(False)
+        shared = _of_matrix(step, probability, position)
+        return [shared if i == position else None for i in range(2)]
+    return [_of_matrix(step, probability / 2, i) for i in range(2)]
+
+
+def _of_matrix(step: Step, probability: tf.Tensor, position: int) -> tf.Tensor:
+    """Share the probability of a product of matrices among the elements of one of them."""
+    x, other = step.inputs[position], step.inputs[1 - position]
+    result = []
+    for sign in (1, -1):
+        pairs = [(tf.nn.relu(s * sign * x), tf.nn.relu(s * other)) for s in (1, -1)]
+        products = [rerun(step.first, {position: a, 1 - position: b}) for a, b in pairs]
+        total = tf.add_n([product.outputs[0] for product in products])
+        has_sign = tf.sign(step.outputs[0]) == sign
+        of_sign = tf.where(has_sign, probability, tf.zeros_like(probability))
+        share = tf.math.divide_no_nan(of_sign, total)
+        result += [
+            a * gradients(product, [share])[position]
+            for (a, _), product in zip(pairs, products, strict=True)
+        ]
+    return tf.add_n(result)
 
 
 def _replace(step: Step) -> Replacement | None:
@@ -126,7 +189,10 @@ def _is_never_negative(x: tf.Tensor) -> bool:
     return x.op.type in ("Relu", "Relu6", "Sigmoid", "Softmax")
 
 
-def _is_rectified(step: Step) -> bool:
-    """Whether only ReLUs read the step's output, so that no probability comes from below 0."""
+def _is_rectified(step: Step, never_negative: set[str]) -> bool:
+    """Whether only ReLUs, or activations that are never negative, read the step's output.
+
+    Then no probability comes from below 0.
+    """
     readers = step.outputs[0].consumers()
-    return bool(readers) and all(o.type in ("Relu", "Relu6") for o in readers)
+    return bool(readers) and all(o.type in never_negative for o in readers)

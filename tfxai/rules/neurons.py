@@ -36,14 +36,14 @@ class NeuronWeights(NamedTuple):
 
 
 def neuron_weights(
-    model: keras.Model, specs: Tensors, passthrough: Sequence[str]
+    model: keras.Model, specs: Tensors, passthrough: Sequence[str], *, extend: bool
 ) -> dict[str, NeuronWeights]:
     """Give the weights of all neurons that get patterns, by the names of their steps."""
     shapes: dict[str, tuple] = {}
 
     def effective_weights(*inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         values = {}
-        for step in linear_steps(model, specs, inputs, passthrough):
+        for step in linear_steps(model, specs, inputs, passthrough, extend=extend):
             axes = tuple(input_axes(step))
             shapes[step.name] = tuple(neuron_shape(step)), axes, kernel_shape(step)
             values[step.name] = tf.cast(weights(step), tf.float32)
@@ -58,20 +58,28 @@ def neuron_weights(
 
 
 def linear_steps(
-    model: keras.Model, specs: Tensors, inputs: Sequence[tf.Tensor], passthrough: Sequence[str]
+    model: keras.Model,
+    specs: Tensors,
+    inputs: Sequence[tf.Tensor],
+    passthrough: Sequence[str],
+    *,
+    extend: bool,
 ) -> list[Step]:
     """Trace a model in the current graph, check all its steps, and give those that get patterns.
 
     Raises:
-        ValueError: a step is not piecewise linear, and not in `passthrough`.
+        ValueError: a step is not known, or not piecewise linear without `extend`, and not in
+            `passthrough`.
     """
-    rule = pattern_attribution({})
+    rule = pattern_attribution({}, extend=extend)
     forward, _ = in_graph(model, tf.nest.pack_sequence_as(specs, inputs), inline=True)
-    steps = steps_between(inputs, [forward.single()], keras_graph.owners(model))
+    steps = steps_between(inputs, [forward.single()], keras_graph.owners(model), regions=extend)
     return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
 
 
-def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]) -> Patterns:
+def check_patterns(
+    patterns: Any, model: keras.Model, passthrough: Sequence[str], *, extend: bool
+) -> Patterns:
     """Give the patterns if they belong to a model, or raise.
 
     Raises:
@@ -89,7 +97,7 @@ def check_patterns(patterns: Any, model: keras.Model, passthrough: Sequence[str]
     float_specs = tf.nest.map_structure(
         lambda s: tf.TensorSpec(s.shape, keras_graph.float_type(model)), specs
     )
-    kernels = neuron_weights(model, float_specs, passthrough)
+    kernels = neuron_weights(model, float_specs, passthrough, extend=extend)
     remedy = "call tfxai.fit_patterns(model, data) again"
     if set(kernels) != set(patterns):
         missing = sorted(set(kernels) - set(patterns))

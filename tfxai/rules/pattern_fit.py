@@ -53,6 +53,7 @@ def fit_patterns(
     estimator: str = "relu",
     batch_size: int = 8,
     passthrough: Sequence[str] = (),
+    extend: bool = True,
     verbose: int = 1,
 ) -> Patterns:
     """Estimate the patterns of a model's kernels from data.
@@ -70,7 +71,7 @@ def fit_patterns(
     does not depend on the number of examples.
 
     Args:
-        model: a Keras model of piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         data: examples ``[N, ...]`` as the model takes them, or a batched `tf.data.Dataset` of
             examples or of (examples, labels). Some hundred images suffice for convolutions; dense
             layers need more examples than they have inputs.
@@ -79,6 +80,8 @@ def fit_patterns(
         batch_size: how many examples are evaluated at once, where `data` is an array.
         passthrough: types of operations or names of layers that keep their ordinary gradient and
             get no patterns.
+        extend: whether what is not piecewise linear has its ordinary gradient, too; False to refuse
+            such models.
         verbose: 0 for no progress bar.
 
     Returns:
@@ -87,7 +90,7 @@ def fit_patterns(
 
     Raises:
         TypeError, ValueError: there is no data, the data do not fit the model or are not finite, or
-            an operation is not piecewise linear.
+            an operation is not known or, with ``extend=False``, not piecewise linear.
 
     Reference:
         Kindermans et al. 2018, equations 4 to 7, with E[y] of the pre-activation over all examples
@@ -105,6 +108,7 @@ def fit_patterns(
     checks.model(model)
     checks.one_of("estimator", estimator, ESTIMATORS)
     names = checks.names("passthrough", passthrough)
+    checks.one_of("extend", extend, (True, False))
     size = checks.positive_integer("batch_size", batch_size)
     progress = keras.utils.Progbar(count(data)) if verbose else None
     accumulator: _Accumulator | None = None
@@ -115,7 +119,7 @@ def fit_patterns(
         checks.inputs(examples, declared)
         batch = as_declared(examples, declared)
         if accumulator is None:
-            accumulator = _Accumulator(model, _specs(model, batch), names, estimator)
+            accumulator = _Accumulator(model, _specs(model, batch), names, estimator, extend)
         accumulator.add(batch)
         seen += len(tf.nest.flatten(batch)[0])
         if progress is not None:
@@ -126,7 +130,7 @@ def fit_patterns(
         progress.update(seen, finalize=True)
     sums, specs = accumulator.sums, accumulator.specs
     del accumulator  # and its graphs, which hold the sums
-    kernels = neuron_weights(model, specs, names)
+    kernels = neuron_weights(model, specs, names, extend=extend)
     arrays, report = {}, []
     for name in list(sums):
         arrays[name], quality = _solve(name, sums.pop(name), kernels.pop(name), estimator)
@@ -138,7 +142,12 @@ class _Accumulator:
     """Adds batches to the running sums of all linear steps of a model."""
 
     def __init__(
-        self, model: keras.Model, specs: Tensors, passthrough: Sequence[str], estimator: str
+        self,
+        model: keras.Model,
+        specs: Tensors,
+        passthrough: Sequence[str],
+        estimator: str,
+        extend: bool,
     ):
         self.specs = specs
         self.sums: dict[str, Sums] = {}
@@ -146,12 +155,12 @@ class _Accumulator:
         shapes: dict[str, tuple[tf.TensorShape, int]] = {}
 
         def describe(*inputs: tf.Tensor) -> None:
-            for step in linear_steps(model, specs, inputs, passthrough):
+            for step in linear_steps(model, specs, inputs, passthrough, extend=extend):
                 shapes[step.name] = weights(step).shape, math.prod(neuron_shape(step))
 
         def add(*inputs: tf.Tensor) -> None:
             updates: list[tf.Operation] = []
-            for step in linear_steps(model, specs, inputs, passthrough):
+            for step in linear_steps(model, specs, inputs, passthrough, extend=extend):
                 # One after another, so that the products of one layer exist at a time.
                 with tf.control_dependencies(updates):
                     updates = _add(self.sums[step.name], step, estimator)

@@ -3,7 +3,8 @@
 The paper treats kernels. Other linear steps follow from the definition of a pattern,
 a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1) and
 has a pattern like any other neuron; a factor s of a single input has the pattern 1 / s
-(docs/methods.md, PatternNet and PatternAttribution).
+(docs/methods.md, PatternNet and PatternAttribution). Extended, what is not piecewise linear has its
+ordinary gradient, as all that has no pattern.
 """
 
 from __future__ import annotations
@@ -15,25 +16,34 @@ import tensorflow as tf
 
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.rule import Replacement, Rule
+from tfxai.rules.smooth import ordinary
 from tfxai.rules.steps import Step
 
 
-def pattern_net(patterns: Mapping[str, Any]) -> Rule:
+def pattern_net(patterns: Mapping[str, Any], *, extend: bool = False) -> Rule:
     """Pass cotangents back through the pattern a in place of the weights W.
 
     Reference:
         Kindermans et al. 2018, section 4.
     """
-    return Rule("pattern_net", lambda step: _replace(step, patterns, attribution=False))
+    return Rule(
+        "pattern_net",
+        lambda step: _replace(step, patterns, attribution=False),
+        extend=ordinary if extend else None,
+    )
 
 
-def pattern_attribution(patterns: Mapping[str, Any]) -> Rule:
+def pattern_attribution(patterns: Mapping[str, Any], *, extend: bool = False) -> Rule:
     """Pass cotangents back through W' ⊙ a, with the weights W' that the model has at the time.
 
     Reference:
         Kindermans et al. 2018, section 4.
     """
-    return Rule("pattern_attribution", lambda step: _replace(step, patterns, attribution=True))
+    return Rule(
+        "pattern_attribution",
+        lambda step: _replace(step, patterns, attribution=True),
+        extend=ordinary if extend else None,
+    )
 
 
 def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> Replacement | None:

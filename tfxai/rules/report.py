@@ -49,6 +49,7 @@ def report(
     rows: list[Row] = []
 
     def trace(*flat: tf.Tensor) -> None:
+        rows.clear()  # TensorFlow may trace twice.
         targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
         outputs, *_ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
         owners, regions = keras_graph.owners(model), rule.extend is not None

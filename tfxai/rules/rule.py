@@ -16,7 +16,7 @@ CALLS = {
     *("If", "StatelessIf", "Case", "StatelessCase", "PartitionedCall", "StatefulPartitionedCall"),
 }
 """Operations that run functions; no rule looks into the functions."""
-Backward = Callable[[tf.Tensor], Sequence[tf.Tensor]]
+Backward = Callable[[tf.Tensor], Sequence[tf.Tensor | None]]
 """A function from the cotangent of a step's output to those of its inputs that are data."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,8 +21,9 @@ from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored_outputs
 from tfxai.rules.backward import backpropagate
 from tfxai.rules.excitation import excitation
+from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import report
-from tfxai.rules.steps import steps_between
+from tfxai.rules.steps import Step, steps_between
 
 
 @builder
@@ -32,6 +34,7 @@ def excitation_backprop(
     contrast_layer: str | None = None,
     upsample: str | None = "bilinear",
     passthrough: Sequence[str] = (),
+    extend: bool = True,
     data_format: str | None = None,
 ) -> Method:
     """Explain by the probability that a random walk down from the class ends at each input.
@@ -39,7 +42,7 @@ def excitation_backprop(
     P_j = sum_i [x_j w_ij]+ P_i / sum_k [x_k w_ik]+
 
     Args:
-        model: a Keras model of piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         layer: the name of the layer where the walk ends; its map is summed over channels. None for
             the inputs.
         contrast_layer: the name of a layer below the last kernel, for the contrastive form: there
@@ -48,6 +51,8 @@ def excitation_backprop(
         upsample: how the map of a layer is brought to the height and width of the inputs,
             "bilinear" or "nearest"; None leaves its size as it is.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
+        extend: whether activations other than ReLUs, normalisations by data, gates and attention
+            are treated, too; all pass on the whole probability. False to refuse such models.
         data_format: where the channels of the inputs are, as in `rise`; the map of a layer is
             arranged like the inputs.
 
@@ -59,7 +64,7 @@ def excitation_backprop(
 
     Raises:
         ValueError: the model has no such layer; or, at the first call, it has an operation that is
-            not piecewise linear.
+            not known, such as a loop; with ``extend=False``, one that is not piecewise linear.
 
     Reference:
         Zhang et al. 2016, equations 2 to 5. Departures (docs/methods.md, Excitation backprop): a
@@ -77,6 +82,7 @@ def excitation_backprop(
     checks.model(model)
     checks.one_of("upsample", upsample, UPSAMPLINGS)
     names = checks.names("passthrough", passthrough)
+    walk = _Walk(names, checks.one_of("extend", extend, (True, False)), Extensions())
     layers = [name for name in (layer, contrast_layer) if name is not None]
     named_layers.check_layers(model, layers)
     inspector = ModelInspector(model, data_format)
@@ -89,12 +95,12 @@ def excitation_backprop(
         (one_hot,) = tf.gradients(target_logits, [logits])
         ends = flat_inputs if layer is None else [output_of(layer)]
         if contrast_layer is None:
-            probabilities = _walk_from_logits(logits, one_hot, ends, names)
+            probabilities = walk.from_logits(logits, one_hot, ends)
         else:
             contrast = output_of(contrast_layer)
-            (excited,) = _walk_from_logits(logits, one_hot, [contrast], names)
-            (inhibited,) = _walk_from_logits(logits, one_hot, [contrast], names, negated=True)
-            probabilities = _walk(contrast, excited - inhibited, ends, names)
+            (excited,) = walk.from_logits(logits, one_hot, [contrast])
+            (inhibited,) = walk.from_logits(logits, one_hot, [contrast], negated=True)
+            probabilities = walk.down(contrast, excited - inhibited, ends)
         if layer is None:
             return Result(tf.nest.pack_sequence_as(inputs, probabilities), {})
         (layer_map,) = graph_axes.channels_last(probabilities, ends[0])
@@ -108,37 +114,59 @@ def excitation_backprop(
         inspector,
         lambda rows: attribution,
         scores.logit,
-        report=lambda specs: report(excitation(), model, scores.logit, specs, names),
+        report=lambda specs: report(excitation(extend=extend), model, scores.logit, specs, names),
+        extensions=walk.extensions,
         like=None if layer is None else maps_like(attribution),
     )
 
 
-def _walk_from_logits(
-    logits: tf.Tensor,
-    start: tf.Tensor,
-    ends: list[tf.Tensor],
-    passthrough: Sequence[str],
-    *,
-    negated: bool = False,
-) -> list[tf.Tensor]:
-    """Pass the probabilities `start` of the logits down to the tensors `ends`.
+class _Walk(NamedTuple):
+    """Passes probabilities down a network."""
 
-    Args:
-        logits: ``[B, C]``.
-        start: the probability of each logit, ``[B, C]``.
-        ends: where the walk ends.
-        passthrough: types of operations or names of layers that keep their ordinary gradient.
-        negated: whether the weights of the last kernel have their signs turned.
-    """
-    steps = steps_between(ends, [logits])
-    kernels = [step for step in steps if step.form is not None]
-    rule = excitation(top=kernels[-1] if kernels else None, negated=negated)
-    return backpropagate(steps, rule, logits, start, ends, passthrough=passthrough)
+    passthrough: Sequence[str]
+    """Types of operations or names of layers that keep their ordinary gradient."""
+    extend: bool
+    """Whether the rule is extended beyond its paper."""
+    extensions: Extensions
+    """Takes note of what is extended."""
 
+    def from_logits(
+        self, logits: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor], *, negated: bool = False
+    ) -> list[tf.Tensor]:
+        """Pass the probabilities `start` of the logits down to the tensors `ends`.
 
-def _walk(
-    source: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor], passthrough: Sequence[str]
-) -> list[tf.Tensor]:
-    """Pass the probabilities `start` of a layer's units down to the tensors `ends`."""
-    steps = steps_between(ends, [source])
-    return backpropagate(steps, excitation(), source, start, ends, passthrough=passthrough)
+        Args:
+            logits: ``[B, C]``.
+            start: the probability of each logit, ``[B, C]``.
+            ends: where the walk ends.
+            negated: whether the weights of the last kernel have their signs turned.
+        """
+        steps = steps_between(ends, [logits], regions=self.extend)
+        kernels = [step for step in steps if step.form is not None]
+        top = kernels[-1] if kernels else None
+        return self._through(steps, logits, start, ends, top=top, negated=negated)
+
+    def down(self, source: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Pass the probabilities `start` of a layer's units down to the tensors `ends`."""
+        steps = steps_between(ends, [source], regions=self.extend)
+        return self._through(steps, source, start, ends, top=None, negated=False)
+
+    def _through(
+        self,
+        steps: Sequence[Step],
+        source: tf.Tensor,
+        start: tf.Tensor,
+        ends: list[tf.Tensor],
+        *,
+        top: Step | None,
+        negated: bool,
+    ) -> list[tf.Tensor]:
+        return backpropagate(
+            steps,
+            excitation(top=top, negated=negated, extend=self.extend),
+            source,
+            start,
+            ends,
+            passthrough=self.passthrough,
+            extensions=self.extensions,
+        )

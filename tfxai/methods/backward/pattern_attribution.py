@@ -5,7 +5,7 @@ Sources: Kindermans et al. 2018 for the first two, Schwarzenberg and Castle 2020
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +23,7 @@ from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern_rules as rules
 from tfxai.rules.backward import gradient_under
+from tfxai.rules.extensions import Extensions
 from tfxai.rules.neurons import check_patterns
 from tfxai.rules.patterns import Patterns, PatternWeights
 from tfxai.rules.report import report
@@ -43,6 +44,7 @@ def pattern_net(
     start: str = "output",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
+    extend: bool = True,
 ) -> Method:
     """Explain by the estimated signal: the score, passed back through patterns.
 
@@ -50,11 +52,12 @@ def pattern_net(
     ordinary gradient.
 
     Args:
-        model: a Keras model of piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         patterns: the patterns of this model, from `fit_patterns`.
         start: what the backward pass starts with, "output" for the score itself, "one" for 1.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: the same value that `fit_patterns` was given.
+        extend: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the inputs.
@@ -73,7 +76,7 @@ def pattern_net(
         >>> pattern_net(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[2., 0.]], dtype=float32)
     """
-    return _pattern_method(rules.pattern_net, model, patterns, start, score, passthrough)
+    return _pattern_method(rules.pattern_net, model, patterns, start, score, passthrough, extend)
 
 
 @builder
@@ -84,6 +87,7 @@ def pattern_attribution(
     start: str = "output",
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
+    extend: bool = True,
 ) -> Method:
     """Explain by the contribution of each input's signal: the score, passed back through W ⊙ a.
 
@@ -91,12 +95,13 @@ def pattern_attribution(
     and the pattern a of each neuron. All other steps have their ordinary gradient.
 
     Args:
-        model: a Keras model of piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         patterns: the patterns of this model, from `fit_patterns`. The weights W are read from the
             model at each call.
         start: what the backward pass starts with, "output" for the score itself, "one" for 1.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: the same value that `fit_patterns` was given.
+        extend: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape, in units of the score.
@@ -118,7 +123,9 @@ def pattern_attribution(
         >>> pattern_attribution(model, patterns)(np.array([[3.0, 1.0]])).numpy().round(4) + 0.0
         array([[4., 0.]], dtype=float32)
     """
-    return _pattern_method(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    return _pattern_method(
+        rules.pattern_attribution, model, patterns, start, score, passthrough, extend
+    )
 
 
 @builder
@@ -132,6 +139,7 @@ def pattern_guided_integrated_gradients(
     bounds: tuple[Any, Any] | None = None,
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
+    extend: bool = True,
 ) -> Method:
     r"""Explain by integrated gradients, with PatternAttribution in place of the gradient.
 
@@ -140,7 +148,7 @@ def pattern_guided_integrated_gradients(
     d^(p) f is the backward pass of PatternAttribution.
 
     Args:
-        model: a Keras model of piecewise-linear steps, written in any way.
+        model: a Keras model, written in any way.
         patterns: the patterns of this model, from `fit_patterns`.
         baseline: x', as in `integrated_gradients`.
         steps: m, the number of points on the path.
@@ -150,6 +158,7 @@ def pattern_guided_integrated_gradients(
             "white".
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: the same value that `fit_patterns` was given.
+        extend: the same value that `fit_patterns` was given.
 
     Returns:
         An Explainer with attributions of the inputs' shape; they do not sum to the score.
@@ -175,7 +184,9 @@ def pattern_guided_integrated_gradients(
         array([[3., 0.]], dtype=float32)
     """
     checks.positive_integer("steps", steps)
-    inner = _pattern_method(rules.pattern_attribution, model, patterns, start, score, passthrough)
+    inner = _pattern_method(
+        rules.pattern_attribution, model, patterns, start, score, passthrough, extend
+    )
     declared = inner.inspector.as_declared("baseline", baseline)
     references = as_baseline(declared, bounds, order=inner.inspector.order)
 
@@ -199,28 +210,34 @@ def _path_warnings(record: Explanation) -> list[str]:
 
 
 def _pattern_method(
-    make_rule: Callable[[Mapping[str, Any]], Rule],
+    make_rule: Callable[..., Rule],
     model: keras.Model,
     patterns: Patterns,
     start: str,
     score: Score,
     passthrough: Sequence[str],
+    extend: bool,
 ) -> Method:
     """Give the method that takes the gradient under a rule for patterns."""
     inspector = ModelInspector(checks.model(model))
     checks.one_of("start", start, ("one", "output"))
     names = checks.names("passthrough", passthrough)
-    weights = PatternWeights(check_patterns(patterns, model, names))
+    checks.one_of("extend", extend, (True, False))
+    weights = PatternWeights(check_patterns(patterns, model, names, extend=extend))
+    extensions = Extensions()
 
     def rule() -> Rule:
-        return make_rule(weights.tensors())
+        return make_rule(weights.tensors(), extend=extend)
 
-    attribution = gradient_under(rule, model, score, start=start, passthrough=names)
+    attribution = gradient_under(
+        rule, model, score, start=start, passthrough=names, extensions=extensions
+    )
     return Method(
         inspector,
         lambda rows: attribution,
         score,
         learnt=weights,
         report=lambda specs: report(rule(), model, score, specs, names),
+        extensions=extensions,
         if_constant=NO_PATTERN,
     )
