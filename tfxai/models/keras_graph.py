@@ -94,6 +94,31 @@ def call_operations(functional: keras.Model, inputs: Any, visit: Callable[[Any, 
     return functional._run_through_graph(standard, operation_fn=operation_fn)
 
 
+@contextmanager
+def without_casts_to_integers(model: keras.Model) -> Iterator[None]:
+    """Let a functional model, and those inside it, take numbers where they declare integers."""
+    opened = {id(f): f for f in map(functional_model, layers(model)) if f is not None}
+
+    def as_given(functional: keras.Model) -> Callable[[list], list]:
+        def convert(flat: list) -> list:
+            converted = type(functional)._convert_inputs_to_tensors(functional, flat)
+            pairs = zip(flat, functional.inputs, converted, strict=True)
+            return [
+                x if tf.is_tensor(x) and x.dtype.is_floating and "int" in declared.dtype else cast
+                for x, declared, cast in pairs
+            ]
+
+        return convert
+
+    for functional in opened.values():
+        vars(functional)["_convert_inputs_to_tensors"] = as_given(functional)
+    try:
+        yield
+    finally:
+        for functional in opened.values():
+            del vars(functional)["_convert_inputs_to_tensors"]
+
+
 def with_mask_of(tensor: keras.KerasTensor, other: keras.KerasTensor) -> keras.KerasTensor:
     """Give `other`, with the mask that Keras passes along with a symbolic tensor, if it has one."""
     mask = keras.src.backend.get_keras_mask(tensor)

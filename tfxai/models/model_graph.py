@@ -14,6 +14,7 @@ from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.models.graph_copy import GraphCopy, is_copyable
 from tfxai.models.heads import strip_head
+from tfxai.models.integer_inputs import behind_the_cast
 from tfxai.models.named_layers import (
     check_call,
     checked_output,
@@ -56,7 +57,11 @@ class ModelGraph:
             self.forward = forward_of(model(tf.nest.pack_sequence_as(specs, flat), training=False))
             return self.forward.outputs, self.forward.logits
 
-        with tf.init_scope(), recorded_calls(keras_graph.operations(model)) as calls:
+        with (
+            tf.init_scope(),
+            behind_the_cast(model, specs),
+            recorded_calls(keras_graph.operations(model)) as calls,
+        ):
             self.function = traced(trace).get_concrete_function(*tf.nest.flatten(specs))
         self._calls = {key: list(map(self._name, results)) for key, results in calls.items()}
 

@@ -17,6 +17,7 @@ from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.models.architecture import GRAPHS, architecture, is_same
+from tfxai.models.integer_inputs import behind_the_cast
 from tfxai.models.model_graph import Forward, ModelGraph, forward_of
 from tfxai.models.named_layers import find_layer, layer_outputs
 
@@ -69,7 +70,8 @@ def run(model: keras.Model, inputs: Tensors) -> Forward:
     """
     if keras_graph.reads_own_variables():
         return model_graph(model, inputs).run(inputs)
-    return forward_of(model(inputs, training=False))
+    with behind_the_cast(model, inputs):
+        return forward_of(model(inputs, training=False))
 
 
 def outputs_of(model: keras.Model, inputs: Tensors) -> Tensors:
@@ -111,6 +113,7 @@ def in_graph(
             return forward, outputs.__getitem__
     with (
         keras_graph.inlined() if inline else nullcontext(),
+        behind_the_cast(model, inputs),
         layer_outputs(model, layers) as output_of,
     ):
         return forward_of(model(inputs, training=False)), output_of
