@@ -100,6 +100,8 @@ def _shifted_grids(layout: Layout, cells: tuple[int, ...], probability: float) -
 
 def _enlarged(grid: tf.Tensor, matrices: list[tf.Tensor], size: tuple[int, ...]) -> tf.Tensor:
     """Multiply each of the first axes of a grid by its matrix ``[positions, cells]``."""
+    if grid.shape.rank == len(matrices) == 2:  # Images round as they always have.
+        return matrices[0] @ grid @ tf.transpose(matrices[1])
     first, *others = matrices
     cells = grid.shape.as_list()
     enlarged = tf.reshape(first @ tf.reshape(grid, [cells[0], -1]), [size[0], *cells[1:]])
