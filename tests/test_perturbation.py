@@ -8,6 +8,7 @@ from skimage.transform import resize
 import tfxai
 from tfxai import scores
 from tfxai.core.interpolation import half_pixel
+from tfxai.methods.masks.layout import Layout
 from tfxai.methods.masks.occlusion import patches
 
 SIZE, BIAS, P = (6, 8), 0.7, 0.3
@@ -120,7 +121,7 @@ def test_rise_stops_where_the_picture_is_good_enough(linear, photos):
         (2.5, ValueError, "expected how many, or an array"),
         (np.ones((3, 4)), ValueError, r"masks has shape \[3, 4\]"),
         (np.ones((2, 5, 5)), ValueError, r"masks has shape \[2, 5, 5\]: expected \[N, 6, 8\]"),
-        (np.zeros((2, *SIZE)), ValueError, "let some of the image through"),
+        (np.zeros((2, *SIZE)), ValueError, "let some of the input through"),
     ],
 )
 def test_rise_refuses_what_are_no_masks(masks, error, message, linear, photos):
@@ -156,15 +157,16 @@ def test_occlusion_on_a_linear_model(patch, stride, linear, weights, photos):
 
 
 def test_patches_cover_the_whole_image():
-    rows, columns = patches((224, 100), None, None)
+    rows, columns, channels = patches(Layout((224, 100), 1), None, None)
     assert rows[0].sum() == 32
     assert columns[0].sum() == 14
     assert rows.any(0).all()
     assert columns.any(0).all()
+    assert channels.all()
 
 
 def test_occlusion_refuses_bad_patches(linear, photos):
-    with pytest.raises(ValueError, match=r"patch=\(7, 7\): the images have \(6, 8\)"):
+    with pytest.raises(ValueError, match=r"patch=\(7, 7\): the inputs have \(6, 8\)"):
         tfxai.occlusion(linear, patch=7)(photos)
     with pytest.raises(ValueError, match=r"stride=\(3, 3\): longer than the patch"):
         tfxai.occlusion(linear, patch=2, stride=3)(photos)

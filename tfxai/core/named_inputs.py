@@ -93,6 +93,33 @@ def flatten_with_paths(values: Tensors) -> Iterator[tuple[tuple, Any]]:
             yield (key, *path), leaf
 
 
+def leaf_names(inputs: Tensors, declared: Tensors | None) -> list[Any]:
+    """Give the names of inputs, in the order of `tf.nest.flatten`.
+
+    Args:
+        inputs: a structure of leaves of any kind.
+        declared: TensorSpecs with names, in this structure; None for a model that declares nothing.
+
+    Returns:
+        The keys of a dict, the names of the `keras.Input`s of a list or of a single input, and the
+        places of a list without names; for nested structures keys and places joined by "/".
+
+    Example:
+        >>> leaf_names({"zz": 1, "aa": 2}, None), leaf_names([1, 2], None)
+        (['aa', 'zz'], [0, 1])
+    """
+    named = []
+    for path, leaf in flatten_with_paths(inputs if declared is None else declared):
+        is_declared = isinstance(leaf, tf.TensorSpec) and leaf.name is not None
+        if is_declared and len(path) < 2 and not (path and isinstance(path[0], str)):
+            named.append(leaf.name)
+        elif len(path) == 1:
+            named.append(path[0])
+        else:
+            named.append("/".join(map(str, path)) or "inputs")
+    return named
+
+
 def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]:
     if isinstance(values, list | tuple) and len(values) == len(declared):
         if list(declared) != sorted(declared):

@@ -53,7 +53,7 @@ class Explanation:
     names: tuple[str, ...] | None = None
     """The names of the model's classes, if they are known."""
     inputs: Tensors | None = None
-    """The explained inputs, for plotting; not saved."""
+    """The explained inputs, those that have maps, for plotting; not saved."""
     channels: Any = None
     """The axis of the channels, in the structure of `attributions`.
 

@@ -38,6 +38,11 @@ class Method(NamedTuple):
     """What a rule does beyond its paper, known once the maps are traced; None without a rule."""
     like: Callable[[Tensors], Tensors] | None = None
     """Inputs -> arrays of the maps' shapes; None if the maps have the inputs' shapes."""
+    select: Callable[[Tensors], Tensors] | None = None
+    """Values in the structure of the inputs -> those of the inputs that have maps, in the structure
+    of the maps; None if all inputs have."""
+    needs_size: bool = False
+    """Whether a graph is for one size of the inputs, where the model takes any."""
     check: Callable[[Tensors], None] | None = None
     """Raises a ValueError for concrete inputs that the method cannot explain."""
     if_constant: str = (

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks, data, map_checks
-from tfxai.core.named_inputs import as_given
+from tfxai.core.named_inputs import as_declared, as_given
 from tfxai.core.provenance import versions
 from tfxai.core.types import Tensors
 from tfxai.explaining.explanation import Explanation, join
@@ -143,6 +143,12 @@ class Recorder(NamedTuple):
         as_inputs_given = partial(
             as_given, given=examples, declared=keras_graph.declared_inputs(runner.model)
         )
+        channels = tf.nest.pack_sequence_as(inputs, runner.inspector.order(inputs).channels)
+        explained = examples
+        if (select := runner.method.select) is not None:
+            declared = keras_graph.declared_inputs(runner.model)
+            explained = as_inputs_given(select(as_declared(examples, declared)))
+            channels = select(channels)
         explains_logits = expects_logits(runner.method.score)
         return Explanation(
             attributions=as_inputs_given(to_numpy(result.attributions)),
@@ -157,8 +163,8 @@ class Recorder(NamedTuple):
             head=runner.info(inputs).head if explains_logits else None,
             versions=versions(),
             names=self.class_names,
-            inputs=examples,
-            channels=as_inputs_given(runner.inspector.order(inputs).channels),
+            inputs=explained,
+            channels=as_inputs_given(channels),
         )
 
     def _settings_with_extensions(self) -> dict[str, Any]:

@@ -146,7 +146,8 @@ class Runner:
     def _graph(self, name: str, function: Callable, arguments: int, inputs: Tensors) -> Callable:
         """Trace a function once, for any batch size, target and seed.
 
-        A model that declares no inputs is traced again for inputs of another shape.
+        A model that declares no inputs is traced again for inputs of another shape; so is a method
+        that needs to know their size.
 
         Args:
             name: what the function computes; part of the key under which the graph is kept.
@@ -155,7 +156,7 @@ class Runner:
             inputs: examples, concrete or symbolic.
         """
         declared = keras_graph.declared_inputs(self.model)
-        like = inputs if declared is None else declared
+        like = inputs if declared is None or self.method.needs_size else declared
         specs = self.specs(like)
         key = (name, *(tuple(s.shape) for s in tf.nest.flatten(specs)))
         if key not in self._graphs:

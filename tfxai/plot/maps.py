@@ -48,15 +48,16 @@ def draw_map(
 ) -> Axes:
     """Draw one example's attribution.
 
-    Images ``[H, W, C]`` and sequences ``[T, C]`` are drawn as a map, features ``[F]`` as bars. In
-    place of a constant map stands a note, because its colours would look like a finding.
+    Images ``[H, W, C]`` and sequences ``[T, C]`` are drawn as a map, volumes ``[D, H, W, C]`` as
+    the map of their sum over the depth, features ``[F]`` as bars. In place of a constant map stands
+    a note, because its colours would look like a finding.
     """
     check_sign(sign)
     axes = axes or Figure(figsize=(4, 4)).subplots()
-    if attribution.ndim not in (1, 2, 3):
+    if attribution.ndim not in (1, 2, 3, 4):
         raise ValueError(
-            f"attribution has shape {list(attribution.shape)}: expected [H, W, C], [T, C] or [F]; "
-            "draw a part of it"
+            f"attribution has shape {list(attribution.shape)}: expected [D, H, W, C], "
+            "[H, W, C], [T, C] or [F]; draw a part of it"
         )
     if attribution.ndim == 1:
         return _bars(attribution, axes)
@@ -66,7 +67,7 @@ def draw_map(
         return _note(axes, "the same everywhere" if flat.any() else "zero everywhere", flat.shape)
     values = scale(flat, sign=sign, percentile=percentile)
     axes.imshow(values, interpolation="nearest", **_colours(sign))
-    axes.set_aspect("equal" if attribution.ndim == 3 else "auto")
+    axes.set_aspect("equal" if attribution.ndim > 2 else "auto")
     return axes
 
 

@@ -19,8 +19,8 @@ def check_sign(sign: str) -> None:
 def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
     """Sum one example's attribution over channels, from ``[H, W, C]`` to ``[H, W]``.
 
-    "signed" sums the values, "absolute" their absolute values. Attributions of another rank keep
-    their shape.
+    "signed" sums the values, "absolute" their absolute values. Volumes ``[D, H, W, C]`` are summed
+    over their depth, too. Attributions of another rank keep their shape.
 
     Example:
         >>> flat_map(np.array([[[1.0, -3.0]]]), sign="absolute")
@@ -29,6 +29,8 @@ def flat_map(attribution: np.ndarray, *, sign: str = "signed") -> np.ndarray:
     check_sign(sign)
     expect_channels_last("attributions", attribution[None])
     values = np.abs(attribution) if sign == "absolute" else attribution
+    if values.ndim == 4:
+        return values.sum((0, -1))
     return values.sum(-1) if values.ndim == 3 else values
 
 

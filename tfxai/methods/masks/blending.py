@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfxai.core.interpolation import align_corners
-from tfxai.core.types import ScoredModel
+from tfxai.methods.masks.masked_inputs import Examples, ScoreParts
 
 
 class BlendedExamples(NamedTuple):
@@ -55,23 +57,35 @@ def noise_like(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 def scores_under_masks(
-    forward: ScoredModel,
-    images: tf.Tensor,
-    references: tf.Tensor,
-    targets: tf.Tensor,
-    masks: tf.Tensor,
+    score: ScoreParts, examples: Examples, targets: tf.Tensor, masks: Sequence[tf.Tensor | None]
 ) -> tf.Tensor:
-    """Score each of the images ``[B, H, W, C]`` under each of the masks ``[K, H, W]``: ``[K, B]``.
+    """Score each of B examples under each of K masks: ``[K, B]``.
 
-    A masked pixel shows the image's baseline image in `references`, of the images' shape.
+    Where a mask is 0, an input shows its reference.
+
+    Args:
+        score: the score of the parts of the examples.
+        examples: B examples.
+        targets: ``[B]``.
+        masks: for each masked input K masks, ``[K, ...]``, which broadcast to an example; None for
+            an input that stays whole.
     """
-    visible = masks[:, None, :, :, None]
-    points = tf.reshape(references + visible * (images - references), [-1, *images.shape[1:]])
-    scores = forward(points, tf.tile(targets, tf.shape(masks)[:1]))
-    return tf.reshape(scores, [tf.shape(masks)[0], tf.shape(images)[0]])
+    count = next(tf.shape(m)[0] for m in masks if m is not None)
+
+    def points(x: tf.Tensor, reference: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
+        if mask is None:
+            return tf.tile(x, [count] + [1] * (x.shape.rank - 1))
+        visible = mask[:, None]
+        return tf.reshape(reference + visible * (x - reference), [-1, *x.shape[1:]])
+
+    parts = [
+        points(*part) for part in zip(examples.inputs, examples.references, masks, strict=True)
+    ]
+    scores = score(parts, examples.others, tf.tile(targets, [count]))
+    return tf.reshape(scores, [count, tf.shape(targets)[0]])
 
 
 def weighted_masks(weights: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Multiply masks ``[K, H, W]`` by their weights for each image ``[K, B]``: ``[K, B, H W]``."""
-    rows = tf.reshape(masks, [-1, masks.shape[1] * masks.shape[2]])
+    """Multiply masks ``[K, ...]`` by their weights for each example ``[K, B]``: ``[K, B, F]``."""
+    rows = tf.reshape(masks, [-1, math.prod(masks.shape[1:])])
     return weights[..., None] * rows[:, None]

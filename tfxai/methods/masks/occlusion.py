@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,20 +14,22 @@ import tensorflow as tf
 from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
-from tfxai.core.axes import Order
-from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
+from tfxai.core.types import Result, Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import Evaluate, estimate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
-from tfxai.methods.masks.image_inputs import (
-    in_model_order,
-    one_channel,
-    one_channel_like,
-    rows_and_columns,
-    single_image_input,
-    single_reference,
+from tfxai.methods.masks.layout import Layout, Sizes, along_positions, checked_sizes
+from tfxai.methods.masks.masked_inputs import (
+    Examples,
+    MaskedInputs,
+    MaskMethod,
+    ScoreParts,
+    for_each_input,
+    masked_inputs,
+    of_input,
+    over_model_inputs,
 )
 from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored
@@ -34,39 +39,56 @@ from tfxai.models.scored_models import scored
 def occlusion(
     model: keras.Model,
     *,
-    patch: int | tuple[int, int] | None = None,
-    stride: int | tuple[int, int] | None = None,
+    patch: Any = None,
+    stride: Any = None,
+    inputs: Any = None,
+    per_channel: bool = False,
+    groups: Any = None,
     baseline: Any = 0.0,
     score: Score = scores.logit,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
 ) -> Method:
-    """Explain by how much the score drops, on average, when a patch over a pixel is covered.
+    """Explain by how much the score drops, on average, when a patch over a position is covered.
 
-    The mean is taken over all patches that contain the pixel.
+    The mean is taken over all patches that contain the position.
 
     Args:
-        model: a Keras model of images.
-        patch: the size of a patch in pixels, for both sides or (rows, columns); None takes a
-            seventh of the image.
-        stride: the number of pixels from one patch to the next; None takes half a patch. The last
-            patch ends with the image, so that every pixel is covered.
-        baseline: what a covered pixel shows, as in `igos`.
+        model: a Keras model of images ``[B, H, W, C]``, sequences ``[B, T, C]``, volumes
+            ``[B, D, H, W, C]``, tables ``[B, F]``, or several of these. Where an input may have any
+            size, that of the call counts.
+        patch: the size of a patch in positions (pixels, steps in time), one for all axes or a tuple
+            with one for each; None takes a seventh of the input, and single features of tables. For
+            several inputs that differ, a dict by name.
+        stride: the number of positions from one patch to the next, given like `patch`; None takes
+            half a patch. The last patch ends with the input, so that every position is covered.
+        inputs: the name of the input that is covered, or a list of names, while the others stay;
+            None covers all inputs, one after the other.
+        per_channel: whether a patch covers single channels instead of all channels together.
+        groups: what is covered together instead of patches: an array of integers, the number of the
+            group of each feature of a table ``[F]``, of each position, such as ``[H, W]`` or
+            ``[T]``, or of each element of an example, such as ``[T, C]``; for several inputs a dict
+            by name.
+        baseline: what a covered position shows, as in `igos`; it is one of what is covered, in the
+            structure of the maps.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         bounds: the smallest and the largest value of an input, for a baseline by name.
-        data_format: where the channels of the images are, as in `rise`.
+        data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
-        An Explainer with attributions ``[B, H, W, 1]`` in units of the score; they are negative
-        where the score rises.
+        An Explainer with attributions in units of the score: ``[B, H, W, 1]``, ``[B, T, 1]`` or
+        ``[B, D, H, W, 1]``, with C channels where single ones are covered, and ``[B, F]`` for
+        tables. They are negative where the score rises. The map of a single covered input is one
+        array, those of all inputs have the inputs' structure, and those of some are a dict by name.
 
     Raises:
         TypeError, ValueError: an option has the wrong type or is out of range, a patch is larger
-            than the image, or a stride is longer than a patch.
+            than the input, a stride is longer than a patch, or the model has no such input.
 
     Reference:
         Zeiler and Fergus 2014, section 4.2. The mean over all patches that contain a pixel is taken
-        from Captum.
+        from Captum, whose `feature_mask` the groups are. What is no image is ours (docs/methods.md,
+        Occlusion).
 
     Example:
         >>> model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
@@ -74,96 +96,149 @@ def occlusion(
         >>> maps = occlusion(model, patch=2)(keras.ops.ones((1, 4, 4, 1)))
         >>> maps[0, 0, :, 0].numpy().round(3)
         array([4., 4., 4., 4.], dtype=float32)
+
+        A table of which the first two features, such as a one-hot code, are one:
+
+        >>> table = keras.Sequential([keras.Input((3,))])
+        >>> table.add(keras.layers.Dense(1, kernel_initializer="ones"))
+        >>> occlusion(table, groups=[0, 0, 1])(np.array([[1.0, 2.0, 5.0]])).numpy().round(3)
+        array([[3., 3., 5.]], dtype=float32)
     """
     checks.model(model)
-    patch_size = None if patch is None else rows_and_columns(patch, "patch")
-    stride_size = None if stride is None else rows_and_columns(stride, "stride")
+    patch_sizes = for_each_input(partial(checked_sizes, "patch"), patch)
+    stride_sizes = for_each_input(partial(checked_sizes, "stride"), stride)
+    if groups is not None and not isinstance(groups, dict) and (patch, stride) != (None, None):
+        raise ValueError("groups with patch or stride: the groups are the patches; leave those out")
     inspector = ModelInspector(model, data_format)
-    references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = scored(model, score)
+    masked = masked_inputs(inspector, inputs, per_channel=per_channel, groups=groups)
+    reference = masked.declared_baseline(baseline)
+    baseline_of(reference, bounds)  # raises for what is no baseline
 
-    def build(rows: int, order: Order) -> Attribution:
-        forward = order.channels_last_model(scored_model)
+    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+        layouts, names = masked.layouts(inputs), masked.masked_names(inputs)
+        covered = [
+            patches(layout, of_input(patch_sizes, name), of_input(stride_sizes, name))
+            for layout, name in zip(layouts, names, strict=True)
+        ]
+        shapes = [layout.shape for layout in layouts]
 
-        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            images = single_image_input(inputs)
-            patch_rows, patch_columns = patches(tuple(images.shape[1:3]), patch_size, stride_size)
-            full_score = forward(images, targets)
-            references = single_reference(order.channels_last_baseline(references_of), images)
-            mean_drop = estimate(
-                _score_drops(forward, patch_rows, patch_columns),
-                len(patch_rows) * len(patch_columns),
-                aggregators.mean(),
-                rows=rows,
-                like=lambda inputs: one_channel(inputs[0]),
-            )
-            drops = mean_drop((images, references, full_score), targets, seed).value
-            # The mean over all patches counts those without the pixel as 0.
-            covered_share = np.outer(patch_rows.mean(0), patch_columns.mean(0)).reshape(-1)
-            return Result(tf.reshape(drops / covered_share, tf.shape(images[..., :1])), {})
+        def attribute(examples: Examples, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+            full_score = score(examples.inputs, examples.others, targets)
+
+            def drops_of(place: int) -> tf.Tensor:
+                def zeros(given: Tensors) -> tf.Tensor:
+                    x = given[0].inputs[place]
+                    return tf.zeros([tf.shape(x)[0], *shapes[place]], x.dtype)
+
+                mean_drop = estimate(
+                    _score_drops(score, covered[place], shapes, place),
+                    int(np.prod([len(c) for c in covered[place]])),
+                    aggregators.mean(),
+                    rows=rows,
+                    like=zeros,
+                )
+                drops = mean_drop((examples, full_score), targets, seed).value
+                # The mean over all patches counts those without the position as 0.
+                shares = functools.reduce(np.multiply.outer, [c.mean(0) for c in covered[place]])
+                values = drops / shares.reshape(-1)
+                return tf.reshape(values, [tf.shape(targets)[0], *shapes[place]])
+
+            return Result([drops_of(place) for place in range(len(shapes))], {})
 
         return attribute
 
     return Method(
         inspector,
-        in_model_order(build, inspector),
+        over_model_inputs(
+            build,
+            masked,
+            scored(model, score),
+            lambda order: baseline_of(reference, bounds, order=order),
+        ),
         score,
         arrays_per_example=8,
-        like=one_channel_like(inspector),
+        like=masked.maps_like,
+        select=masked.select,
+        needs_size=True,
     )
 
 
 def _score_drops(
-    forward: ScoredModel, patch_rows: np.ndarray, patch_columns: np.ndarray
+    score: ScoreParts,
+    covered_by: Sequence[np.ndarray],
+    shapes: Sequence[tuple[int, ...]],
+    place: int,
 ) -> Evaluate:
-    """Give the function that evaluates the drop of the score at each pixel of the k-th patch.
+    """Give the function that evaluates the drop of the score at each element of the k-th patch.
 
-    At all other pixels its values are 0. Its inputs are images, their baseline images and the
-    scores of the whole images.
+    At all other elements its values are 0. Its inputs are the examples and their scores.
+
+    Args:
+        score: the score of the parts of the examples.
+        covered_by: what the patches cover along each axis, as `patches` gives it.
+        shapes: the shapes of the masks of all inputs.
+        place: the place of the covered input.
     """
 
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         del seed
-        images, references, full_score = inputs
-        row_numbers, column_numbers = ks // len(patch_columns), ks % len(patch_columns)
-        covered = tf.cast(
-            tf.gather(patch_rows, row_numbers)[:, :, None]
-            & tf.gather(patch_columns, column_numbers)[:, None],
-            images.dtype,
-        )
-        drop = full_score - scores_under_masks(forward, images, references, targets, 1 - covered)
+        examples, full_score = inputs
+        dtype = examples.inputs[place].dtype
+        covered = tf.cast(_covered(covered_by, shapes[place], ks), dtype)
+        masks: list[tf.Tensor | None] = [None] * len(shapes)
+        masks[place] = 1 - covered
+        drop = full_score - scores_under_masks(score, examples, targets, masks)
         return weighted_masks(drop, covered), tf.ones_like(drop[:, 0])
 
     return evaluate
 
 
-def patches(
-    size: tuple[int, int], patch: tuple[int, int] | None, stride: tuple[int, int] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give the rows ``[N, H]`` and the columns ``[M, W]`` that the patches cover, as booleans.
+def _covered(covered_by: Sequence[np.ndarray], shape: tuple[int, ...], ks: tf.Tensor) -> tf.Tensor:
+    """Tell which elements the patches of the numbers `ks` cover, booleans ``[K, *shape]``."""
+    axes = len(covered_by)
+    parts, rest = [], ks
+    for axis in reversed(range(axes)):
+        intervals = covered_by[axis]
+        along = tf.gather(intervals, rest % len(intervals))
+        sizes = [intervals.shape[1] if a == axis else 1 for a in range(axes)]
+        parts.append(tf.reshape(along, [-1, *sizes]))
+        rest //= len(intervals)
+    return tf.reshape(functools.reduce(tf.logical_and, parts), [-1, *shape])
 
-    There are N M patches: each of the N intervals of rows with each of the M intervals of columns.
+
+def patches(layout: Layout, patch: Sizes, stride: Sizes) -> list[np.ndarray]:
+    """Give what the patches cover along each axis of a mask, booleans ``[N, n]`` each.
+
+    There are as many patches as combinations of an interval along each axis. Groups are patches
+    along one axis, that of all elements of a mask.
 
     Args:
-        size: rows and columns of the image.
-        patch: rows and columns of a patch; None for a seventh of the image.
-        stride: rows and columns from one patch to the next; None for half a patch.
+        layout: the layout of the masks.
+        patch: the size of a patch along each axis; None for a seventh, and for single features of
+            tables.
+        stride: the number of positions from one patch to the next; None for half a patch.
 
     Raises:
-        ValueError: a patch is larger than the image, or a stride is longer than a patch.
+        ValueError: a patch is larger than the input, or a stride is longer than a patch.
     """
-    patch = patch or (max(1, round(size[0] / 7)), max(1, round(size[1] / 7)))
-    stride = stride or (max(1, patch[0] // 2), max(1, patch[1] // 2))
-    if any(p > pixels for p, pixels in zip(patch, size, strict=True)):
-        raise ValueError(f"patch={patch}: the images have {size} pixels")
-    if any(s > p for s, p in zip(stride, patch, strict=True)):
+    if layout.groups is not None:
+        flat = layout.groups.reshape(-1)
+        return [np.arange(flat.max() + 1)[:, None] == flat]
+    size = layout.positions
+    default = tuple(max(1, round(n / 7)) if layout.has_neighbours else 1 for n in size)
+    lengths = default if patch is None else along_positions("patch", patch, layout)
+    halves = tuple(max(1, p // 2) for p in lengths)
+    strides = halves if stride is None else along_positions("stride", stride, layout)
+    if any(p > n for p, n in zip(lengths, size, strict=True)):
+        raise ValueError(f"patch={lengths}: the inputs have {size} positions")
+    if any(s > p for s, p in zip(strides, lengths, strict=True)):
         raise ValueError(
-            f"stride={stride}: longer than the patch {patch}, it would leave pixels uncovered"
+            f"stride={strides}: longer than the patch {lengths}, it would leave positions uncovered"
         )
-    rows, columns = (_intervals(*numbers) for numbers in zip(size, patch, stride, strict=True))
-    return rows, columns
+    along = [_intervals(*numbers) for numbers in zip(size, lengths, strides, strict=True)]
+    return along if layout.channels is None else [*along, np.eye(layout.channels, dtype=bool)]
 
 
 def _intervals(pixels: int, length: int, stride: int) -> np.ndarray:

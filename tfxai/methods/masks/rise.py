@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,39 +13,39 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.interpolation import half_pixel
-from tfxai.core.types import Attribution, Result, Score, ScoredModel, Tensors
+from tfxai.core.types import Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
 from tfxai.estimation.estimate import Evaluate
-from tfxai.estimation.samplers import split_seed
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
-from tfxai.methods.masks.image_inputs import (
-    in_model_order,
-    one_channel,
-    one_channel_like,
-    rows_and_columns,
-    single_image_input,
-    single_reference,
+from tfxai.methods.masks.layout import Layout, checked_sizes
+from tfxai.methods.masks.masked_inputs import (
+    Examples,
+    MaskedInputs,
+    MaskMethod,
+    ScoreParts,
+    for_each_input,
+    masked_inputs,
+    of_input,
+    over_model_inputs,
 )
+from tfxai.methods.masks.random_masks import PROBABILITY, DrawMasks, given_masks, random_masks
 from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored
-
-PROBABILITY = 0.5
-"""The published probability that a cell of a mask lets the image through."""
-DrawMasks = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-"""Images ``[B, H, W, C]``, the masks' numbers ``[K]``, a seed ``[2]`` -> masks ``[K, H, W]``."""
 
 
 @builder
 def rise(
     model: keras.Model,
     *,
-    masks: int | np.ndarray = 4000,
-    grid: int | tuple[int, int] = 7,
+    masks: Any = 4000,
+    grid: Any = None,
     probability: float | None = None,
+    inputs: Any = None,
+    per_channel: bool = False,
+    groups: Any = None,
     baseline: Any = 0.0,
     score: Score = scores.probability,
     tolerance: float | None = None,
@@ -58,36 +58,47 @@ def rise(
     S = 1 / (N p) sum_i f_c(x m_i + x' (1 - m_i)) m_i,  E m_i = p
 
     Args:
-        model: a Keras model of images.
-        masks: N, the number of random masks; or the masks themselves, ``[N, H, W]``.
-        grid: cells of the coarse mask, for both sides or (rows, columns). It is enlarged and
-            shifted at random.
-        probability: p, the probability that a cell lets the image through. None takes .5, as
+        model: a Keras model of images, sequences, volumes, tables, or several of these, as in
+            `occlusion`.
+        masks: N, the number of random masks; or the masks themselves, ``[N, H, W]``, ``[N, T]``,
+            ``[N, D, H, W]`` or ``[N, F]`` (with the channels, ``[N, ..., C]``, if `per_channel`);
+            for several inputs a dict by name.
+        grid: cells of the coarse mask, one number for all axes or a tuple with one for each. It is
+            enlarged and shifted at random. None takes 7, as published; for tables, whose features
+            have no neighbours, each feature is a cell. For several inputs that differ, a dict by
+            name.
+        probability: p, the probability that a cell lets the input through. None takes .5, as
             published, or the mean of the masks that are given.
-        baseline: x', as in `igos`; 0 is the mean colour of images that are normalised to mean 0.
+        inputs: the name of the input that is masked, or a list of names, while the others stay;
+            None masks all inputs, each by masks of its own.
+        per_channel: whether each channel has a mask of its own.
+        groups: what is masked together instead of the cells of a grid, as in `occlusion`.
+        baseline: x', as in `igos`; 0 is the mean colour of images that are normalised to mean 0. It
+            is one of what is masked, in the structure of the maps.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         tolerance: the largest error of the map's picture, `pooled_error` in the record. An image
             that reaches it needs no more of the N masks.
-        resolution: cells of this picture for each side.
+        resolution: cells of this picture for each side; only the maps of images are pooled.
         bounds: the smallest and the largest value of an input, for a baseline by name.
         data_format: where the channels of the images are, "channels_last" or "channels_first",
             whose maps are ``[B, 1, H, W]``. None reads it from the first operation of the model
             that tells rows and columns from channels.
 
     Returns:
-        An Explainer with attributions ``[B, H, W, 1]`` in units of the score: the attribution of a
-        pixel estimates the expected score given that the pixel is visible. The record has their
+        An Explainer with attributions in units of the score, ``[B, H, W, 1]`` for images and of the
+        other shapes and structures of `occlusion`: the attribution of a position estimates the
+        expected score given that the position is visible. The record has their
         ``standard_error``, the ``map_error`` and ``pooled_error``, ``samples`` (the number of
         masks) and ``dropped``.
 
     Raises:
-        TypeError, ValueError: an option has the wrong type or is out of range, or the masks have
-            another size than the images.
+        TypeError, ValueError: an option has the wrong type or is out of range, the masks have
+            another size than the inputs, or the model has no such input.
 
     Reference:
         Petsiuk et al. 2018, equation 6. A grid of s cells a side is enlarged to
-        (s + 1) ceil(H / s) pixels, mirrored at its borders, and cut at a random offset
-        (docs/methods.md, RISE).
+        (s + 1) ceil(H / s) pixels, mirrored at its borders, and cut at a random offset. What is no
+        image is ours (docs/methods.md, RISE).
 
     Example:
         >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
@@ -96,118 +107,114 @@ def rise(
         TensorShape([1, 8, 8, 1])
     """
     checks.model(model)
-    cells = rows_and_columns(grid, "grid")
-    given = None if isinstance(masks, int | np.integer) else _check_masks(masks)
-    count = checks.positive_integer("masks", masks) if given is None else len(given)
+    cells = for_each_input(partial(checked_sizes, "grid"), grid)
+    given = None if isinstance(masks, int | np.integer) else for_each_input(_check_masks, masks)
+    if given is None:
+        count = checks.positive_integer("masks", masks)
+        checks.real("probability", _or(probability, PROBABILITY), above=0, below=1)
+    else:
+        count = _one_count(given)
+        checks.real("probability", _or(probability, PROBABILITY), above=0)
     mask_budget = budget(count, tolerance, count, resolution)
     inspector = ModelInspector(model, data_format)
-    references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = scored(model, score)
-    if given is None:
-        p = PROBABILITY if probability is None else probability
-        checks.real("probability", p, above=0, below=1)
-        draw = random_masks(cells, p)
-    else:
-        p = float(given.mean()) if probability is None else probability
-        checks.real("probability", p, above=0)
-        draw = given_masks(given)
+    masked = masked_inputs(inspector, inputs, per_channel=per_channel, groups=groups)
+    reference = masked.declared_baseline(baseline)
+    baseline_of(reference, bounds)  # raises for what is no baseline
 
-    def build(rows: int, order: Order) -> Attribution:
-        weighted_mean = sampled(
-            _weighted_masks(draw, order.channels_last_model(scored_model), p),
+    def draw_of(layout: Layout, name: Any) -> tuple[DrawMasks, float]:
+        """Give the function that draws an input's masks, and p."""
+        if given is None:
+            p = _or(probability, PROBABILITY)
+            return random_masks(layout, of_input(cells, name), p), p
+        own = of_input(given, name)
+        if own is None:
+            raise ValueError(f"masks: expected masks of the input {name!r}, too")
+        return given_masks(own, layout), _or(probability, float(own.mean()))
+
+    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+        layouts, names = masked.layouts(inputs), masked.masked_names(inputs)
+        draws = [draw_of(*pair) for pair in zip(layouts, names, strict=True)]
+
+        def maps_like(examples: Examples) -> list[tf.Tensor]:
+            return [
+                tf.zeros([tf.shape(x)[0], *layout.shape], x.dtype)
+                for x, layout in zip(examples.inputs, layouts, strict=True)
+            ]
+
+        return sampled(
+            _weighted_masks(draws, score),
             aggregators.mean(),
             mask_budget,
             rows=rows,
-            like=lambda inputs: one_channel(inputs[0]),
-            order=lambda inputs: Order((-1,)),  # whatever the order of the model's inputs is
+            like=maps_like,
+            order=lambda examples: Order((-1,) * len(layouts)),  # their channels are last
         )
-
-        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            images = single_image_input(inputs)
-            references = single_reference(order.channels_last_baseline(references_of), images)
-            return weighted_mean((images, references), targets, seed)
-
-        return attribute
 
     return Method(
         inspector,
-        in_model_order(build, inspector),
+        over_model_inputs(
+            build,
+            masked,
+            scored(model, score),
+            lambda order: baseline_of(reference, bounds, order=order),
+        ),
         score,
         random=given is None,
         arrays_per_example=ARRAYS_PER_EXAMPLE,
-        like=one_channel_like(inspector),
+        like=masked.maps_like,
+        select=masked.select,
+        needs_size=True,
         warn=missed_tolerance(mask_budget.tolerance),
     )
 
 
-def _weighted_masks(draw: DrawMasks, forward: ScoredModel, probability: float) -> Evaluate:
-    """Give the function that evaluates f_c(x m + x' (1 - m)) m / p for masks m, at (x, x')."""
+def _weighted_masks(draws: list[tuple[DrawMasks, float]], score: ScoreParts) -> Evaluate:
+    """Give the function that evaluates f_c(x m + x' (1 - m)) m / p for masks m, of examples.
+
+    Args:
+        draws: for each masked input what draws its masks, and p.
+        score: f_c.
+    """
 
     def evaluate(
         inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, references = inputs
-        masks = draw(images, ks, seed)
-        mask_scores = scores_under_masks(forward, images, references, targets, masks)
+        dtype = inputs.inputs[0].dtype
+        masks = [
+            draw(ks, tf.random.fold_in(seed, -place) if place else seed, dtype)
+            for place, (draw, _) in enumerate(draws)
+        ]
+        mask_scores = scores_under_masks(score, inputs, targets, masks)
         weights = tf.ones(tf.shape(ks), mask_scores.dtype)
-        return weighted_masks(mask_scores, masks) / probability, weights
+        values = [
+            weighted_masks(mask_scores, m) / p for m, (_, p) in zip(masks, draws, strict=True)
+        ]
+        return values[0] if len(values) == 1 else tf.concat(values, -1), weights
 
     return evaluate
 
 
-def random_masks(cells: tuple[int, int], probability: float) -> DrawMasks:
-    """Give the function that draws grids of zeros and ones, enlarges and shifts them."""
-
-    def draw(images: tf.Tensor, ks: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        size = images.shape[1:3]
-        cell_sizes = [-(-pixels // n) for pixels, n in zip(size, cells, strict=True)]
-        rows, columns = (
-            tf.constant(half_pixel((n + 1) * cell_size, n), images.dtype)
-            for n, cell_size in zip(cells, cell_sizes, strict=True)
-        )
-
-        def draw_one(k: tf.Tensor) -> tf.Tensor:
-            grid_seed, *offset_seeds = split_seed(tf.random.fold_in(seed, k), 3)
-            grid = tf.random.stateless_uniform(cells, grid_seed) < probability
-            top, left = (
-                tf.random.stateless_uniform([], offset_seed, 0, cell_size, tf.int32)
-                for offset_seed, cell_size in zip(offset_seeds, cell_sizes, strict=True)
-            )
-            cut_rows = rows[top : top + size[0]]
-            cut_columns = columns[left : left + size[1]]
-            return cut_rows @ tf.cast(grid, images.dtype) @ tf.transpose(cut_columns)
-
-        return tf.map_fn(draw_one, ks, fn_output_signature=tf.TensorSpec(size, images.dtype))
-
-    return draw
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
-def given_masks(masks: np.ndarray) -> DrawMasks:
-    """Give the function that takes masks from the array ``[N, H, W]`` by their numbers."""
-    with tf.init_scope():  # A graph refers to this tensor instead of holding a copy of it.
-        all_masks = tf.constant(masks)
-
-    def draw(images: tf.Tensor, ks: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        del seed
-        if masks.shape[1:] != tuple(images.shape[1:3]):
-            raise ValueError(
-                f"masks has shape {list(masks.shape)}: expected [N, {images.shape[1]}, "
-                f"{images.shape[2]}], like the images"
-            )
-        return tf.cast(tf.gather(all_masks, ks), images.dtype)
-
-    return draw
+def _one_count(masks: Any) -> int:
+    """Give the number N of masks, which is that of each input."""
+    counts = {len(m) for m in (masks.values() if isinstance(masks, dict) else [masks])}
+    if len(counts) != 1:
+        raise ValueError(f"masks: {sorted(counts)} masks for different inputs; pass as many each")
+    return counts.pop()
 
 
 def _check_masks(masks: Any) -> np.ndarray:
-    """Give masks as an array, or raise a ValueError if they are not finite, ``[N, H, W]``."""
+    """Give masks as an array, or raise a ValueError if they are not finite, ``[N, ...]``."""
     array = np.asarray(masks)
-    if array.ndim != 3 or array.size == 0 or array.dtype.kind not in "fiub":
+    if array.ndim < 2 or array.size == 0 or array.dtype.kind not in "fiub":
         raise ValueError(
-            f"masks={masks!r}: expected how many, or an array [N, H, W] of numbers"
+            f"masks={masks!r}: expected how many, or an array [N, ...] of numbers"
             if array.ndim == 0
-            else f"masks has shape {list(array.shape)}: expected [N, H, W], numbers"
+            else f"masks has shape {list(array.shape)}: expected [N, ...], numbers"
         )
     if not np.isfinite(array).all() or array.mean() <= 0:
-        raise ValueError("masks: expected finite numbers that let some of the image through")
+        raise ValueError("masks: expected finite numbers that let some of the input through")
     return array

@@ -1,0 +1,250 @@
+"""Which inputs of a model are masked, and masks of them as attributions of the whole model.
+
+A mask method is written for a list of masked inputs whose channels are last. The other inputs of
+the model stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfxai.baselines import Baseline
+from tfxai.core.axes import Order, OrderOf
+from tfxai.core.named_inputs import leaf_names
+from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
+from tfxai.methods.masks.layout import Layout, checked_groups, layout_of
+from tfxai.models import keras_graph
+from tfxai.models.model_info import ModelInspector
+
+MAPS = ("standard_error", "mask")
+"""Diagnostics that are maps or masks: a mask method gives one for each masked input."""
+
+
+class Examples(NamedTuple):
+    """The inputs of a model, apart by whether they are masked."""
+
+    inputs: list[tf.Tensor]
+    """The masked inputs, their channels last, ``[B, ...]`` each."""
+    references: list[tf.Tensor]
+    """What each of them shows where it is masked, of the same shapes."""
+    others: list[tf.Tensor]
+    """The inputs that stay, ``[B, ...]`` each."""
+
+
+ScoreParts = Callable[[Sequence[tf.Tensor], Sequence[tf.Tensor], tf.Tensor], tf.Tensor]
+"""Masked inputs with n rows for each example, channels last; the other inputs ``[B, ...]``; targets
+``[n B]`` -> scores ``[n B]``."""
+MaskMethod = Callable[[Examples, tf.Tensor, tf.Tensor], Result]
+"""Examples, targets ``[B]``, seed ``[2]`` -> a list of maps, one for each masked input."""
+
+
+class MaskedInputs(NamedTuple):
+    """Which inputs of a model are masked, and how."""
+
+    inspector: ModelInspector
+    names: tuple[Any, ...] | None
+    """The names of the masked inputs; None for all inputs."""
+    per_channel: bool = False
+    """Whether single channels are masked."""
+    groups: Any = None
+    """Which elements are masked together: an array, or a dict of arrays by the inputs' names."""
+
+    def select(self, values: Tensors) -> Tensors:
+        """Give the masked inputs' parts of values in the structure of the inputs.
+
+        Returns:
+            The structure itself if all inputs are masked, the part of a single input alone, and a
+            dict by name for several.
+
+        Raises:
+            ValueError: the model has no input of a name.
+        """
+        names, flat = self._all_names(values), tf.nest.flatten(values)
+        chosen = names if self.names is None else list(self.names)
+        unknown = [name for name in chosen if name not in names]
+        if unknown:
+            raise ValueError(
+                f"inputs={unknown[0]!r}: the model has no such input, but "
+                f"{', '.join(map(repr, names))}"
+            )
+        if len(chosen) == len(flat):
+            return values
+        parts = {name: part for name, part in zip(names, flat, strict=True) if name in chosen}
+        return parts[chosen[0]] if len(chosen) == 1 else parts
+
+    def order(self, inputs: Tensors) -> Order:
+        """Give the order of the axes of the masked inputs."""
+        channels = self.inspector.order(inputs).channels
+        return Order(tuple(channels[place] for place in self._places(inputs)))
+
+    def split(self, inputs: Tensors) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Give the masked inputs and the others."""
+        flat, places = tf.nest.flatten(inputs), self._places(inputs)
+        return [flat[p] for p in places], [x for p, x in enumerate(flat) if p not in places]
+
+    def join(self, inputs: Tensors, masked: Sequence[Any], others: Sequence[Any]) -> Tensors:
+        """Put together what `split` takes apart, in the structure of the inputs."""
+        parts = dict(zip(self._places(inputs), masked, strict=True))
+        rest = iter(others)
+        count = len(tf.nest.flatten(inputs))
+        flat = [parts[p] if p in parts else next(rest) for p in range(count)]
+        return tf.nest.pack_sequence_as(inputs, flat)
+
+    def masked_names(self, inputs: Tensors) -> list[Any]:
+        """Give the name of each masked input."""
+        names = self._all_names(inputs)
+        return [names[place] for place in self._places(inputs)]
+
+    def layouts(self, inputs: Tensors) -> list[Layout]:
+        """Give the layout of the masks of each masked input."""
+        masked = self.order(inputs).to_channels_last(self.split(inputs)[0])
+
+        def layout(name: Any, x: tf.Tensor) -> Layout:
+            return layout_of(x, per_channel=self.per_channel, groups=of_input(self.groups, name))
+
+        return [layout(*pair) for pair in zip(self.masked_names(inputs), masked, strict=True)]
+
+    def maps_like(self, inputs: Tensors) -> Tensors:
+        """Give zeros of the shapes of the maps of inputs."""
+        zeros = [
+            tf.zeros([tf.shape(x)[0], *layout.shape], x.dtype)
+            for x, layout in zip(self.split(inputs)[0], self.layouts(inputs), strict=True)
+        ]
+        return self.packed(inputs, self.order(inputs).from_channels_last(zeros))
+
+    def packed(self, inputs: Tensors, values: Sequence[Any]) -> Tensors:
+        """Give values, one for each masked input, in the structure of the maps."""
+        return tf.nest.pack_sequence_as(self.select(inputs), list(values))
+
+    def declared_baseline(self, value: Any) -> Any:
+        """Give a baseline that is a dict by the names of all inputs in the structure of these."""
+        declared = keras_graph.declared_inputs(self.inspector.model)
+        if self.names is not None or not tf.nest.is_nested(declared):
+            return value
+        return self.inspector.as_declared("baseline", value)
+
+    def _places(self, inputs: Tensors) -> list[int]:
+        """Give the places of the masked inputs among all, in the order in which they are masked."""
+        count = len(tf.nest.flatten(inputs))
+        return tf.nest.flatten(self.select(tf.nest.pack_sequence_as(inputs, list(range(count)))))
+
+    def _all_names(self, inputs: Tensors) -> list[Any]:
+        return leaf_names(inputs, keras_graph.declared_inputs(self.inspector.model))
+
+
+def masked_inputs(
+    inspector: ModelInspector, names: Any, *, per_channel: bool = False, groups: Any = None
+) -> MaskedInputs:
+    """Check the options that say what is masked.
+
+    Args:
+        inspector: the inspector of the model.
+        names: the option `inputs`: a name, several, or None for all inputs.
+        per_channel: as in `MaskedInputs`.
+        groups: as in `MaskedInputs`.
+
+    Raises:
+        TypeError, ValueError: an option has the wrong type, or two contradict each other.
+    """
+    if not isinstance(per_channel, bool):
+        raise TypeError(f"per_channel={per_channel!r}: expected True or False")
+    if per_channel and groups is not None:
+        raise ValueError(
+            "per_channel=True with groups: leave out per_channel; groups of the whole shape of an "
+            "example say which channels are masked together"
+        )
+    chosen = None
+    if names is not None:
+        chosen = (names,) if isinstance(names, str | int) else tuple(names)
+        if not chosen or len(set(chosen)) != len(chosen):
+            raise ValueError(f"inputs={names!r}: expected the names of inputs, each once")
+    checked = None if groups is None else for_each_input(checked_groups, groups)
+    return MaskedInputs(inspector, chosen, per_channel, checked)
+
+
+def of_input(option: Any, name: Any) -> Any:
+    """Give the value of an option for an input, where a dict has one by name, else the option."""
+    return option.get(name) if isinstance(option, dict) else option
+
+
+def for_each_input(check: Callable[[Any], Any], option: Any) -> Any:
+    """Check an option that is a value for all inputs, or a dict of values by the inputs' names."""
+    if isinstance(option, dict):
+        return {name: check(value) for name, value in option.items()}
+    return check(option)
+
+
+def over_model_inputs(
+    build: Callable[[int, ScoreParts, MaskedInputs, Tensors], MaskMethod],
+    masked: MaskedInputs,
+    scored_model: ScoredModel,
+    baseline: Callable[[OrderOf], Baseline],
+) -> Callable[[int], Attribution]:
+    """Turn a mask method into an attribution of the inputs of a model, their axes in any order.
+
+    Args:
+        build: (rows that may be differentiated at once, the score of the parts, which inputs are
+            masked, the inputs) -> the mask method.
+        masked: which inputs are masked.
+        scored_model: the model, joined with a score.
+        baseline: the order of the masked inputs' axes -> their baseline.
+
+    Returns:
+        A function from the number of rows to the attribution. Its maps and masks have their axes in
+        the order of the model's inputs.
+    """
+
+    def build_for(rows: int) -> Attribution:
+        def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+            order = masked.order(inputs)
+            given, others = masked.split(inputs)
+            references = tf.nest.flatten(baseline(lambda _: order)(masked.select(inputs)))
+
+            def score(
+                parts: Sequence[tf.Tensor], others: Sequence[tf.Tensor], targets: tf.Tensor
+            ) -> tf.Tensor:
+                tiled = [_repeated(x, tf.shape(targets)[0]) for x in others]
+                whole = masked.join(inputs, order.from_channels_last(list(parts)), tiled)
+                return scored_model(whole, targets)
+
+            masked_last = order.to_channels_last(given)
+            references_last = order.to_channels_last(references)
+            shown = [_single(r, x) for r, x in zip(references_last, masked_last, strict=True)]
+            method = build(rows, score, masked, inputs)
+            result = method(Examples(masked_last, shown, others), targets, seed)
+
+            def back(values: list[tf.Tensor]) -> Tensors:
+                return masked.packed(inputs, order.from_channels_last(values))
+
+            diagnostics = {
+                name: back(value) if name in MAPS else value
+                for name, value in result.diagnostics.items()
+            }
+            return Result(back(result.attributions), diagnostics)
+
+        return attribute
+
+    return build_for
+
+
+def _repeated(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Repeat examples ``[B, ...]`` as often as there are rows for each."""
+    times = rows // tf.maximum(tf.shape(x)[0], 1)
+    return tf.ensure_shape(tf.tile(x, [times] + [1] * (x.shape.rank - 1)), [None, *x.shape[1:]])
+
+
+def _single(references: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+    """Give the reference of each example, of the shape of the inputs.
+
+    Raises:
+        ValueError: the baseline gives an example several references.
+    """
+    if references.shape[0] != 1:
+        raise ValueError(
+            f"baseline is a batch of {references.shape[0]} references; pass one image, or a "
+            "function images -> references for one of its own for each image"
+        )
+    return tf.broadcast_to(references[0], tf.shape(x))
