@@ -45,6 +45,22 @@ def test_pixels_have_the_maps_of_floats(activation, flipped):
     np.testing.assert_allclose(cut, models[0](np.full((1, 7, 6, 3), 100, "uint8")), rtol=1e-5)
 
 
+def test_pixels_have_the_second_derivatives_of_floats():
+    models = [keras.Sequential([keras.Input((4,), dtype=d)]) for d in ("uint8", "float32")]
+    keras.utils.set_random_seed(0)
+    shared = [L.Rescaling(1 / 255), L.Dense(6, "swish"), L.Dense(3)]
+    for model in models:
+        for layer in shared:
+            model.add(layer)
+    x = np.array([[0, 100, 255, 3], [7, 1, 200, 0]], np.uint8)
+    vectors = np.array([[1, 2, -1, 0], [3, 0, 0, -2]], np.float32)
+    found, expected = (tfxai.hessian.hvp(m, x, vectors, [2, 0]) for m in models)
+    assert np.abs(expected).max() > 1e-7
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-10)
+    found, expected = (tfxai.hessian.max_eigenvalue(m, x, [2, 0]).value for m in models)
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
 def test_integers_that_are_computed_with_stay_integers():
     inputs = keras.Input((4,), dtype="int32")
     model = keras.Model(inputs, L.Dense(2)(keras.ops.cast(inputs // 2, "float32")))

@@ -96,8 +96,9 @@ def call_operations(functional: keras.Model, inputs: Any, visit: Callable[[Any, 
 
 @contextmanager
 def without_casts_to_integers(model: keras.Model) -> Iterator[None]:
-    """Let a functional model, and those inside it, take numbers where they declare integers."""
-    opened = {id(f): f for f in map(functional_model, layers(model)) if f is not None}
+    """Let a model, and those inside it, take numbers where they declare integers."""
+    models = list({id(m): m for m in layers(model) if functional_model(m) is not None}.values())
+    opened = {id(f): f for f in map(functional_model, models)}
 
     def as_given(functional: keras.Model) -> Callable[[list], list]:
         def convert(flat: list) -> list:
@@ -110,13 +111,19 @@ def without_casts_to_integers(model: keras.Model) -> Iterator[None]:
 
         return convert
 
+    # A Sequential casts by itself, before the functional model that it is made of does.
+    converted = [m._convert_input_args for m in models]
     for functional in opened.values():
         vars(functional)["_convert_inputs_to_tensors"] = as_given(functional)
+    for each in models:
+        vars(each)["_convert_input_args"] = False
     try:
         yield
     finally:
         for functional in opened.values():
             del vars(functional)["_convert_inputs_to_tensors"]
+        for each, before in zip(models, converted, strict=True):
+            vars(each)["_convert_input_args"] = before
 
 
 def with_mask_of(tensor: keras.KerasTensor, other: keras.KerasTensor) -> keras.KerasTensor:
