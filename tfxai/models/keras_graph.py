@@ -148,8 +148,9 @@ def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
 
 @cache
 def _notes_of_keras() -> frozenset[str]:
-    model = keras.Model()
-    model.compile()
+    with tf.init_scope():  # The variables of the metrics are not those of a graph being built.
+        model = keras.Model()
+        model.compile()
     made_by_training = ("history", "stop_training", "stop_predicting", "_eval_epoch_iterator")
     return frozenset((*vars(model), *made_by_training))
 
