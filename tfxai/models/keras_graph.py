@@ -148,7 +148,8 @@ def own_attributes(layer: keras.layers.Layer) -> dict[str, Any]:
 
 @cache
 def _notes_of_keras() -> frozenset[str]:
-    with tf.init_scope():  # The variables of the metrics are not those of a graph being built.
+    # In a graph of its own: one that is being built would have made the variables of its metrics.
+    with tf.Graph().as_default():
         model = keras.Model()
         model.compile()
     made_by_training = ("history", "stop_training", "stop_predicting", "_eval_epoch_iterator")
