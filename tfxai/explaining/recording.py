@@ -140,13 +140,11 @@ class Recorder(NamedTuple):
                     "the model joins the batch with another axis; explain its parts by tfxai.split"
                 )
         to_numpy = partial(tf.nest.map_structure, lambda x: x.numpy())
-        as_inputs_given = partial(
-            as_given, given=examples, declared=keras_graph.declared_inputs(runner.model)
-        )
+        declared = keras_graph.declared_inputs(runner.model)
+        as_inputs_given = partial(as_given, given=examples, declared=declared)
         channels = tf.nest.pack_sequence_as(inputs, runner.inspector.order(inputs).channels)
         explained = examples
         if (select := runner.method.select) is not None:
-            declared = keras_graph.declared_inputs(runner.model)
             explained = as_inputs_given(select(as_declared(examples, declared)))
             channels = select(channels)
         explains_logits = expects_logits(runner.method.score)

@@ -57,9 +57,7 @@ class Region(NamedTuple):
         kinds = {o.type for o in self.operations}
         if self.normalizes:
             return "normalisation by data"
-        if kinds == {"Mul", "Sigmoid"} or kinds == {"Mul", "Sigmoid", "Identity"}:
-            return "swish"
-        if "IdentityN" in kinds:
+        if "IdentityN" in kinds or kinds - {"Identity"} == {"Mul", "Sigmoid"}:
             return "swish"
         if kinds & {"Erf", "Erfc"} or ("Pow" in kinds and "Tanh" in kinds):
             return "GELU"

@@ -12,6 +12,7 @@ from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.types import Attribution, Result, Tensors
 from tfxai.methods.masks.blending import BlendedExamples
+from tfxai.methods.masks.masked_inputs import one_reference
 from tfxai.models.model_info import ModelInspector
 
 DEFAULT_RESOLUTION = 28
@@ -93,13 +94,7 @@ def single_reference(baseline: Baseline, images: tf.Tensor) -> tf.Tensor:
     Raises:
         ValueError: the baseline gives an image several references.
     """
-    references = baseline(images)
-    if references.shape[0] != 1:
-        raise ValueError(
-            f"baseline is a batch of {references.shape[0]} references; pass one image, or a "
-            "function images -> references for one of its own for each image"
-        )
-    return tf.broadcast_to(references[0], tf.shape(images))
+    return one_reference(baseline(images), images)
 
 
 def blended_examples(inputs: Tensors, targets: tf.Tensor, baseline: Baseline) -> BlendedExamples:

@@ -29,6 +29,10 @@ class Layout(NamedTuple):
         """The shape of a mask, which broadcasts to an example whose channels are last."""
         return self.positions if self.channels is None else (*self.positions, self.channels)
 
+    def zeros_for(self, x: tf.Tensor) -> tf.Tensor:
+        """Give zeros of the shape of the maps of inputs ``[B, ...]``."""
+        return tf.zeros([tf.shape(x)[0], *self.shape], x.dtype)
+
     @property
     def has_neighbours(self) -> bool:
         """Whether what is beside each other belongs together, as in images but not in tables."""

@@ -110,7 +110,7 @@ class MaskedInputs(NamedTuple):
     def maps_like(self, inputs: Tensors) -> Tensors:
         """Give zeros of the shapes of the maps of inputs."""
         zeros = [
-            tf.zeros([tf.shape(x)[0], *layout.shape], x.dtype)
+            layout.zeros_for(x)
             for x, layout in zip(self.split(inputs)[0], self.layouts(inputs), strict=True)
         ]
         return self.packed(inputs, self.order(inputs).from_channels_last(zeros))
@@ -212,7 +212,7 @@ def over_model_inputs(
 
             masked_last = order.to_channels_last(given)
             references_last = order.to_channels_last(references)
-            shown = [_single(r, x) for r, x in zip(references_last, masked_last, strict=True)]
+            shown = [one_reference(r, x) for r, x in zip(references_last, masked_last, strict=True)]
             method = build(rows, score, masked, inputs)
             result = method(Examples(masked_last, shown, others), targets, seed)
 
@@ -236,7 +236,7 @@ def _repeated(x: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.tile(x, [times] + [1] * (x.shape.rank - 1)), [None, *x.shape[1:]])
 
 
-def _single(references: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
+def one_reference(references: tf.Tensor, x: tf.Tensor) -> tf.Tensor:
     """Give the reference of each example, of the shape of the inputs.
 
     Raises:

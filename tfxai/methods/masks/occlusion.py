@@ -126,16 +126,12 @@ def occlusion(
             full_score = score(examples.inputs, examples.others, targets)
 
             def drops_of(place: int) -> tf.Tensor:
-                def zeros(given: Tensors) -> tf.Tensor:
-                    x = given[0].inputs[place]
-                    return tf.zeros([tf.shape(x)[0], *shapes[place]], x.dtype)
-
                 mean_drop = estimate(
                     _score_drops(score, covered[place], shapes, place),
                     int(np.prod([len(c) for c in covered[place]])),
                     aggregators.mean(),
                     rows=rows,
-                    like=zeros,
+                    like=lambda given: layouts[place].zeros_for(given[0].inputs[place]),
                 )
                 drops = mean_drop((examples, full_score), targets, seed).value
                 # The mean over all patches counts those without the position as 0.

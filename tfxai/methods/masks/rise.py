@@ -136,10 +136,7 @@ def rise(
         draws = [draw_of(*pair) for pair in zip(layouts, names, strict=True)]
 
         def maps_like(examples: Examples) -> list[tf.Tensor]:
-            return [
-                tf.zeros([tf.shape(x)[0], *layout.shape], x.dtype)
-                for x, layout in zip(examples.inputs, layouts, strict=True)
-            ]
+            return [layout.zeros_for(x) for x, layout in zip(examples.inputs, layouts, strict=True)]
 
         return sampled(
             _weighted_masks(draws, score),
