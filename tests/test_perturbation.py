@@ -129,6 +129,16 @@ def test_rise_refuses_what_are_no_masks(masks, error, message, linear, photos):
         tfxai.rise(linear, masks=masks)(photos)
 
 
+def test_one_mask_is_enough_without_a_tolerance_and_named_where_it_is_not(linear, photos):
+    one = tfxai.rise(linear, masks=1, score=scores.logit).explain(photos, 1, verbose=0)
+    assert (one.diagnostics["samples"] == 1).all()
+    assert np.isnan(one.diagnostics["map_error"]).all()
+    with pytest.raises(ValueError, match="masks=1: expected at least 2"):
+        tfxai.rise(linear, masks=1, tolerance=0.1)
+    with pytest.raises(ValueError, match="masks=1: expected at least 2"):
+        tfxai.rise(linear, masks=np.ones((1, *SIZE)), tolerance=0.1)
+
+
 def test_rise_refuses_other_bad_options(linear):
     with pytest.raises(ValueError, match=r"probability=1\.0"):
         tfxai.rise(linear, probability=1.0)

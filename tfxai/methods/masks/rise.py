@@ -115,7 +115,9 @@ def rise(
     else:
         count = _one_count(given)
         checks.real("probability", _or(probability, PROBABILITY), above=0)
-    mask_budget = budget(count, tolerance, count, resolution)
+    # Without a tolerance one mask is enough; an error takes two.
+    checks.positive_integer("masks", count, least=1 if tolerance is None else 2)
+    mask_budget = budget(count, tolerance, max(count, 2), resolution)
     inspector = ModelInspector(model, data_format)
     masked = masked_inputs(inspector, inputs, per_channel=per_channel, groups=groups)
     reference = masked.declared_baseline(baseline)
