@@ -286,7 +286,7 @@ OPTIONS = {
     "baseline=purple": "baseline='purple'",
     "baseline=[1, 2]": "baseline",
     "quadrature=magic": "quadrature='magic'",
-    "score=magic": "score='magic'",
+    "score=magic": "--option score=magic: magic is no score",
 }
 TARGETS = ["4", "-1", "cat", "", "--5", "²", "9" * 30]
 

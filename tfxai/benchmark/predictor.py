@@ -34,6 +34,11 @@ class Predictor(NamedTuple):
     order: Order
     """The order of the axes of the model's inputs."""
 
+    @property
+    def classes(self) -> int:
+        """How many classes there are; one unit stands for two."""
+        return max(self.units, 2)
+
 
 def build_predictor(model: keras.Model) -> Predictor:
     """Give the functions of a classifier.
@@ -89,4 +94,4 @@ def classes_to_explain(
     """
     predicted = predictor.probabilities(predictor.order.to_channels_last(inputs)).argmax(1)
     classes = [p if t is None else t for t, p in zip(targets, predicted, strict=True)]
-    return checks.targets(classes, len(classes), predictor.units, None)
+    return checks.targets(classes, len(classes), predictor.classes, None)

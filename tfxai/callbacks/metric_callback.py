@@ -141,8 +141,8 @@ class MetricCallback(keras.callbacks.Callback):
         """Explain the images by one explainer."""
         targets: list[int | None] = [None] * len(self.images)
         if self.targets is not None:
-            units = self.predictor.units
-            targets = checks.targets(self.targets, len(targets), units, None).tolist()
+            classes = self.predictor.classes
+            targets = checks.targets(self.targets, len(targets), classes, None).tolist()
         return explain_batch(
             self.explainers[title],
             self.predictor,

@@ -208,16 +208,16 @@ def _read_labels(path: Path, files: Sequence[Path], classifier: zoo.Classifier) 
     unknown = set(labels) - {file.name for file in files}
     if unknown:
         raise UserError(f"--labels {path}: there is no image {min(unknown)}")
-    units = classifier.model.output_shape[-1]
+    count = max(classifier.model.output_shape[-1], 2)
     return {
-        name: _class_index(path, text, units, classifier.names) for name, text in labels.items()
+        name: _class_index(path, text, count, classifier.names) for name, text in labels.items()
     }
 
 
-def _class_index(path: Path, text: str, units: int, names: Sequence[str] | None) -> int:
+def _class_index(path: Path, text: str, count: int, names: Sequence[str] | None) -> int:
     try:
         value = int(text) if text.lstrip("-").isdigit() else text
-        return int(checks.targets(value, 1, units, names)[0])
+        return int(checks.targets(value, 1, count, names)[0])
     except ValueError as error:
         raise UserError(f"--labels {path}: {error}") from error
 

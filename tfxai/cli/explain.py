@@ -16,7 +16,7 @@ from rich.progress import track
 
 import tfxai
 from tfxai import plot, zoo
-from tfxai.cli import arguments
+from tfxai.cli import arguments, scores
 from tfxai.cli.images import UnreadableImageError, image_files, read_pixels
 from tfxai.cli.methods import BUILDERS, method_builder
 from tfxai.cli.models import describe_preprocessing, load_classifier
@@ -55,11 +55,14 @@ def explain(
     ] = None,
     patterns: arguments.Patterns = None,
     preprocess: arguments.Preprocess = None,
+    output: scores.Output = None,
+    score: scores.Name = None,
     seed: arguments.Seed = 0,
 ) -> None:
     """Explain images: write NAME.png (the image and its map) and NAME.npz (the record) for each."""
     classifier = load_classifier(model, preprocess)
-    explainer = method_builder(classifier, method, options or [], patterns)(classifier.model)
+    build = method_builder(classifier, method, options or [], patterns, output=output, score=score)
+    explainer = build(classifier.model)
     files = image_files(images)
     target_class = int(target) if target and re.fullmatch("-?[0-9]+", target) else target
     _make_folder(out, files)

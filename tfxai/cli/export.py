@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import tfxai
-from tfxai.cli import arguments
+from tfxai.cli import arguments, scores
 from tfxai.cli.methods import method_builders, method_names, options_by_name
 from tfxai.cli.models import describe_preprocessing, load_classifier
 from tfxai.cli.terminal import UserError, console, print_line
@@ -31,11 +31,14 @@ def export(
     options: arguments.OptionsByName = None,
     patterns: arguments.Patterns = None,
     preprocess: arguments.Preprocess = None,
+    output: scores.Output = None,
+    score: scores.Name = None,
 ) -> None:
     """Write one SavedModel that predicts and explains, for TensorFlow Serving."""
     classifier = load_classifier(model, preprocess)
     names = method_names(methods, patterns)
-    builders = method_builders(classifier, names, options_by_name(options or [], names), patterns)
+    by_name = options_by_name(options or [], names)
+    builders = method_builders(classifier, names, by_name, patterns, output=output, score=score)
     explainers = {name: build(classifier.model) for name, build in builders.items()}
     try:
         tfxai.export(

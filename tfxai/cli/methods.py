@@ -12,6 +12,7 @@ import keras
 
 import tfxai
 from tfxai import zoo
+from tfxai.cli.scores import parse_score, score_of_options
 from tfxai.cli.terminal import UserError
 from tfxai.core import synonyms
 
@@ -49,7 +50,6 @@ NEED_PATTERNS = tuple(
 )
 MODULES_OF_VALUES = {
     "quadrature": tfxai.quadrature,
-    "score": tfxai.scores,
     "kernel": tfxai.kernels,
     "proposal": tfxai.kernels,
 }
@@ -60,7 +60,13 @@ Builder = Callable[[keras.Model], tfxai.Explainer]
 
 
 def method_builder(
-    classifier: zoo.Classifier, method: str, options: Sequence[str], patterns: Path | None
+    classifier: zoo.Classifier,
+    method: str,
+    options: Sequence[str],
+    patterns: Path | None,
+    *,
+    output: str | None = None,
+    score: str | None = None,
 ) -> Builder:
     """Give the function that builds one method's explainer of a model.
 
@@ -69,6 +75,8 @@ def method_builder(
         method: a name in `BUILDERS`.
         options: each as key=value.
         patterns: a file of patterns, for a method in `NEED_PATTERNS`.
+        output: which output is explained, as text.
+        score: by which score, as text.
 
     Raises:
         UserError: an unknown method or option, or patterns that are missing, damaged or not taken.
@@ -79,6 +87,11 @@ def method_builder(
     function = BUILDERS[method]
     names = option_names(method)
     keywords = dict(parse_option(text, method, names) for text in options)
+    chosen = score_of_options(function, output, score)
+    if chosen is not None:
+        if "score" in keywords:
+            raise UserError("--option score=...: give --score, or this option, not both")
+        keywords["score"] = chosen
     if "bounds" in names:
         keywords.setdefault("bounds", classifier.bounds)
     loaded = _load_patterns(method, patterns)
@@ -97,11 +110,19 @@ def method_builders(
     methods: Sequence[str],
     options: dict[str, list[str]],
     patterns: Path | None,
+    *,
+    output: str | None = None,
+    score: str | None = None,
 ) -> dict[str, Builder]:
     """Give several methods' builders by name; patterns go to the methods that take them."""
     return {
         method: method_builder(
-            classifier, method, options[method], patterns if method in NEED_PATTERNS else None
+            classifier,
+            method,
+            options[method],
+            patterns if method in NEED_PATTERNS else None,
+            output=output,
+            score=score,
         )
         for method in methods
     }
@@ -169,6 +190,8 @@ def parse_option(text: str, owner: str, names: Collection[str]) -> tuple[str, An
         raise UserError(
             f"--option {text}: {owner} takes {', '.join(names) or 'no options'}{suggestion}"
         )
+    if key == "score":
+        return key, parse_score(f"--option {text}", value)
     if key in MODULES_OF_VALUES:
         return key, getattr(MODULES_OF_VALUES[key], value, value)
     try:

@@ -102,9 +102,10 @@ def _fitted(label: str, x: tf.Tensor, result: Any) -> tf.Tensor:
     sizes = tf.shape(references)[1:]
     may_be_one = [has_reference_axis] + [True] * (len(shape) - 2)
     fits = tf.equal(sizes, tf.shape(x)) | (tf.equal(sizes, 1) & may_be_one)
-    references = _checked_value(references, fits, f"{label}: expected a reference for each example")
+    message = f"{label}: expected a reference for each example"
+    references = checks.asserted(references, fits, message)
     finite = tf.math.is_finite(references)
-    return _checked_value(references, finite, f"{label} gives NaN or infinite values")
+    return checks.asserted(references, finite, f"{label} gives NaN or infinite values")
 
 
 def _fits(shape: list[int | None], inputs_shape: list[int | None], *, may_share: bool) -> bool:
@@ -118,15 +119,6 @@ def _fits(shape: list[int | None], inputs_shape: list[int | None], *, may_share:
         size in (None, 1, wanted) or wanted is None
         for size, wanted in zip(shape[1:], inputs_shape[1:], strict=True)
     )
-
-
-def _checked_value(value: tf.Tensor, condition: tf.Tensor, message: str) -> tf.Tensor:
-    """Give the value back where the condition holds everywhere, else raise with the message."""
-    if not tf.executing_eagerly():
-        return checks.asserted(value, condition, message)
-    if not tf.reduce_all(condition):
-        raise ValueError(message)
-    return value
 
 
 def _is_registered(function: Callable) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfxai.core.types import Tensors
@@ -88,6 +90,19 @@ def put(tensors: Tensors, indices: tf.Tensor, values: Tensors) -> Tensors:
     return tf.nest.map_structure(
         lambda x, new: tf.tensor_scatter_nd_update(x, indices[:, None], new), tensors, values
     )
+
+
+def tiled(targets: tf.Tensor, count: Any) -> tf.Tensor:
+    """Repeat what is explained of the examples of a batch, one batch after the other.
+
+    Args:
+        targets: ``[B, ...]``.
+        count: how many batches are wanted.
+
+    Returns:
+        ``[count B, ...]``.
+    """
+    return tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
 
 
 def cast(tensors: Tensors, dtype: tf.DType) -> Tensors:

@@ -106,13 +106,15 @@ def named_leaves(values: Tensors) -> list[tuple[str, Any]]:
     ]
 
 
-def targets(values: Any, count: int, units: int | None, names: Sequence[str] | None) -> np.ndarray:
+def targets(
+    values: Any, count: int, classes: int | None, names: Sequence[str] | None
+) -> np.ndarray:
     """Turn class indices or names, one for all examples or one each, into int32 ``[count]``.
 
     Args:
         values: one class or ``[count]`` of them.
         count: the number of examples.
-        units: the size of the model's outputs; 1 stands for two classes, None for any number.
+        classes: the number of classes; None for any number.
         names: the names of the classes, if they are known.
 
     Raises:
@@ -131,10 +133,9 @@ def targets(values: Any, count: int, units: int | None, names: Sequence[str] | N
             f"targets has shape {list(array.shape)}: expected one target or [{count}], one for "
             "each example"
         )
-    classes = 2 if units == 1 else units
     outside = array[(array < 0) | (array >= classes)] if classes is not None else array[array < 0]
     if outside.size:
-        allowed = f"0 to {classes - 1}" if classes is not None else "0 or more"
+        allowed = "0 or more" if classes is None else f"0 to {classes - 1}" if classes > 1 else "0"
         raise ValueError(f"targets: {outside.flat[0]} is out of range, expected {allowed}")
     return np.broadcast_to(array, [count]).astype(np.int32)
 
@@ -191,8 +192,13 @@ def seed(value: Any) -> tf.Tensor:
 def asserted(value: tf.Tensor, condition: tf.Tensor, *message: Any) -> tf.Tensor:
     """Give the tensor, such that its evaluation fails with the message unless the condition holds.
 
-    `assertions_as_errors` turns the failure into a ValueError.
+    Outside of a graph this is a ValueError; `assertions_as_errors` makes one of the failure in a
+    graph.
     """
+    if tf.executing_eagerly():
+        if not tf.reduce_all(condition):
+            raise ValueError(" ".join(str(m.numpy() if tf.is_tensor(m) else m) for m in message))
+        return value
     assertion = tf.debugging.Assert(tf.reduce_all(condition), list(message))
     with tf.control_dependencies([] if assertion is None else [assertion]):
         return tf.identity(value)

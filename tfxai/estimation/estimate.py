@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import scores
 from tfxai.core import batch
 from tfxai.core.types import (
     Aggregator,
@@ -24,6 +23,7 @@ from tfxai.estimation.samplers import split_seed
 from tfxai.models import keras_graph
 from tfxai.models.scored_models import differentiable
 from tfxai.models.shared_graphs import shared_function
+from tfxai.scores import of_classes
 
 Evaluate = Callable[[Tensors, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """Inputs, targets, seed, numbers of samples ``[K]`` -> values ``[K, B, F]``, weights ``[K]``."""
@@ -47,7 +47,7 @@ def gradient_of(model: keras.Model, score: Score) -> Attribution:
         return tf.nest.pack_sequence_as(inputs, differentiated)
 
     # A score of the user's may refer to something that changes.
-    is_fixed = getattr(score, "__module__", "") == scores.__name__
+    is_fixed = getattr(score, "__module__", "") == of_classes.__name__
     function = shared_function(model, ("gradient", score) if is_fixed else None, gradients)
     return lambda inputs, targets, seed: Result(function(inputs, targets), {})
 
@@ -183,7 +183,7 @@ def over_inputs(
         count = tf.shape(tf.nest.flatten(points)[0])[0]
         inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
         folded = tf.nest.map_structure(_fold, points)
-        values = attribution(folded, tf.tile(targets, [count]), inner_seed).attributions
+        values = attribution(folded, batch.tiled(targets, count), inner_seed).attributions
         values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
         if antithetic:
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
@@ -220,7 +220,7 @@ def along_line(
         points = tf.nest.map_structure(points_on_line, baseline, step)
         count = tf.size(ks)
         inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
-        values = attribution(points, tf.tile(targets, [count]), inner_seed).attributions
+        values = attribution(points, batch.tiled(targets, count), inner_seed).attributions
         scaled = tf.nest.map_structure(lambda v, d: _fold(_unfold(v, count) * d), values, step)
         return _unfold(batch.rows(scaled), count), tf.gather(tf.constant(weights, dtype), ks)
 

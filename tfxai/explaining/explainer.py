@@ -187,10 +187,10 @@ class Explainer(keras.Model):
             An `Answer`.
         """
         given_inputs, inputs = inputs, self._runner.cast(inputs)
-        units = self._runner.info(inputs).units
-        if units is not None:
-            is_class = targets < max(units, 2)
-            targets = checks.asserted(targets, is_class, "targets: expected a class below", units)
+        classes = self._runner.classes(inputs)
+        if classes is not None:
+            is_class = targets < classes
+            targets = checks.asserted(targets, is_class, "targets: expected a class below", classes)
         targets, scores = self._runner.read(inputs)(inputs, targets)
         result = self._runner.attribute(inputs)(inputs, targets, checks.seed(seed))
         maps = as_given(result.attributions, given_inputs, self._declared)

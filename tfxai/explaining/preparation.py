@@ -64,8 +64,8 @@ class Preparation:
             first = self._first(inputs)
             indices = None
             if targets is not None:
-                units = self.runner.info(first).units
-                indices = checks.targets(targets, _count(inputs), units, class_names)
+                classes = self.runner.classes(first)
+                indices = checks.targets(targets, _count(inputs), classes, class_names)
             self.runner.prepare(first, strategy, reads=scores or targets is None)
         return indices
 
@@ -78,7 +78,7 @@ class Preparation:
         first = self._first(inputs)
         info = runner.info(first)
         if not self._has_logits and expects_logits(runner.method.score):
-            check_logits(runner.model, info, first)
+            check_logits(runner.model, info, first, runner.method.score)
             self._has_logits = True
 
     def _first(self, inputs: Tensors) -> Tensors:

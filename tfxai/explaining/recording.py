@@ -147,7 +147,7 @@ class Recorder(NamedTuple):
         if (select := runner.method.select) is not None:
             explained = as_inputs_given(select(as_declared(examples, declared)))
             channels = select(channels)
-        explains_logits = expects_logits(runner.method.score)
+        score = runner.method.score
         return Explanation(
             attributions=as_inputs_given(to_numpy(result.attributions)),
             diagnostics={
@@ -158,7 +158,7 @@ class Recorder(NamedTuple):
             scores=scores.numpy(),
             seed=self.seed,
             settings=self._settings_with_extensions(),
-            head=runner.info(inputs).head if explains_logits else None,
+            head=runner.info(inputs).head_of(score) if expects_logits(score) else None,
             versions=versions(),
             names=self.class_names,
             inputs=explained,

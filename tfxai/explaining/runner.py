@@ -44,6 +44,10 @@ class Runner:
         """Give what is known of the model; it is traced once, for the first (cast) inputs."""
         return self.inspector.model_info(self.specs(inputs))
 
+    def classes(self, inputs: Tensors) -> int | None:
+        """Give how many classes the score can explain; None if the model predicts none for it."""
+        return self.info(inputs).classes(self.method.score)
+
     def specs(self, inputs: Tensors) -> Tensors:
         """Give the TensorSpecs of inputs, for any batch size, in the runner's data type."""
         return tf.nest.map_structure(
@@ -56,11 +60,8 @@ class Runner:
         Raises:
             ValueError: the outputs are not one row of classes per example.
         """
-        if self.info(inputs).units is None:
-            raise ValueError(
-                "targets=None: the model has no [batch, classes] output to predict a class from; "
-                "pass targets, or 0 if your score ignores them"
-            )
+        if self.classes(inputs) is None:
+            raise scored_models.no_prediction(self.info(inputs).outputs, self.method.score)
         return tf.fill([tf.shape(tf.nest.flatten(inputs)[0])[0]], scored_models.PREDICTED)
 
     def prepare(
@@ -82,7 +83,7 @@ class Runner:
 
         It computes `scored_models.scored_targets`, and is traced for inputs like these.
         """
-        predicts = self.info(inputs).units is not None
+        predicts = self.classes(inputs) is not None
         forward = scored_models.scored_targets(self.model, self.method.score, predicts=predicts)
         return self._batched("read", forward, self.rows(inputs), 2, inputs)
 
@@ -95,9 +96,11 @@ class Runner:
             inputs: examples, concrete or symbolic.
             strategy: a strategy whose replicas share the examples; None for one device.
         """
+        explained = scored_models.explained(self.model, self.method.score)
 
         def attribution(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-            return self.method.build(self.rows(inputs))(inputs, targets, seed)
+            build = self.method.build(self.rows(inputs))
+            return build(inputs, explained(inputs, targets), seed)
 
         size = self.examples_at_once(inputs)
         if strategy is None:

@@ -61,7 +61,7 @@ def factor_by_classes(
         roots = tf.where(number < kept[:, None], roots, tf.zeros_like(roots))
         cotangents *= roots[:, :, None]
         copies = tf.nest.map_structure(lambda x: tf.repeat(x, step, 0), at.inputs)
-        logits, _ = classifier(copies, tf.repeat(at.targets, step))
+        logits, _ = classifier(copies, tf.repeat(at.targets, step, 0))
         flat = tf.reshape(cotangents, [count * step, -1])
         gradients = vjp(logits, tf.nest.flatten(copies), flat)
         return tf.reshape(gradients, [count, step, -1])

@@ -15,6 +15,7 @@ from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph, scored_models
 from tfxai.models.model_info import check_logits, trace_info
+from tfxai.scores import logit
 
 
 class Examples:
@@ -38,7 +39,7 @@ class Examples:
         info = trace_info(model, any_batch_specs(self.inputs))
         check_logits(model, info, self.inputs)
         count = len(tf.nest.flatten(self.inputs)[0])
-        self.targets = tf.constant(checks.targets(targets, count, info.units, None))
+        self.targets = tf.constant(checks.targets(targets, count, info.classes(logit), None))
         self.classifier = scored_models.classifier(model)
 
     def as_declared(self, name: str, values: Tensors) -> Tensors:

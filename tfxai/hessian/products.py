@@ -47,8 +47,11 @@ class Linearization(NamedTuple):
     """The inputs from which the logits were computed, ``[B, ...]``."""
     logits: tf.Tensor
     """``[B, C]``."""
+    classes: tf.Tensor
+    """The class of each example among the logits, ``[B]``."""
     targets: tf.Tensor
-    """``[B]``."""
+    """What is explained, as it was given, ``[B, ...]``. Behind a sigmoid the logits are those of
+    one unit, and the classes are 1."""
     curved_operation: str | None
     """An operation of the network that is not piecewise linear; None if there is none."""
     rounding: float
@@ -67,13 +70,13 @@ def linearize(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Li
     connected([logits if steps_between([x], [logits]) else None for x in flat], flat)
     steps = steps_between(flat, [logits])
     rounding = _rounding([logits.dtype, *_types(steps)])
-    return Linearization(copies, logits, classes, curved_operation(steps), rounding)
+    return Linearization(copies, logits, classes, targets, curved_operation(steps), rounding)
 
 
 def reverse(at: Linearization) -> HVP:
     """Reverse over reverse: the gradient of (d loss / d x) . v."""
     flat = tf.nest.flatten(at.inputs)
-    scaled, scale = _scaled_loss(at.logits, at.targets)
+    scaled, scale = _scaled_loss(at.logits, at.classes)
     gradients = differentiate(scaled, flat)
 
     def hvp(vectors: tf.Tensor) -> tf.Tensor:
@@ -176,7 +179,7 @@ def gradient(at: Linearization) -> tf.Tensor:
         ValueError: the logits do not depend differentiably on one of the inputs.
     """
     flat = tf.nest.flatten(at.inputs)
-    scaled, scale = _scaled_loss(at.logits, at.targets)
+    scaled, scale = _scaled_loss(at.logits, at.classes)
     return _rescaled(connected(tf.gradients(scaled, flat), flat), scale)
 
 

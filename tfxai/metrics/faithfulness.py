@@ -64,9 +64,10 @@ def completeness(
     if len(inputs) == 0 or len(maps) != len(inputs):
         raise ValueError(f"attributions has shape {list(maps.shape)} for {len(inputs)} inputs")
     classes = checks.targets(targets, len(inputs), None, None)
-    forward, order = score_function(model, score, inputs)
+    forward, order, explained_of = score_function(model, score, inputs)
     baselines = baselines_of("baseline", baseline, bounds, inputs, order)
-    gain = forward(inputs, classes) - forward(baselines, classes)
+    explained = explained_of(inputs, classes)
+    gain = forward(inputs, explained) - forward(baselines, explained)
     gap = np.abs(maps.reshape(len(maps), -1).sum(1) - gain)
     return ratio(gap, np.abs(gain), np.where(gap > 0, np.inf, 0.0))
 

@@ -24,6 +24,9 @@ from tfxai.models import scored_models
 from tfxai.models.model_info import check_logits, trace_info
 from tfxai.models.shared_graphs import outputs_of
 from tfxai.scores import expects_logits
+from tfxai.scores import part as score_parts
+from tfxai.scores.advice import several_outputs
+from tfxai.scores.forward import Forward
 
 Explain = Callable[[np.ndarray, Any], Any]
 """Maps inputs ``[B, ...]`` and targets ``[B]`` to attributions ``[B, ...]``.
@@ -32,7 +35,14 @@ Targets may be None, which stands for the predicted classes. An `Explainer` is a
 """
 
 ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Maps inputs ``[N, ...]`` and targets ``[N]`` to scores ``[N]``."""
+"""Maps inputs ``[N, ...]`` and what is explained of them ``[N, ...]`` to scores ``[N]``."""
+
+Explained = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Maps inputs ``[N, ...]`` and targets ``[N]`` to what is explained: these, or ``[N, 1 + n]``.
+
+A score that lets the model choose a part for each input, as `tfxai.scores.region` does, keeps that
+part while a metric changes the input.
+"""
 
 
 def explain_in_batches(
@@ -56,7 +66,7 @@ class ScoredImages(NamedTuple):
     images: np.ndarray
     """``[B, H, W, C]``."""
     targets: np.ndarray
-    """The class of each image, ``[B]``."""
+    """What is explained of each image: its class ``[B]``, or a part for it, too, ``[B, 1 + n]``."""
     score: ScoreFunction
     """Maps images ``[N, H, W, C]`` and targets ``[N]`` to scores ``[N]``."""
     order: Order
@@ -87,10 +97,13 @@ def scored_images(
         data_format: as in `score_function`.
     """
     inputs = checked_images(images)
-    function, order = score_function(model, score, inputs, data_format)
+    function, order, explained = score_function(model, score, inputs, data_format)
     classes = checks.targets(targets, len(inputs), None, None)
     return ScoredImages(
-        order.to_channels_last(inputs), classes, order.channels_last_model(function), order
+        order.to_channels_last(inputs),
+        explained(inputs, classes),
+        order.channels_last_model(function),
+        order,
     )
 
 
@@ -124,8 +137,8 @@ def score_perturbed(
 
 def score_function(
     model: Callable, score: Score | None, images: np.ndarray, data_format: str | None = None
-) -> tuple[ScoreFunction, Order]:
-    """Give a function from images and targets to scores, and the order of the images' axes.
+) -> tuple[ScoreFunction, Order, Explained]:
+    """Give a function from images and what is explained of them to scores, and two others.
 
     A Keras model runs as a graph that is traced once.
 
@@ -136,24 +149,57 @@ def score_function(
         images: an example of the images that will be scored.
         data_format: "channels_last" or "channels_first"; None takes what a Keras model says, and
             for other models what the shape of the images suggests.
+
+    Returns:
+        The function, the order of the images' axes, and what is explained of images.
     """
     checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
     if not isinstance(model, keras.Model):
         order = axes.order_of(images, data_format=data_format)
         if score is None:
-            return lambda x, targets: _at_targets(model(x), targets), order
-        return lambda x, targets: np.asarray(score(tf.convert_to_tensor(model(x)), targets)), order
+            return lambda x, targets: _at_targets(model(x), targets), order, _classes_alone
+
+        def outputs(x: np.ndarray) -> Any:
+            return tf.nest.map_structure(tf.convert_to_tensor, model(x))
+
+        def explained(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+            forward = Forward.without_heads(outputs(x))
+            return np.asarray(score_parts.explained(score, forward, tf.constant(targets)))
+
+        return lambda x, targets: np.asarray(score(outputs(x), targets)), order, explained
     any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
     info = trace_info(model, any_images)
     order = axes.order_of(images, read=info.channel_axes, data_format=data_format)
     if score is None:
-        return lambda x, targets: _at_targets(outputs_of(model, tf.constant(x)), targets), order
+        if not isinstance(info.outputs, tf.TensorSpec):
+            raise several_outputs(info.outputs)
+        return (
+            lambda x, targets: _at_targets(outputs_of(model, tf.constant(x)), targets),
+            order,
+            _classes_alone,
+        )
     if expects_logits(score):
-        check_logits(model, info, tf.constant(images[:1]))
+        check_logits(model, info, tf.constant(images[:1]), score)
+    fixes = score_parts.fixes(score)
     function = traced(scored_models.scored(model, score)).get_concrete_function(
-        any_images, tf.TensorSpec([None], tf.int32)
+        any_images, tf.TensorSpec([None, None] if fixes else [None], tf.int32)
     )
-    return lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(), order
+    explain = traced(scored_models.explained(model, score))
+
+    def explained_by_model(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        with checks.assertions_as_errors("targets"):
+            return explain(tf.constant(x), tf.constant(targets)).numpy()
+
+    return (
+        lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(),
+        order,
+        explained_by_model if fixes else _classes_alone,
+    )
+
+
+def _classes_alone(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    del images
+    return classes
 
 
 def _at_targets(outputs: Any, targets: np.ndarray) -> np.ndarray:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfxai.scores import as_rows
-
 _HEADS = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 _SHAPING = {"Identity", "IdentityN", "Cast", "Reshape", "Squeeze", "ExpandDims"}
 
 
 def strip_head(outputs: tf.Tensor) -> tuple[tf.Tensor, str | None]:
-    """Give the logits behind symbolic outputs, and the head that was bypassed, if there is one.
+    """Give the logits behind a symbolic output, and the head that was bypassed, if there is one.
+
+    A softmax over other classes than those of the output's last axis is no head.
 
     Raises:
-        ValueError: there are several outputs, or TensorFlow runs functions eagerly.
+        ValueError: TensorFlow runs functions eagerly.
     """
-    outputs = as_rows(outputs) if not tf.is_tensor(outputs) else outputs
     if tf.executing_eagerly():
         raise ValueError(
             "tfxai reads the model's head from its graph: call "
@@ -35,6 +34,8 @@ def strip_head(outputs: tf.Tensor) -> tuple[tf.Tensor, str | None]:
     if head is None:
         return outputs, None
     logits = operation.inputs[0]
+    if head == "softmax" and outputs.shape[-1] != logits.shape[-1]:
+        return outputs, None
     if outputs.shape.rank != logits.shape.rank:
         logits = tf.ensure_shape(tf.reshape(logits, tf.shape(outputs)), outputs.shape)
     return logits, head

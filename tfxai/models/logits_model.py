@@ -6,24 +6,27 @@ import keras
 import tensorflow as tf
 
 from tfxai.core import batch
+from tfxai.core.named_inputs import flatten_with_paths
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.model_info import check_logits, trace_info
+from tfxai.models.model_info import ModelInfo, check_logits, trace_info
 from tfxai.models.shared_graphs import run
+from tfxai.scores import logit, output
 
 
 def logits(model: keras.Model) -> keras.Model:
     """Give a model that ends before `model`'s softmax or sigmoid and shares all its variables.
 
     Args:
-        model: any Keras model with one output.
+        model: any Keras model.
 
     Returns:
-        A model with the same inputs and the logits as outputs; `model` itself if it has no head.
+        A model with the same inputs and the logits as outputs, where the model has several in the
+        same structure; `model` itself if it has no head.
 
     Raises:
-        ValueError: the outputs are probabilities, but there is no softmax to bypass.
+        ValueError: an output is probabilities, but there is no softmax to bypass.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, "softmax")])
@@ -32,9 +35,11 @@ def logits(model: keras.Model) -> keras.Model:
         array([[5., 7., 9.]], dtype=float32)
     """
     specs = keras_graph.declared_inputs(model)
-    if specs is not None and (info := trace_info(model, specs)).head is None:
-        check_logits(model, info, batch.example_of_ones(specs))
-        return model
+    if specs is not None:
+        info = trace_info(model, specs)
+        if not any(tf.nest.flatten(info.heads)):
+            _check_all(model, info, batch.example_of_ones(specs))
+            return model
     return Logits(model)
 
 
@@ -49,14 +54,14 @@ class Logits(keras.Model):
     def __init__(self, model: keras.Model):
         super().__init__(name=f"{model.name}_logits", dtype=keras_graph.float_type(model))
         self.base = model
-        self.compute = traced(lambda inputs: run(self.base, inputs).single())
+        self.compute = traced(lambda inputs: run(self.base, inputs).logits)
         self._checked = False
 
-    def call(self, inputs: Tensors) -> tf.Tensor:
+    def call(self, inputs: Tensors) -> Tensors:
         """Compute the logits."""
         concrete = all(hasattr(x, "numpy") for x in tf.nest.flatten(inputs))
         if concrete and not self._checked:
-            check_logits(self.base, trace_info(self.base, any_batch_specs(inputs)), inputs)
+            _check_all(self.base, trace_info(self.base, any_batch_specs(inputs)), inputs)
             self._checked = True
         return self.compute(inputs)
 
@@ -68,3 +73,9 @@ class Logits(keras.Model):
     def from_config(cls, config: dict) -> Logits:
         """Wrap the saved model."""
         return cls(keras.saving.deserialize_keras_object(config["model"]))
+
+
+def _check_all(model: keras.Model, info: ModelInfo, examples: Tensors) -> None:
+    """Raise for an output of probabilities that has no head."""
+    for path, _ in flatten_with_paths(info.outputs):
+        check_logits(model, info, examples, output(path) if path else logit)

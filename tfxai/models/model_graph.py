@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,22 +20,7 @@ from tfxai.models.named_layers import (
     checked_output,
     recorded_calls,
 )
-from tfxai.scores import as_rows
-
-
-class Forward(NamedTuple):
-    """What a model gives for inputs."""
-
-    outputs: Tensors
-    """The model's outputs."""
-    logits: tf.Tensor | None
-    """The outputs before a softmax or sigmoid; None if there are several outputs."""
-    head: str | None
-    """What is between logits and outputs, "softmax", "sigmoid" or None."""
-
-    def single(self) -> tf.Tensor:
-        """Give the logits, or raise a ValueError for a model with several outputs."""
-        return as_rows(self.outputs) if self.logits is None else self.logits
+from tfxai.scores.forward import Forward
 
 
 class ModelGraph:
@@ -50,7 +35,7 @@ class ModelGraph:
         self.specs = specs
         self._shared: dict[Any, Callable] = {}
 
-        def trace(*flat: tf.Tensor) -> tuple[Tensors, tf.Tensor | None]:
+        def trace(*flat: tf.Tensor) -> tuple[Tensors, Tensors]:
             # TensorFlow traces twice where the first trace makes the variables.
             for results in calls.values():
                 results.clear()
@@ -83,7 +68,7 @@ class ModelGraph:
     def run(self, inputs: Tensors) -> Forward:
         """Call the graph as a function, which takes one operation in the current graph."""
         outputs, logits = self._to_run(*tf.nest.flatten(inputs))
-        return Forward(outputs, logits, self.forward.head)
+        return Forward(outputs, logits, self.forward.heads)
 
     @cached_property
     def _to_run(self) -> Callable:
@@ -91,7 +76,7 @@ class ModelGraph:
         if not (self.is_copyable and self._copier.has_normalizations):
             return self.function
 
-        def trace(*flat: tf.Tensor) -> tuple[Tensors, tf.Tensor | None]:
+        def trace(*flat: tf.Tensor) -> tuple[Tensors, Tensors]:
             forward, _ = self.copy(tf.nest.pack_sequence_as(self.specs, flat), {}, folded=True)
             return forward.outputs, forward.logits
 
@@ -111,14 +96,13 @@ class ModelGraph:
         Returns:
             What the model gives, and the outputs of the layers by their names.
         """
-        outputs, logits, head = self.forward
-        tensors = [*tf.nest.flatten(outputs), *([] if logits is None else [logits])]
+        outputs, logits, heads = self.forward
+        tensors = tf.nest.flatten((outputs, logits))
         names = [t.name for t in tensors] + [self._layer(n, *call) for n, call in layers.items()]
         copies = self._copier.into_current_graph(tf.nest.flatten(inputs), names, folded=folded)
         of_layers = copies[len(tensors) :]
-        count = len(tf.nest.flatten(outputs))
-        copied = tf.nest.pack_sequence_as(outputs, copies[:count])
-        forward = Forward(copied, None if logits is None else copies[count], head)
+        copied = tf.nest.pack_sequence_as((outputs, logits), copies[: len(tensors)])
+        forward = Forward(copied[0], copied[1], heads)
         return forward, dict(zip(layers, of_layers, strict=True))
 
     def shared(self, key: Any, make: Callable[[], Callable]) -> Callable:
@@ -143,7 +127,13 @@ class ModelGraph:
 
 
 def forward_of(outputs: Tensors) -> Forward:
-    """Find the logits of a model in the graph of its outputs."""
-    if not tf.is_tensor(outputs):
-        return Forward(outputs, None, None)
-    return Forward(outputs, *strip_head(outputs))
+    """Find the logits behind each output of a model in the graph of its outputs."""
+    flat = tf.nest.flatten(outputs)
+    stripped = [strip_head(x) if _is_floating(x) else (x, None) for x in flat]
+    logits, heads = zip(*stripped, strict=True)
+    pack = partial(tf.nest.pack_sequence_as, outputs)
+    return Forward(outputs, pack(logits), pack(heads))
+
+
+def _is_floating(output: Any) -> bool:
+    return tf.is_tensor(output) and output.dtype.is_floating

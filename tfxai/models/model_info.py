@@ -12,24 +12,52 @@ from tfxai.core import axes, checks
 from tfxai.core.axes import Order
 from tfxai.core.named_inputs import as_declared
 from tfxai.core.tracing import any_batch_specs
-from tfxai.core.types import Tensors
+from tfxai.core.types import Score, Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
 from tfxai.models.shared_graphs import model_graph, outputs_of
+from tfxai.scores import logit, part
+from tfxai.scores.forward import Forward
 
 
 class ModelInfo(NamedTuple):
     """What the graph of a model's forward pass tells."""
 
-    head: str | None
-    """"softmax" or "sigmoid"; None where the outputs are taken as logits."""
-    units: int | None
-    """The size of the last axis of a single output ``[B, C]``, 1 for ``[B]``; None for others."""
+    outputs: Tensors
+    """The TensorSpecs of the outputs."""
+    heads: Any
+    """In the same structure "softmax" or "sigmoid"; None where an output is taken as logits."""
     bytes_per_row: int
     """The size of all intermediate results of the forward pass, for one example."""
     channel_axes: tuple[int | None, ...] = ()
     """The axis of each input that the model reads as its channels; None where nothing tells."""
+
+    @property
+    def head(self) -> str | None:
+        """The head of a single output."""
+        return self.heads if isinstance(self.outputs, tf.TensorSpec) else None
+
+    @property
+    def units(self) -> int | None:
+        """The size of the last axis of a single output ``[B, C]``, 1 for ``[B]``, or None."""
+        if not isinstance(self.outputs, tf.TensorSpec) or self.outputs.shape.rank not in (1, 2):
+            return None
+        return 1 if self.outputs.shape.rank == 1 else self.outputs.shape[-1]
+
+    def classes(self, score: Score) -> int | None:
+        """Give how many classes a score of the outputs can explain; None for any number."""
+        return part.class_count(score, self.outputs)
+
+    def head_of(self, score: Score) -> str | None:
+        """Give the head that is bypassed for a score, if there is one."""
+        output = part.whole(score, self.forward)
+        return output.heads if isinstance(output.outputs, tf.TensorSpec) else None
+
+    @property
+    def forward(self) -> Forward:
+        """The TensorSpecs of the outputs with their heads."""
+        return Forward(self.outputs, self.outputs, self.heads)
 
 
 class ModelInspector:
@@ -80,14 +108,16 @@ def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
     check_convolutions(graph.graph)
     flat = tf.nest.flatten(inputs)
     return ModelInfo(
-        graph.forward.head,
-        _units(graph.forward.outputs),
+        any_batch_specs(graph.forward.outputs),
+        graph.forward.heads,
         row_bytes(graph.function, [x.shape[1:] for x in flat]),
         tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[: len(flat)]),
     )
 
 
-def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None:
+def check_logits(
+    model: keras.Model, info: ModelInfo, examples: Tensors, score: Score = logit
+) -> None:
     """Raise for a model whose outputs are probabilities, but which has no head to bypass.
 
     Every function that needs the logits of a model calls this one. A head that is written by hand,
@@ -98,14 +128,20 @@ def check_logits(model: keras.Model, info: ModelInfo, examples: Tensors) -> None
         model: any Keras model.
         info: what the model's graph tells.
         examples: concrete inputs ``[B, ...]``.
+        score: a score of the logits; the output that it reads is checked.
 
     Raises:
-        ValueError: the model has no logits.
+        ValueError: the output has no logits, or the model has no such output.
     """
-    if info.head is not None or info.units in (None, 1):
+    spec, _, head = part.whole(score, info.forward)
+    if not isinstance(spec, tf.TensorSpec) or spec.shape.rank is None or spec.shape.rank < 2:
+        return
+    if head is not None or spec.shape[-1] in (None, 1):
         return
     first_and_zeros = tf.nest.map_structure(lambda x: tf.concat([x[:1], 0 * x[:1]], 0), examples)
-    checks.not_probabilities(np.asarray(outputs_of(model, first_and_zeros)))
+    outputs = Forward.without_heads(outputs_of(model, first_and_zeros))
+    rows = np.asarray(part.whole(score, outputs).outputs)
+    checks.not_probabilities(rows.reshape(-1, spec.shape[-1]))
 
 
 def _arrays(value: Any) -> Any:
@@ -113,9 +149,3 @@ def _arrays(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _arrays(part) for key, part in value.items()}
     return np.asarray(value)
-
-
-def _units(outputs: Tensors) -> int | None:
-    if not tf.is_tensor(outputs) or outputs.shape.rank not in (1, 2):
-        return None
-    return 1 if outputs.shape.rank == 1 else outputs.shape[-1]

@@ -9,9 +9,9 @@ import keras
 import tensorflow as tf
 
 from tfxai.core.types import Classifier, Score, ScoredModel, Tensors
-from tfxai.models.model_graph import Forward
 from tfxai.models.shared_graphs import in_graph, run
-from tfxai.scores import as_rows, expects_logits, on_logits, two_classes
+from tfxai.scores import as_rows, cross_entropy, expects_logits, on_logits, part, two_classes
+from tfxai.scores.advice import not_rows, several_outputs
 
 PREDICTED = -1
 """The target that stands for the class that the model predicts."""
@@ -33,8 +33,8 @@ def scored_outputs(
 ) -> Callable[[Tensors, tf.Tensor], ScoredOutputs]:
     """Give the function (inputs, targets) -> outputs and scores, whose operations can be read.
 
-    For a score of the logits the head is bypassed, and the outputs are the logits. A sigmoid head
-    with several units is a set of binary classifiers: the score sees only the target's unit.
+    For a score of the logits the head is bypassed, and the outputs are the logits; of several
+    outputs, they are those that the score reads.
 
     Args:
         model: any Keras model.
@@ -49,7 +49,8 @@ def scored_outputs(
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> ScoredOutputs:
         outputs, output_of = in_graph(model, inputs, layers, inline=True, folded=folded)
-        return ScoredOutputs(*_apply(score, outputs, targets), output_of)
+        scores = part.evaluate(score, outputs, targets)
+        return ScoredOutputs(part.read(score, outputs), scores, output_of)
 
     return forward
 
@@ -57,7 +58,7 @@ def scored_outputs(
 def scored(model: keras.Model, score: Score) -> ScoredModel:
     """Join a model and a score, to be evaluated; the head is bypassed for a score of the logits."""
     _check(score)
-    return lambda inputs, targets: _apply(score, run(model, inputs), targets)[1]
+    return lambda inputs, targets: part.evaluate(score, run(model, inputs), targets)
 
 
 def differentiable(model: keras.Model, score: Score) -> ScoredModel:
@@ -66,7 +67,7 @@ def differentiable(model: keras.Model, score: Score) -> ScoredModel:
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> tf.Tensor:
         outputs, _ = in_graph(model, inputs, inline=False, folded=True)
-        return _apply(score, outputs, targets)[1]
+        return part.evaluate(score, outputs, targets)
 
     return forward
 
@@ -79,61 +80,82 @@ def scored_targets(
     Args:
         model: any Keras model.
         score: what is explained.
-        predicts: whether a target below 0 stands for the predicted class. That is the class of the
-            largest logit. A one-unit sigmoid head predicts class 1 for a positive logit, else 0;
-            one unit without a sigmoid always stands for class 1.
+        predicts: whether a target below 0 stands for the predicted class.
     """
     _check(score)
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         outputs = run(model, inputs)
         if predicts:
-            targets = tf.where(targets < 0, _predicted(outputs), targets)
-        return targets, _apply(score, outputs, targets)[1]
+            targets = tf.where(targets < 0, part.predicted(score, outputs), targets)
+        explained = part.explained(score, outputs, targets)
+        return targets, part.evaluate(score, outputs, explained)
 
     return forward
 
 
-def classifier(model: keras.Model) -> Classifier:
+def explained(model: keras.Model, score: Score) -> Callable[[Tensors, tf.Tensor], tf.Tensor]:
+    """Give the function (inputs, targets ``[B]``) -> what is explained of each example.
+
+    These are the targets, and behind each of them what the model's prediction for the example
+    chooses of a part, ``[B, 1 + n]``, where the score has such a part.
+    """
+    if not part.fixes(score):
+        return lambda inputs, targets: targets
+    return lambda inputs, targets: part.explained(score, run(model, inputs), targets)
+
+
+def no_prediction(outputs: Tensors, score: Score) -> ValueError:
+    """Give the error of a model that predicts no class for a score.
+
+    Args:
+        outputs: the TensorSpecs of the outputs.
+        score: what is explained.
+    """
+    if expects_logits(score) and not isinstance(score, part.Part):
+        if not isinstance(outputs, tf.TensorSpec):
+            return several_outputs(outputs)
+        return not_rows(outputs.shape)
+    return ValueError(
+        "targets=None: the model has no [batch, classes] output to predict a class from; "
+        "pass targets, or 0 if your score ignores them"
+    )
+
+
+def checked_loss(score: Score) -> Score:
+    """Give a score that is the cross-entropy of one row of classes of the outputs, or raise.
+
+    Raises:
+        ValueError: the score is another one.
+    """
+    if part.innermost(score) is not cross_entropy or not part.has_one_row(score):
+        raise ValueError(
+            f"score={part.text(score)}: expected tfxai.scores.cross_entropy, or that of a part "
+            "with one row of classes, such as output('label', cross_entropy) or "
+            "position(-1, cross_entropy)"
+        )
+    return score
+
+
+def classifier(model: keras.Model, score: Score = cross_entropy) -> Classifier:
     """Give the function (inputs, targets) -> (logits ``[B, C]`` of two or more classes, targets).
 
     A one-unit head z has the logits (0, z). Of a sigmoid head with several units, z is the unit of
-    the target, as in `scored_outputs`, and the targets become 1.
+    the target, and the targets become 1.
+
+    Args:
+        model: any Keras model.
+        score: as `checked_loss` gives it.
     """
 
     @on_logits
     def all_classes(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return two_classes(as_rows(logits)), targets
 
-    forward = scored_outputs(model, all_classes)
+    forward = scored_outputs(model, part.with_innermost(score, all_classes))
     return lambda inputs, targets: forward(inputs, targets).scores
 
 
 def _check(score: Score) -> None:
     if not callable(score):
         raise TypeError(f"score={score!r}: expected a function (outputs, targets) -> [B]")
-
-
-def _apply(score: Score, forward: Forward, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Give the outputs that the score reads, and the score ``[B]``."""
-    if not expects_logits(score):
-        return forward.outputs, score(forward.outputs, targets)
-    outputs = forward.single()
-    logits = as_rows(_at_least_float32(outputs))
-    if forward.head == "sigmoid" and logits.shape[-1] != 1:
-        logits = tf.gather(logits, targets, axis=1, batch_dims=1)[:, None]
-        targets = tf.ones_like(targets)
-    return outputs, score(logits, targets)
-
-
-def _predicted(forward: Forward) -> tf.Tensor:
-    logits = as_rows(forward.single())
-    if logits.shape[-1] != 1:
-        return tf.argmax(logits, -1, tf.int32)
-    if forward.head is None:
-        return tf.ones_like(logits[:, 0], tf.int32)
-    return tf.cast(logits[:, 0] > 0, tf.int32)
-
-
-def _at_least_float32(x: tf.Tensor) -> tf.Tensor:
-    return tf.cast(x, tf.float32) if x.dtype.size < 4 else x

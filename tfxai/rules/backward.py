@@ -107,7 +107,10 @@ def gradient_under(
         flat = tf.nest.flatten(inputs)
         outputs, scores, _ = forward(inputs, targets)
         if not tf.is_tensor(outputs):
-            raise ValueError("rules explain one output; give keras.Model(inputs, outputs[i])")
+            raise ValueError(
+                "rules explain one output, and this score reads several: say which one, "
+                "score=tfxai.scores.output(key, score)"
+            )
         (cotangent,) = tf.gradients(scores, [outputs])
         if start == "output":
             factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))

@@ -73,7 +73,8 @@ def linear_steps(
     """
     rule = pattern_attribution({}, extend=extend)
     forward, _ = in_graph(model, tf.nest.pack_sequence_as(specs, inputs), inline=True)
-    steps = steps_between(inputs, [forward.single()], keras_graph.owners(model), regions=extend)
+    logits = [z for z in tf.nest.flatten(forward.logits) if z.dtype.is_floating]
+    steps = steps_between(inputs, logits, keras_graph.owners(model), regions=extend)
     return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
 
 

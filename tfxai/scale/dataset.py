@@ -188,8 +188,8 @@ def _shards(
         raise ValueError(f"targets={targets!r} and target_column={columns[1]!r}: give one of them")
     outputs = metadata["signatures"]["serving_default"]["outputs"]
     shape = outputs["outputs"][0] if "outputs" in outputs else []
-    units = shape[1] if len(shape) == 2 else None
-    checked = checks.targets(targets, count, units, metadata["class_names"])
+    classes = max(shape[1], 2) if len(shape) == 2 else None
+    checked = checks.targets(targets, count, classes, metadata["class_names"])
     return into_shards(groups, checked, size)
 
 

@@ -12,7 +12,7 @@ from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
-from tfxai.core.types import Result, Tensors
+from tfxai.core.types import Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
@@ -24,6 +24,8 @@ from tfxai.rules.excitation import excitation
 from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import report
 from tfxai.rules.steps import Step, steps_between
+from tfxai.scores import part as score_parts
+from tfxai.scores.position import Unit
 
 
 @builder
@@ -36,6 +38,7 @@ def excitation_backprop(
     passthrough: Sequence[str] = (),
     extend: bool = True,
     data_format: str | None = None,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the probability that a random walk down from the class ends at each input.
 
@@ -55,6 +58,9 @@ def excitation_backprop(
             are treated, too; all pass on the whole probability. False to refuse such models.
         data_format: where the channels of the inputs are, as in `rise`; the map of a layer is
             arranged like the inputs.
+        score: where the walk begins: the target's logit; or `unit`, or the logit of another part of
+            the outputs, such as ``output("label")`` or ``region()``, where it begins at each place
+            alike.
 
     Returns:
         An Explainer with attributions of the inputs' shape or, for a `layer`, ``[B, H, W, 1]``.
@@ -63,8 +69,9 @@ def excitation_backprop(
         For target 0 of a one-unit head all signs are turned.
 
     Raises:
-        ValueError: the model has no such layer; or, at the first call, it has an operation that is
-            not known, such as a loop; with ``extend=False``, one that is not piecewise linear.
+        ValueError: the score is no logit or unit; the model has no such layer; or, at the first
+            call, it has an operation that is not known, such as a loop; with ``extend=False``, one
+            that is not piecewise linear.
 
     Reference:
         Zhang et al. 2016, equations 2 to 5. Departures (docs/methods.md, Excitation backprop): a
@@ -86,7 +93,7 @@ def excitation_backprop(
     layers = [name for name in (layer, contrast_layer) if name is not None]
     named_layers.check_layers(model, layers)
     inspector = ModelInspector(model, data_format)
-    forward = scored_outputs(model, scores.logit, layers)
+    forward = scored_outputs(model, _checked_start(score), layers)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
@@ -113,10 +120,22 @@ def excitation_backprop(
     return Method(
         inspector,
         lambda rows: attribution,
-        scores.logit,
-        report=lambda specs: report(excitation(extend=extend), model, scores.logit, specs, names),
+        score,
+        report=lambda specs: report(excitation(extend=extend), model, score, specs, names),
         extensions=walk.extensions,
         like=None if layer is None else maps_like(attribution),
+    )
+
+
+def _checked_start(score: Score) -> Score:
+    """Give a score whose gradient with respect to the outputs is a probability at each of them."""
+    if score_parts.innermost(score) is scores.logit or isinstance(
+        score_parts.innermost(score), Unit
+    ):
+        return score
+    raise ValueError(
+        f"score={score_parts.text(score)}: excitation backprop begins at the target's logit; take "
+        "tfxai.scores.logit, unit, or the logit of a part, such as output('label') or region()"
     )
 
 

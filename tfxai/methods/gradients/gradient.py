@@ -75,11 +75,12 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
 
 
 @builder
-def random_attribution(model: keras.Model) -> Method:
+def random_attribution(model: keras.Model, *, score: Score = scores.logit) -> Method:
     """Explain by N(0, 1) noise, which every other method has to beat in a comparison.
 
     Args:
         model: a Keras model; only the shape of its inputs is used.
+        score: what a record says of the examples; the maps do not depend on it.
 
     Returns:
         An Explainer with attributions of the inputs' shape. For one seed, all examples have the
@@ -103,7 +104,7 @@ def random_attribution(model: keras.Model) -> Method:
         return Result(tf.nest.pack_sequence_as(inputs, maps), {})
 
     inspector = ModelInspector(checks.model(model))
-    return Method(inspector, lambda rows: attribute, scores.logit, random=True)
+    return Method(inspector, lambda rows: attribute, score, random=True)
 
 
 def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:

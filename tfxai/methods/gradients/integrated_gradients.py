@@ -181,7 +181,7 @@ def fixed_integral(
             map_error = tf.fill(tf.shape(error), tf.constant(np.nan, error.dtype))
         else:
             map_error = batch.relative_error(error, batch.norm(path.mean))
-        diagnostics = {"map_error": map_error, "steps": tf.fill(tf.shape(targets), len(nodes))}
+        diagnostics = {"map_error": map_error, "steps": tf.fill(tf.shape(targets)[:1], len(nodes))}
         return Result(batch.from_rows(path.mean, inputs), diagnostics)
 
     return attribute
@@ -245,6 +245,6 @@ def _score_change(
     inputs_and_references = tf.nest.map_structure(
         lambda x, r: tf.concat([x, tf.zeros_like(x) + r], 0), inputs, reference
     )
-    both_scores = scored_model(inputs_and_references, tf.tile(targets, [2]))
+    both_scores = scored_model(inputs_and_references, batch.tiled(targets, 2))
     at_input, at_reference = tf.split(both_scores, 2)
     return at_input - at_reference

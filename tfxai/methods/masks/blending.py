@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai.core import batch
 from tfxai.core.interpolation import align_corners
 from tfxai.methods.masks.masked_inputs import Examples, ScoreParts
 
@@ -81,7 +82,7 @@ def scores_under_masks(
     parts = [
         points(*part) for part in zip(examples.inputs, examples.references, masks, strict=True)
     ]
-    scores = score(parts, examples.others, tf.tile(targets, [count]))
+    scores = score(parts, examples.others, batch.tiled(targets, count))
     return tf.reshape(scores, [count, tf.shape(targets)[0]])
 
 

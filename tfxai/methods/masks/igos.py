@@ -15,7 +15,7 @@ from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
 from tfxai.core.tracing import traced
-from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import BlendedExamples
@@ -63,6 +63,7 @@ def igos(
     patience: int = 3,
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
+    score: Score = scores.probability,
 ) -> Method:
     """Explain by the small, smooth part of an image without which its class is lost.
 
@@ -71,7 +72,7 @@ def igos(
     TV(M) = mean|M_i+1,j - M_ij|^2 + mean|M_i,j+1 - M_ij|^2, and up is bilinear upsampling.
 
     Args:
-        model: a Keras model of images; f_c is the softmax probability of the target.
+        model: a Keras model of images; f_c is the score of the target.
         resolution: cells of the mask, for both sides or (rows, columns); None takes 28, or the
             number of pixels of a side that has fewer.
         lambda1: price of what is deleted; None takes the preset of the resolution.
@@ -105,6 +106,8 @@ def igos(
             effect.
         bounds: the smallest and the largest value of an input, for a baseline by name.
         data_format: where the channels of the images are, as in `rise`.
+        score: f_c, (outputs, targets) -> ``[B]``; the prices are made for a probability, by default
+            the target's softmax or sigmoid.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
@@ -152,7 +155,7 @@ def igos(
 
     inspector = ModelInspector(model, data_format)
     references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = traced(differentiable(model, scores.probability))
+    scored_model = traced(differentiable(model, score))
 
     def settings_for(size: tuple[int, int]) -> Settings:
         preset_lambda1, preset_lambda2 = preset_lambdas(size)
@@ -178,12 +181,12 @@ def igos(
     return Method(
         inspector,
         in_model_order(build, inspector),
-        scores.probability,
+        score,
         random=noise > 0,
         arrays_per_example=8,
         like=one_channel_like(inspector),
         if_constant=UNMOVED,
-        warn=mask_warnings,
+        warn=mask_warnings(score),
     )
 
 

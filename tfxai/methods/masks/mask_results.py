@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import tensorflow as tf
 
-from tfxai.core.types import Result
+from tfxai.core.types import Result, Score
 from tfxai.explaining.explanation import Explanation
 from tfxai.methods.masks.blending import upsample_masks
+from tfxai.scores import part, probability
 
 LEAST_PROBABILITY = 0.01
 """The probability of the target below which masks fail (Qi et al. 2020, section 5)."""
-UNMOVED = (
-    "no change of them lowers the probability by more than it costs; lower lambda1 and lambda2"
-)
+UNMOVED = "no change of them lowers the score by more than it costs; lower lambda1 and lambda2"
 """What to try where a map is zero."""
 UNMOVED_ABOVE = 1 - 1e-3
 """A mask has hardly moved from 1 if all its cells are above this value."""
@@ -24,10 +26,15 @@ def mask_result(masks: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.T
     return Result(1 - upsample_masks(masks, images), {**diagnostics, "mask": masks[..., None]})
 
 
-def mask_warnings(record: Explanation) -> list[str]:
+def mask_warnings(score: Score) -> Callable[[Explanation], list[str]]:
+    """Give the warnings of a mask that is optimised for a score."""
+    return partial(_warnings, part.innermost(score) is probability)
+
+
+def _warnings(of_probability: bool, record: Explanation) -> list[str]:
     """Name the examples whose target has too small a probability, and the masks at about 1."""
     messages = []
-    weak = np.flatnonzero(record.scores < LEAST_PROBABILITY)
+    weak = np.flatnonzero((record.scores < LEAST_PROBABILITY) & of_probability)
     if weak.size:
         messages.append(
             f"examples {_first_few(weak)} have the target with a probability below "

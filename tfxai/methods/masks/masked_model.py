@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai.core import batch
 from tfxai.core.tracing import in_batches
 from tfxai.core.types import ScoredModel
 from tfxai.estimation import aggregators
@@ -108,7 +109,7 @@ class MaskedModel(NamedTuple):
                 fn_output_signature=tf.TensorSpec(images.shape, images.dtype),
             )
             points += tf.reshape(noises, tf.shape(points))
-        return tf.reshape(self.scored_model(points, tf.tile(targets, tf.shape(ks))), shape[:2])
+        return tf.reshape(self.scored_model(points, batch.tiled(targets, tf.size(ks))), shape[:2])
 
     def _mean(
         self,

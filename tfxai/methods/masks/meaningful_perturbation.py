@@ -12,7 +12,7 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.types import Result, Tensors
+from tfxai.core.types import Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import blend, noise_like
@@ -57,6 +57,7 @@ def meaningful_perturbation(
     baseline: Any = "blur",
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
+    score: Score = scores.probability,
 ) -> Method:
     """Explain by the part of an image without which its class is lost, found by Adam.
 
@@ -66,7 +67,7 @@ def meaningful_perturbation(
     noise. `igos` optimises such a mask along integrated gradients; here the gradient is ordinary.
 
     Args:
-        model: a Keras model of images; f_c is the softmax probability of the target.
+        model: a Keras model of images; f_c is the score of the target.
         resolution: cells of the mask, as in `igos`.
         lambda1: price of what is deleted.
         lambda2: price of differences between neighbouring cells.
@@ -77,6 +78,8 @@ def meaningful_perturbation(
         baseline: I', as in `igos`.
         bounds: the smallest and the largest value of an input, for a baseline by name.
         data_format: where the channels of the images are, as in `rise`.
+        score: f_c, (outputs, targets) -> ``[B]``; the prices are made for a probability, by default
+            the target's softmax or sigmoid.
 
     Returns:
         An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
@@ -108,7 +111,7 @@ def meaningful_perturbation(
     )
     inspector = ModelInspector(model, data_format)
     references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = differentiable(model, scores.probability)
+    scored_model = differentiable(model, score)
 
     def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         images, references, _ = blended_examples(
@@ -136,12 +139,12 @@ def meaningful_perturbation(
     return Method(
         inspector,
         in_model_order(lambda rows, order: partial(attribute, order), inspector),
-        scores.probability,
+        score,
         random=noise > 0,
         arrays_per_example=8,
         like=one_channel_like(inspector),
         if_constant=UNMOVED,
-        warn=mask_warnings,
+        warn=mask_warnings(score),
     )
 
 

@@ -17,7 +17,7 @@ from tfxai import scores
 from tfxai.core import batch, checks
 from tfxai.core.axes import Order
 from tfxai.core.map_checks import solver_warnings
-from tfxai.core.types import Attribution, Result, Tensors
+from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
@@ -31,6 +31,7 @@ from tfxai.methods.second_order.curvature import (
 from tfxai.methods.second_order.loss import build_loss
 from tfxai.methods.second_order.solver import Limits, Solver
 from tfxai.methods.second_order.sparsity import HALVINGS, SEARCHES, choose_lambda1, sparsity
+from tfxai.models import scored_models
 from tfxai.models.model_info import ModelInspector
 from tfxai.models.preprocessing import preprocessed
 
@@ -54,6 +55,7 @@ def cafo(
     samples: int = 1,
     noise_level: float = DEFAULT_NOISE_LEVEL,
     preprocess: keras.layers.Layer | Callable | None = None,
+    score: Score = scores.cross_entropy,
 ) -> Method:
     """Explain by the group of features whose change raises the loss most, to first order.
 
@@ -71,6 +73,8 @@ def cafo(
         noise_level: standard deviation of this noise / (max x - min x) of each example.
         preprocess: a layer or a function of tensors in front of the model. The paper's lambda1
             means inputs in [0, 1] that are normalised inside.
+        score: the cross-entropy; of a model with other outputs that of one row of classes, such as
+            ``output("label", cross_entropy)`` or ``position(-1, cross_entropy)``.
 
     Returns:
         An Explainer with signed attributions of the inputs' shape. A positive attribution says
@@ -93,11 +97,12 @@ def cafo(
         array([[-0.025,  0.   ]], dtype=float32)
     """
     _check_options(lambda1, lambda2, samples, noise_level)
+    scored_models.checked_loss(score)
     model = preprocessed(checks.model(model), preprocess)
     inspector = ModelInspector(model)
 
     def build(rows: int) -> Attribution:
-        loss = build_loss(model, samples, noise_level, rows)
+        loss = build_loss(model, score, samples, noise_level, rows)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspector.order(inputs)
@@ -120,7 +125,7 @@ def cafo(
     return Method(
         inspector,
         build,
-        scores.cross_entropy,
+        score,
         random=samples > 1,
         arrays_per_example=4 * HALVINGS,
         rows_per_example=samples,
@@ -143,6 +148,7 @@ def caso(
     backtracking: bool = False,
     tolerance: float = 1e-4,
     max_iterations: int = 1000,
+    score: Score = scores.cross_entropy,
 ) -> Method:
     """Explain by the group of features whose change raises the loss most, to second order.
 
@@ -170,6 +176,7 @@ def caso(
         backtracking: search each step's length from .1 down, as in the paper's code; slower.
         tolerance: the bound of the map's relative L2 error at which the iterations stop.
         max_iterations: of the solver.
+        score: as in `cafo`.
 
     Returns:
         An Explainer with attributions like those of `cafo`. `explain` reports what `cafo` reports,
@@ -210,12 +217,13 @@ def caso(
             f"hessian='classes' and samples={samples}: a mean Hessian has no factor by classes; "
             "take 'krylov'"
         )
+    scored_models.checked_loss(score)
     model = preprocessed(checks.model(model), preprocess)
     inspector = ModelInspector(model)
     limits = Limits(tolerance, max_iterations, backtracking, closed_form=lambda1 == 0)
 
     def build(rows: int) -> Attribution:
-        loss = build_loss(model, samples, noise_level, rows)
+        loss = build_loss(model, score, samples, noise_level, rows)
 
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = inspector.order(inputs)
@@ -243,7 +251,7 @@ def caso(
     return Method(
         inspector,
         build,
-        scores.cross_entropy,
+        score,
         random=samples > 1,
         arrays_per_example=_ARRAYS_PER_LAMBDA1 * HALVINGS + vectors,
         rows_per_example=samples * (_ROWS_WITH_FACTOR if has_factor else HALVINGS),

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfxai import kernels
 from tfxai.core import batch, checks
 from tfxai.core.tracing import traced
-from tfxai.core.types import Classifier, Sampler, Tensors
+from tfxai.core.types import Classifier, Sampler, Score, Tensors
 from tfxai.estimation import samplers
 from tfxai.hessian import products
 from tfxai.hessian.products import HVP, Linearization
@@ -93,7 +93,7 @@ class Loss(NamedTuple):
         def multiply(vectors: tf.Tensor) -> tf.Tensor:
             count = tf.shape(vectors)[1]
             copies = tf.nest.map_structure(lambda x: tf.repeat(x, count, 0), linearization.inputs)
-            repeated = self.linearize(copies, tf.repeat(linearization.targets, count))
+            repeated = self.linearize(copies, tf.repeat(linearization.targets, count, 0))
             rows = tf.reshape(vectors, [-1, tf.shape(vectors)[2]])
             rows = tf.ensure_shape(rows, [None, batch.feature_count(linearization.inputs)])
             return tf.reshape(self._hvp(repeated, seed)(rows), tf.shape(vectors))
@@ -112,14 +112,18 @@ class Loss(NamedTuple):
         return products.averaged(self.classifier, noise, self.samples, self.rows)
 
 
-def build_loss(model: keras.Model, samples: int, noise_level: float, rows: int) -> Loss:
+def build_loss(
+    model: keras.Model, score: Score, samples: int, noise_level: float, rows: int
+) -> Loss:
     """Give the cross-entropy of a model, or its mean if there is more than one sample.
 
     Args:
         model: a classifier.
+        score: the cross-entropy, or that of one row of classes of the outputs.
         samples: how many noisy inputs are drawn; 1 for the clean input alone.
         noise_level: the noise's standard deviation / (max x - min x) of each example.
         rows: how many rows may be differentiated at once.
     """
     noise = samplers.noise(kernels.gaussian, samplers.relative(noise_level))
-    return Loss(scored_models.classifier(model), noise if samples > 1 else None, samples, rows)
+    classifier = scored_models.classifier(model, score)
+    return Loss(classifier, noise if samples > 1 else None, samples, rows)

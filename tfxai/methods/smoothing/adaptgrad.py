@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai import baselines, kernels
+from tfxai import baselines, kernels, scores
 from tfxai.baselines import Baseline
 from tfxai.core import checks
-from tfxai.core.types import Tensors
+from tfxai.core.types import Score, Tensors
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import budget
 from tfxai.estimation.samplers import Scale
@@ -46,6 +46,7 @@ def adaptgrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the mean of another explanation over noise that fits between the bounds.
 
@@ -67,6 +68,8 @@ def adaptgrad(
         tolerance: as in `smoothgrad`.
         max_samples: as in `smoothgrad`.
         resolution: as in `smoothgrad`.
+        score: what is explained of a model, (outputs, targets) -> ``[B]``; an explainer has its
+            own.
 
     Returns:
         An Explainer with attributions of the same shape and units as those of `base`, and the
@@ -89,7 +92,7 @@ def adaptgrad(
         array([[2., 3.]], dtype=float32)
     """
     sampling_budget = budget(samples, tolerance, max_samples, resolution)
-    inner = inner_method(base)
+    inner = inner_method(base, score)
     low, high = lower_and_upper(bounds, inner.inspector.as_declared)
     sampler = samplers.noise(kernel, _adaptive_scale(low, high, confidence, kernel, printed_eq13))
     check = partial(check_inside, low=low, high=high)

@@ -7,9 +7,9 @@ from functools import partial
 
 import keras
 
-from tfxai import kernels
+from tfxai import kernels, scores
 from tfxai.core import checks
-from tfxai.core.types import Attribution
+from tfxai.core.types import Attribution, Score
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
 from tfxai.estimation.estimate import over_weights
@@ -43,6 +43,7 @@ def noisegrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the mean of another explanation over models with noisy weights.
 
@@ -64,6 +65,8 @@ def noisegrad(
         tolerance: as in `smoothgrad`.
         max_samples: as in `smoothgrad`.
         resolution: as in `smoothgrad`.
+        score: what is explained of a model, (outputs, targets) -> ``[B]``; an explainer has its
+            own.
 
     Returns:
         An Explainer with attributions of the same shape and units as those of `base`, and the
@@ -86,7 +89,7 @@ def noisegrad(
         >>> maps.round(2)
         array([[2., 3.]], dtype=float32)
     """
-    inner = inner_method(base)
+    inner = inner_method(base, score)
     kernels.check("kernel", kernel)
     checks.one_of("noise", noise, NOISE_TYPES)
     epsilon_of_weights = kernels.epsilon(kernel, r, confidence)
@@ -139,6 +142,7 @@ def fusiongrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by NoiseGrad of SmoothGrad: noise on the weights, and on the inputs of each model.
 
@@ -162,6 +166,8 @@ def fusiongrad(
         tolerance: as in `smoothgrad`.
         max_samples: the most models that `tolerance` may take.
         resolution: as in `smoothgrad`.
+        score: what is explained of a model, (outputs, targets) -> ``[B]``; an explainer has its
+            own.
 
     Returns:
         An Explainer with attributions of the same shape and units as those of `base`, and the
@@ -190,6 +196,7 @@ def fusiongrad(
         epsilon=input_epsilon,
         r=input_r,
         confidence=confidence,
+        score=score,
     )
     return noisegrad(
         smoothed,

@@ -8,7 +8,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tfxai import kernels
+from tfxai import kernels, scores
+from tfxai.core.types import Score
 from tfxai.estimation import aggregators, samplers
 from tfxai.estimation.accuracy import budget
 from tfxai.estimation.samplers import DEFAULT_NOISE_LEVEL
@@ -34,6 +35,7 @@ def smoothgrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the mean of another explanation over noisy copies of the input.
 
@@ -59,6 +61,8 @@ def smoothgrad(
             this number.
         max_samples: the most samples that `tolerance` may take.
         resolution: height and width of the pooled map, in cells.
+        score: what is explained of a model, (outputs, targets) -> ``[B]``; an explainer has its
+            own.
 
     Returns:
         An Explainer with attributions of the same shape and units as those of `base`. `explain`
@@ -95,7 +99,11 @@ def smoothgrad(
         )
     sampler = samplers.noise(kernel, scale, proposal=proposal)
     return over_noisy_inputs(
-        inner_method(base), sampler, aggregators.mean(), sampling_budget, antithetic=antithetic
+        inner_method(base, score),
+        sampler,
+        aggregators.mean(),
+        sampling_budget,
+        antithetic=antithetic,
     )
 
 
@@ -112,6 +120,7 @@ def smoothgrad_squared(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the mean square of another explanation over noisy copies of the input.
 
@@ -134,7 +143,7 @@ def smoothgrad_squared(
     sampling_budget = budget(samples, tolerance, max_samples, resolution)
     sampler = samplers.noise(kernel, scale)
     return over_noisy_inputs(
-        inner_method(base), sampler, aggregators.mean_square(), sampling_budget
+        inner_method(base, score), sampler, aggregators.mean_square(), sampling_budget
     )
 
 
@@ -151,6 +160,7 @@ def vargrad(
     tolerance: float | None = None,
     max_samples: int = 1000,
     resolution: int = 28,
+    score: Score = scores.logit,
 ) -> Method:
     """Explain by the variance of another explanation over noisy copies of the input.
 
@@ -173,7 +183,9 @@ def vargrad(
     scale = noise_scale(kernel, noise_level, epsilon, r, confidence)
     sampling_budget = budget(samples, tolerance, max_samples, resolution, least=2)
     sampler = samplers.noise(kernel, scale)
-    return over_noisy_inputs(inner_method(base), sampler, aggregators.variance(), sampling_budget)
+    return over_noisy_inputs(
+        inner_method(base, score), sampler, aggregators.variance(), sampling_budget
+    )
 
 
 def _check_proposal(kernel: Density, proposal: Density) -> None:

@@ -1,41 +1,12 @@
-"""Scores: the scalar of a classifier that an explanation is about.
-
-The scores of this file are functions of the **logits** ``z [B, C]``: tfxai bypasses a softmax or
-sigmoid head before it calls them. A one-unit output ``[B, 1]`` (or ``[B]``) is the logit of
-class 1 of a binary classifier. A score of your own receives the model's outputs unchanged;
-decorate it with `on_logits` if it is a function of the logits.
-"""
+"""Scores of one row of logits for each example: logit, probability, cross-entropy, margin."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import TypeVar
 
 import keras
 import tensorflow as tf
 
-from tfxai.core.types import Score
-
-_S = TypeVar("_S", bound=Callable[..., tf.Tensor])
-
-
-def on_logits(score: _S) -> _S:
-    """Mark a score as a function of the logits: a softmax or sigmoid head is bypassed before it.
-
-    Example:
-        >>> @on_logits
-        ... def first_logit(outputs, targets):
-        ...     return outputs[:, 0]
-        >>> expects_logits(first_logit)
-        True
-    """
-    score.on_logits = True  # type: ignore[attr-defined]
-    return score
-
-
-def expects_logits(score: Score) -> bool:
-    """Whether `score` was marked by `on_logits`."""
-    return getattr(score, "on_logits", False)
+from tfxai.scores.marks import on_logits
+from tfxai.scores.rows import as_rows, pick, two_classes
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -62,7 +33,7 @@ def logit(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     rows = as_rows(outputs)
     if rows.shape[-1] == 1:
         return rows[:, 0] * tf.cast(2 * targets - 1, rows.dtype)
-    return _pick(rows, targets)
+    return pick(rows, targets)
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -106,7 +77,7 @@ def log_probability(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """
     logits = two_classes(as_rows(outputs))
     others = tf.reduce_logsumexp(_without(logits, targets), axis=-1)
-    return -tf.nn.softplus(others - _pick(logits, targets))
+    return -tf.nn.softplus(others - pick(logits, targets))
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -145,38 +116,10 @@ def margin(outputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         array([1.], dtype=float32)
     """
     logits = two_classes(as_rows(outputs))
-    return _pick(logits, targets) - tf.reduce_max(_without(logits, targets), axis=-1)
-
-
-def as_rows(outputs: tf.Tensor) -> tf.Tensor:
-    """Give outputs ``[B]`` or ``[B, C]`` as ``[B, C]``; refuse any others with a ValueError."""
-    if not tf.is_tensor(outputs):
-        raise ValueError(
-            f"The model has several outputs ({type(outputs).__name__}) but a score needs one. "
-            "Explain keras.Model(model.inputs, model.outputs[i]), or pass `score=` a function "
-            "(outputs, targets) -> [B] of your own."
-        )
-    if outputs.shape.rank == 1:
-        return outputs[:, None]
-    if outputs.shape.rank != 2:
-        raise ValueError(
-            f"The model's outputs have shape {outputs.shape}, but this score needs "
-            "[batch, classes]. Pass `score=` a function (outputs, targets) -> [B] that "
-            "says which number to explain."
-        )
-    return outputs
-
-
-def two_classes(logits: tf.Tensor) -> tf.Tensor:
-    """Give a one-unit logit z ``[B, 1]`` as the softmax logits (0, z); leave others unchanged."""
-    return tf.pad(logits, [[0, 0], [1, 0]]) if logits.shape[-1] == 1 else logits
+    return pick(logits, targets) - tf.reduce_max(_without(logits, targets), axis=-1)
 
 
 def _without(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
     """Replace the target's logit by the lowest finite number."""
     is_target = tf.one_hot(targets, logits.shape[-1], on_value=True, off_value=False, dtype=tf.bool)
     return tf.where(is_target, logits.dtype.min, logits)
-
-
-def _pick(rows: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    return tf.gather(rows, targets, axis=1, batch_dims=1)
