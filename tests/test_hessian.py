@@ -256,6 +256,19 @@ def test_a_factor_of_several_inputs():
     assert factor.eigenvectors["row"].shape[2:] == (4,)
 
 
+def test_a_unit_of_several_sigmoids_has_the_hessian_of_its_own_model():
+    hidden = L.Dense(6, "relu", kernel_initializer=keras.initializers.RandomNormal(seed=3))
+    several = keras.Sequential([keras.Input((4,)), hidden, L.Dense(3, "sigmoid")])
+    one = keras.Sequential([keras.Input((4,)), hidden, L.Dense(1, "sigmoid")])
+    kernel = np.random.default_rng(2).normal(size=(6, 3))
+    several.layers[-1].set_weights([kernel, np.array([0.3, -0.2, 0.1])])
+    one.layers[-1].set_weights([kernel[:, 2:], np.array([0.1])])
+    x = np.random.default_rng(0).normal(size=(2, 4))
+    found = hessian.eigendecomposition(several, x, targets=2).eigenvalues
+    expected = hessian.eigendecomposition(one, x, targets=1).eigenvalues
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("head", [None, "sigmoid"])
 def test_a_single_logit_is_one_of_two_classes(head):
     model = keras.Sequential([keras.Input((2,)), L.Dense(1, activation=head)])

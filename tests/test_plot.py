@@ -273,3 +273,30 @@ def test_at_most_eight_examples_are_drawn(several):
 def test_a_class_name_with_dollar_signs_is_drawn_as_it_stands():
     record = explanation_of(noise(2, 5), count=2, names=("$5_$ to $6_$", "more"))
     assert rendered(plot.explanation(record))[0].get_title() == "$5_$ to $6_$  0"
+
+
+def test_tokens_stand_on_their_colours_on_lines_that_end():
+    words = ["grim", "good"] + ["word"] * 20
+    values = np.array([-2.0, 1.0, *[0.0] * 20, 9.0])  # the last one is of padding
+    figure = plot.tokens([words, ["so"]], [values, values[:1]], labels=["first", "second"])
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.texts] == ["first", *words, "second", "so"]
+    blue, red, white, *_ = (patch.get_facecolor() for patch in axes.patches)
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
+    assert min(white[:3]) > 0.95
+    places = {t.get_text(): t.get_position() for t in axes.texts}
+    assert places["grim"][1] == places["good"][1] == 1
+    assert places["word"][1] == 2
+    assert places["second"][1] == 4
+    columns = [t.get_position()[0] + len(t.get_text()) for t in axes.texts]
+    assert max(columns) <= 72
+
+
+def test_tokens_without_a_value_each_are_refused():
+    with pytest.raises(ValueError, match=r"text 0 has 2 tokens, but values of shape \[1\]"):
+        plot.tokens(["a", "b"], np.array([1.0]))
+    with pytest.raises(ValueError, match="2 texts, 1 rows of values and 2 labels"):
+        plot.tokens([["a"], ["b"]], np.array([[1.0]]))
+    with pytest.raises(ValueError, match="sign='both'"):
+        plot.tokens(["a"], np.array([1.0]), sign="both")

@@ -33,6 +33,7 @@ from tfxai.models.splitting import split
 from tfxai.rules.pattern_fit import fit_patterns
 from tfxai.rules.patterns import Patterns
 from tfxai.serving.saved_model import export
+from tfxai.text.embedded import embedded
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ __all__ = [
     "cafo",
     "caso",
     "deconvnet",
+    "embedded",
     "excitation_backprop",
     "expected_gradients",
     "export",

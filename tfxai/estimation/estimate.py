@@ -21,6 +21,7 @@ from tfxai.core.types import (
 )
 from tfxai.estimation.samplers import split_seed
 from tfxai.models import keras_graph
+from tfxai.models.held_inputs import HoldingModel
 from tfxai.models.scored_models import differentiable
 from tfxai.models.shared_graphs import shared_function
 from tfxai.scores import of_classes
@@ -46,8 +47,9 @@ def gradient_of(model: keras.Model, score: Score) -> Attribution:
         differentiated = connected(tf.gradients(scored_model(inputs, targets), flat), flat)
         return tf.nest.pack_sequence_as(inputs, differentiated)
 
-    # A score of the user's may refer to something that changes.
+    # A score of the user's may refer to something that changes; held inputs do.
     is_fixed = getattr(score, "__module__", "") == of_classes.__name__
+    is_fixed = is_fixed and not isinstance(model, HoldingModel)
     function = shared_function(model, ("gradient", score) if is_fixed else None, gradients)
     return lambda inputs, targets, seed: Result(function(inputs, targets), {})
 
@@ -58,8 +60,10 @@ def connected(gradients: Sequence[tf.Tensor | None], flat: Sequence[tf.Tensor]) 
         if g is None:
             raise ValueError(
                 f"The score has no gradient with respect to input {position}, {x.shape}: "
-                "it is cast to integers, looked up in a table, or not used. Explain the part "
-                "of the model behind that step, which takes floating-point inputs."
+                "it is cast to integers, looked up in a table, or not used. Token ids are "
+                "explained by text = tfxai.embedded(model) and "
+                "text.explained_by(tfxai.gradient(text.head)); otherwise explain the part of the "
+                "model behind that step, which takes floating-point inputs (tfxai.split)."
             )
     return list(gradients)
 

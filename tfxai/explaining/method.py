@@ -50,6 +50,11 @@ class Method(NamedTuple):
         "a method that looks further away (integrated_gradients, occlusion), may tell more"
     )
     """What the warning about a constant map says of its cause and its remedy."""
+    slopes: bool = False
+    """Whether the maps are slopes, in units of the score per input, whose sums over several inputs
+    mean nothing."""
+    final: str | None = None
+    """Why no other method can build upon this one, and what to do; None where any can."""
     warn: Callable[[Explanation], list[str]] | None = None
     """A record -> warnings for its reader; those of constant maps are given for all methods."""
 

@@ -134,6 +134,14 @@ def with_mask_of(tensor: keras.KerasTensor, other: keras.KerasTensor) -> keras.K
     return other
 
 
+def mask_of(layer: Any, inputs: Any, output: Any) -> Any:
+    """Give the mask that Keras passes along with the output of a layer; None if there is none."""
+    mask = keras.src.backend.get_keras_mask(output)
+    if mask is None and isinstance(layer, keras.layers.Layer):
+        return layer.compute_mask(inputs, None)
+    return mask
+
+
 def layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """Yield a model and all layers inside it; a layer that is shared may come several times."""
     yield model

@@ -65,6 +65,11 @@ class ModelGraph:
         """Whether the outputs of a layer are known; not of layers made during the first call."""
         return id(layer) in self._calls
 
+    def results_of(self, layer: Any) -> list[tf.Tensor | None]:
+        """Give the outputs of a layer's calls; None for what is no tensor of this graph."""
+        names = self._calls.get(id(layer), [])
+        return [None if n is None else self.graph.get_tensor_by_name(n) for n in names]
+
     def run(self, inputs: Tensors) -> Forward:
         """Call the graph as a function, which takes one operation in the current graph."""
         outputs, logits = self._to_run(*tf.nest.flatten(inputs))

@@ -16,6 +16,7 @@ from tfxai.core.types import Score, Tensors
 from tfxai.models import graph_axes, keras_graph
 from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
+from tfxai.models.held_inputs import HoldingModel
 from tfxai.models.shared_graphs import model_graph, outputs_of
 from tfxai.scores import logit, part
 from tfxai.scores.forward import Forward
@@ -104,14 +105,17 @@ def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
     Raises:
         ValueError: the model has a convolution that TensorFlow cannot compute on this machine.
     """
-    graph = model_graph(model, inputs)
+    whole, given = model, inputs
+    if isinstance(model, HoldingModel):
+        whole, given = model.whole, [inputs, any_batch_specs(model.held)]
+    graph = model_graph(whole, given)
     check_convolutions(graph.graph)
-    flat = tf.nest.flatten(inputs)
+    count = len(tf.nest.flatten(inputs))
     return ModelInfo(
         any_batch_specs(graph.forward.outputs),
         graph.forward.heads,
-        row_bytes(graph.function, [x.shape[1:] for x in flat]),
-        tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[: len(flat)]),
+        row_bytes(graph.function, [x.shape[1:] for x in tf.nest.flatten(given)]),
+        tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[:count]),
     )
 
 

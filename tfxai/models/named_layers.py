@@ -7,7 +7,7 @@ ambiguous. "conv@2" is the second call of a layer that is called several times.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from threading import get_ident
 from typing import Any
@@ -46,6 +46,17 @@ def find_layer(model: keras.Model, name: str) -> tuple[Any, int]:
     if number and not (number.isdigit() and int(number) > 0):
         raise ValueError(f"layer={name!r}: expected the number of a call, from 1, after '@'")
     return matches[0], int(number or 1)
+
+
+def name_of_layer(model: keras.Model, layer: Any) -> str:
+    """Give the shortest name by which `find_layer` finds a layer, in a copy of the model, too."""
+    parts = path_of(layer).split("/")
+    names = [layer.name, *("/".join(parts[-count:]) for count in range(2, len(parts) + 1))]
+    for name in names:
+        with suppress(ValueError):
+            if find_layer(model, name)[0] is layer:
+                return name
+    raise ValueError(f"{path_of(layer)} is the name of several layers; give them other names")
 
 
 def check_layers(model: keras.Model, layers: Sequence[str]) -> None:
@@ -108,13 +119,34 @@ def recorded_calls(operations: Iterable[Any]) -> Iterator[dict[int, list[Any]]]:
     Yields:
         The identity of a layer or operation -> the results of its calls, so far.
     """
-    by_id = {id(operation): operation for operation in operations}
-    calls: dict[int, list[Any]] = {key: [] for key in by_id}
-    own = {key: vars(o)["call"] for key, o in by_id.items() if "call" in vars(o)}
-    for key, operation in by_id.items():
-        vars(operation)["call"] = _recording(operation.call, calls[key], get_ident())
-    try:
+    known = list(operations)
+    calls: dict[int, list[Any]] = {id(operation): [] for operation in known}
+
+    def record(operation: Any, first: Any, result: Any) -> Any:
+        del first
+        calls[id(operation)].append(result)
+        return result
+
+    with intercepted_calls(known, record):
         yield calls
+
+
+@contextmanager
+def intercepted_calls(
+    operations: Iterable[Any], visit: Callable[[Any, Any, Any], Any]
+) -> Iterator[None]:
+    """Let a function see and replace the results of layers, while a model is called in the context.
+
+    Args:
+        operations: layers and operations. Calls in other threads are not seen.
+        visit: (operation, the first argument of its call, result) -> the result in its place.
+    """
+    by_id = {id(operation): operation for operation in operations}
+    own = {key: vars(o)["call"] for key, o in by_id.items() if "call" in vars(o)}
+    for operation in by_id.values():
+        vars(operation)["call"] = _intercepted(operation, visit, get_ident())
+    try:
+        yield
     finally:
         for key, operation in by_id.items():
             if key in own:
@@ -135,14 +167,18 @@ def checked_output(name: str, result: Any) -> Any:
     return result
 
 
-def _recording(call: Callable[..., Any], outputs: list[Any], thread: int) -> Callable[..., Any]:
-    """Give a function that calls `call` and, in one thread, appends each result to `outputs`."""
+def _intercepted(
+    operation: Any, visit: Callable[[Any, Any, Any], Any], thread: int
+) -> Callable[..., Any]:
+    """Give a layer's `call` whose results, in one thread, go through `visit`."""
+    call = operation.call
 
     @wraps(call)
-    def recording_call(*args: Any, **keywords: Any) -> Any:
+    def intercepted_call(*args: Any, **keywords: Any) -> Any:
         result = call(*args, **keywords)
-        if get_ident() == thread:
-            outputs.append(result)
-        return result
+        if get_ident() != thread:
+            return result
+        first = next(iter((*args, *keywords.values())), None)
+        return visit(operation, first, result)
 
-    return recording_call
+    return intercepted_call

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfxai.core.types import Classifier, Score, ScoredModel, Tensors
+from tfxai.models.held_inputs import completed
 from tfxai.models.shared_graphs import in_graph, run
 from tfxai.scores import as_rows, cross_entropy, expects_logits, on_logits, part, two_classes
 from tfxai.scores.advice import not_rows, several_outputs
@@ -48,7 +49,8 @@ def scored_outputs(
     _check(score)
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> ScoredOutputs:
-        outputs, output_of = in_graph(model, inputs, layers, inline=True, folded=folded)
+        whole, inputs, targets = completed(model, inputs, targets)
+        outputs, output_of = in_graph(whole, inputs, layers, inline=True, folded=folded)
         scores = part.evaluate(score, outputs, targets)
         return ScoredOutputs(part.read(score, outputs), scores, output_of)
 
@@ -58,7 +60,12 @@ def scored_outputs(
 def scored(model: keras.Model, score: Score) -> ScoredModel:
     """Join a model and a score, to be evaluated; the head is bypassed for a score of the logits."""
     _check(score)
-    return lambda inputs, targets: part.evaluate(score, run(model, inputs), targets)
+
+    def forward(inputs: Tensors, targets: tf.Tensor) -> tf.Tensor:
+        whole, inputs, targets = completed(model, inputs, targets)
+        return part.evaluate(score, run(whole, inputs), targets)
+
+    return forward
 
 
 def differentiable(model: keras.Model, score: Score) -> ScoredModel:
@@ -66,7 +73,8 @@ def differentiable(model: keras.Model, score: Score) -> ScoredModel:
     _check(score)
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> tf.Tensor:
-        outputs, _ = in_graph(model, inputs, inline=False, folded=True)
+        whole, inputs, targets = completed(model, inputs, targets)
+        outputs, _ = in_graph(whole, inputs, inline=False, folded=True)
         return part.evaluate(score, outputs, targets)
 
     return forward

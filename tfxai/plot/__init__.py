@@ -4,6 +4,7 @@ from tfxai.plot.maps import draw_map, overlay
 from tfxai.plot.panels import explanation, panel
 from tfxai.plot.scaling import SIGNS, channels_last, displayable, flat_map, scale
 from tfxai.plot.score_curves import curve, curves
+from tfxai.plot.texts import tokens
 
 __all__ = [
     "SIGNS",
@@ -17,4 +18,5 @@ __all__ = [
     "overlay",
     "panel",
     "scale",
+    "tokens",
 ]

@@ -17,6 +17,11 @@ class Extensions:
         if replacement is not None and replacement.extended:
             self._steps.setdefault(replacement.description, set()).add(step.first.name)
 
+    def include(self, other: Extensions) -> None:
+        """Note the steps that another one has noted."""
+        for description, names in other._steps.items():
+            self._steps.setdefault(description, set()).update(names)
+
     def as_settings(self) -> dict[str, list[str]]:
         """Give what is done -> the names of the operations with which it is done."""
         return {description: sorted(names) for description, names in self._steps.items()}

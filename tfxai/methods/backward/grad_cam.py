@@ -158,6 +158,7 @@ def guided_grad_cam(
         score,
         report=lambda specs: report(rule(), model, score, specs, names),
         extensions=extensions,
+        slopes=True,
         if_constant=NO_EVIDENCE,
     )
 

@@ -121,4 +121,5 @@ def _rectifier_method(
         score,
         report=lambda specs: report(rule(), model, score, specs, names),
         extensions=extensions,
+        slopes=True,
     )

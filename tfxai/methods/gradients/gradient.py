@@ -42,7 +42,7 @@ def gradient(model: keras.Model, *, score: Score = scores.logit) -> Method:
     """
     inspector = ModelInspector(checks.model(model))
     attribution = gradient_of(model, score)
-    return Method(inspector, lambda rows: attribution, score)
+    return Method(inspector, lambda rows: attribution, score, slopes=True)
 
 
 @builder
@@ -71,7 +71,9 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
         array([[ 2., -3.]], dtype=float32)
     """
     inner = inner_method(model, score)
-    return inner._replace(build=lambda rows: times_input(inner.build(rows)), like=None, warn=None)
+    return inner._replace(
+        build=lambda rows: times_input(inner.build(rows)), like=None, warn=None, slopes=False
+    )
 
 
 @builder
@@ -111,7 +113,8 @@ def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:
     """Give the method to build upon: an explainer's method, or the gradient of a model.
 
     Raises:
-        ValueError: a score is given although `base` is an explainer, which has its own.
+        ValueError: a score is given although `base` is an explainer, which has its own; or no
+            method can build upon this explainer.
     """
     if not isinstance(base, Explainer):
         return gradient(base, score=score).method
@@ -119,6 +122,8 @@ def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:
         raise ValueError(
             f"score={score!r}: give it to {base.name}, which takes the gradient's place"
         )
+    if base.method.final is not None:
+        raise ValueError(f"{base.name} cannot be built upon: {base.method.final}")
     return base.method
 
 

@@ -139,6 +139,7 @@ def integrated_gradients(
         arrays_per_example=inner.arrays_per_example + arrays,
         rows_per_example=inner.rows_per_example * gradients_at_once,
         like=None,
+        slopes=False,
         if_constant="is the input its own baseline, or the score the same all the way from it?",
         warn=None if inner.random else partial(_warn, tolerance, complete),
     )

@@ -130,6 +130,7 @@ def cafo(
         arrays_per_example=4 * HALVINGS,
         rows_per_example=samples,
         if_constant=_IF_CONSTANT,
+        slopes=True,
     )
 
 
@@ -256,6 +257,7 @@ def caso(
         arrays_per_example=_ARRAYS_PER_LAMBDA1 * HALVINGS + vectors,
         rows_per_example=samples * (_ROWS_WITH_FACTOR if has_factor else HALVINGS),
         if_constant=_IF_CONSTANT,
+        slopes=True,
         warn=lambda record: solver_warnings(record.diagnostics),
     )
 

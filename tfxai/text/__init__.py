@@ -1,0 +1,1 @@
+"""Models of token ids, explained at the output of their embedding."""
