@@ -90,16 +90,31 @@ RECURRENT = {
         [keras.layers.LSTM(3, return_sequences=True, name="seen"), keras.layers.LSTM(4)],
         "seen",
     ),
+    "both directions": (
+        [keras.layers.Bidirectional(keras.layers.GRU(4, return_sequences=True), name="seen")],
+        "seen",
+    ),
+    "two in both directions": (
+        [
+            keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True), name="seen"),
+            keras.layers.Bidirectional(keras.layers.GRU(4)),
+        ],
+        "seen",
+    ),
 }
 
 
 @pytest.mark.filterwarnings("ignore:.*zero everywhere")
-@pytest.mark.parametrize("kind", quick(RECURRENT, "sequences", "a convolution before"))
+@pytest.mark.parametrize(
+    "kind",
+    quick(RECURRENT, "sequences", "a convolution before", "both directions"),
+)
 def test_the_last_activation_of_a_recurrent_network_has_the_batch_first(kind):
     """As many examples as time steps: nothing but the numbers shows that they are exchanged."""
     layers, name = RECURRENT[kind]
     keras.utils.set_random_seed(0)
-    pooling = [keras.layers.GlobalAveragePooling1D()] if kind == "sequences" else []
+    pooled = kind in ("sequences", "both directions")
+    pooling = [keras.layers.GlobalAveragePooling1D()] if pooled else []
     model = keras.Sequential([keras.Input((6, 2)), *layers, *pooling, keras.layers.Dense(2)])
     x = np.random.default_rng(0).normal(size=(6, 6, 2))
     found = tfxai.grad_cam(model).explain(x, 0, verbose=0).attributions

@@ -82,7 +82,7 @@ def _followed(
     """Give the positions of an operation's output by those of the inputs that have them."""
     before = [reached[t.ref()] for t in read]
     if output.shape.rank is None or not output.shape[1:].is_fully_defined():
-        return before[0]
+        return _in_a_loop(operation, before[0])
     shape = tuple(output.shape[1:])
     fitting = [p for p, t in zip(before, read, strict=True) if p.fit(t)]
     if not fitting:
@@ -97,6 +97,16 @@ def _followed(
     if first.shape == shape:
         return first._replace(exact=first.exact and operation.type in ELEMENTWISE)
     return _row_by_row(first, shape)
+
+
+def _in_a_loop(operation: tf.Operation, positions: Positions) -> Positions:
+    """Keep the positions of a sequence that a loop reads, its steps before the batch.
+
+    The backward half of a bidirectional layer reverses the steps, which are the first axis there.
+    """
+    if operation.type != "ReverseV2" or _constants(operation)[1] != [0]:
+        return positions
+    return positions._replace(coordinates=tuple(np.flip(c, 0) for c in positions.coordinates))
 
 
 def _row_by_row(positions: Positions, shape: tuple[int, ...]) -> Positions:

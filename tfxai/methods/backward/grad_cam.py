@@ -29,6 +29,7 @@ from tfxai.rules.steps import steps_between
 
 REARRANGING_OR_POOLING = {
     "Reshape", "Transpose", "ExpandDims", "Squeeze", "Identity", "Cast", "Pad", "PadV2",
+    "ReverseV2",
     "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max", "While", "StatelessWhile",
 }  # fmt: skip
 """Operations whose outputs do not count as activations: they rearrange or pool activations, or run
