@@ -56,6 +56,41 @@ def test_products_are_the_derivative_of_the_gradient(activation, x, vectors):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
 
 
+NORMALISATIONS = {
+    "layer": lambda: L.LayerNormalization(dtype="float64"),
+    "group": lambda: L.GroupNormalization(2, dtype="float64"),
+    "unit": lambda: L.UnitNormalization(dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("name", quick(NORMALISATIONS, "layer", "group"))
+def test_second_derivatives_of_normalisations_see_their_mean(name):
+    """`tf.nn.moments` holds it constant."""
+    keras.utils.set_random_seed(4)
+    inputs = keras.Input((3, 4), dtype="float64")
+    y = NORMALISATIONS[name]()(L.Dense(6, dtype="float64")(inputs))
+    y = L.Dense(3, "softmax", dtype="float64")(L.Flatten(dtype="float64")(y))
+    model = keras.Model(inputs, y)
+    random = np.random.default_rng(2)
+    x, vectors = random.normal(size=(2, 3, 3, 4))
+    x *= np.array([0.3, 1.0, 2.0])[:, None, None]
+    ends = [loss_gradient(model, x + s * 1e-5 * vectors, TARGETS) for s in (1, -1)]
+    expected = (ends[0] - ends[1]) / 2e-5
+    for mode in ("reverse", "forward"):
+        found = hessian.hvp(model, x, vectors, TARGETS, mode=mode)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_a_mean_that_stays_held_is_refused():
+    inputs = keras.Input((5, 4))
+    y = L.LSTM(3)(L.LayerNormalization()(inputs))
+    model = keras.Model(inputs, L.Dense(3)(y))
+    x = np.random.default_rng(2).normal(size=(2, 5, 4))
+    with pytest.raises(ValueError, match="second derivatives of this model would be wrong"):
+        hessian.hvp(model, x, x, 0)
+    assert tfxai.cafo(model, lambda1=0.0)(x, 0).shape == x.shape
+
+
 def test_gauss_newton_is_not_the_hessian_of_smooth_nets_and_refuses_them(x, vectors):
     model = rich_net("tanh")
     with pytest.raises(ValueError, match=r"Tanh in '.*' is not piecewise linear"):

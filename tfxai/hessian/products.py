@@ -19,6 +19,7 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Classifier, Result, Sampler, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import connected, estimate, over_inputs
+from tfxai.models.held_means import check_no_held_means
 from tfxai.rules.piecewise import curved_operation
 from tfxai.rules.steps import Step, steps_between
 from tfxai.scores import cross_entropy
@@ -74,7 +75,12 @@ def linearize(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> Li
 
 
 def reverse(at: Linearization) -> HVP:
-    """Reverse over reverse: the gradient of (d loss / d x) . v."""
+    """Reverse over reverse: the gradient of (d loss / d x) . v.
+
+    Raises:
+        ValueError: TensorFlow's second derivatives of the model are wrong.
+    """
+    check_no_held_means(at.logits.graph.get_operations())
     flat = tf.nest.flatten(at.inputs)
     scaled, scale = _scaled_loss(at.logits, at.classes)
     gradients = differentiate(scaled, flat)
@@ -119,8 +125,13 @@ def exact(at: Linearization) -> HVP:
 def forward(classifier: Classifier, inputs: Tensors, targets: tf.Tensor) -> HVP:
     """Forward over reverse: the derivative of d loss / d x along v."""
     flat = tf.nest.flatten(inputs)
+
     # A tape knows tensors by their Python objects, which are gone where the head is bypassed.
-    losses = traced(lambda *arguments: _scaled_loss(*classifier(*arguments)))
+    @traced
+    def losses(inputs: Tensors, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits, classes = classifier(inputs, targets)
+        check_no_held_means(logits.graph.get_operations())
+        return _scaled_loss(logits, classes)
 
     def hvp(vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.nest.flatten(batch.from_rows(vectors, inputs))

@@ -11,6 +11,7 @@ from tensorflow.core.framework.graph_pb2 import GraphDef
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.python.ops import handle_data_util
 
+from tfxai.models.held_means import is_held_mean
 from tfxai.models.normalization_folding import fold_normalizations
 from tfxai.models.swish import is_swish
 
@@ -58,6 +59,7 @@ class GraphCopy:
         self._inputs = [x.name for x in function.graph.inputs[:count]]
         placeholders = {x.op.name for x in function.graph.inputs}
         graph_def = function.graph.as_graph_def(add_shapes=with_shapes)
+        self._held_means = {o.name for o in function.graph.get_operations() if is_held_mean(o)}
         swishes = {o.name for o in function.graph.get_operations() if is_swish(o)}
         kept = [node for node in graph_def.node if node.name not in placeholders]
         of_inputs = {f"^{name}" for name in placeholders}
@@ -83,8 +85,23 @@ class GraphCopy:
     def _folded(self) -> tuple[GraphDef, set[str]]:
         return fold_normalizations(self._graph_def, set(map(_in_node, self._inputs)))
 
+    @cached_property
+    def _with_second_derivatives(self) -> GraphDef:
+        """The operations with no mean held constant."""
+        graph_def = GraphDef()
+        graph_def.CopyFrom(self._graph_def)
+        for node in graph_def.node:
+            if node.name in self._held_means:
+                node.op = "Identity"
+        return graph_def
+
     def into_current_graph(
-        self, inputs: Sequence[tf.Tensor], names: Sequence[str], *, folded: bool = False
+        self,
+        inputs: Sequence[tf.Tensor],
+        names: Sequence[str],
+        *,
+        folded: bool = False,
+        twice: bool = False,
     ) -> list[tf.Tensor]:
         """Copy the operations into the graph that is being built.
 
@@ -93,6 +110,7 @@ class GraphCopy:
             names: tensors of the function's graph.
             folded: whether normalisations are folded into the convolutions before them, unless a
                 tensor between them is wanted.
+            twice: whether second derivatives are wanted (`tfxai.models.held_means`).
 
         Returns:
             The copies of the tensors with these names.
@@ -106,7 +124,7 @@ class GraphCopy:
             replaced[name] = _captured(graph, outer)
         wanted = [name for name in names if name not in replaced]
         read = {name: tensor for name, tensor in replaced.items() if _in_node(name) in self._read}
-        graph_def = self._graph_def
+        graph_def = self._with_second_derivatives if twice else self._graph_def
         if folded and self._folded[1].isdisjoint(map(_in_node, wanted)):
             graph_def = self._folded[0]
         copied = tf.graph_util.import_graph_def(graph_def, read, wanted, name="")

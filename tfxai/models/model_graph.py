@@ -89,7 +89,12 @@ class ModelGraph:
             return traced(trace).get_concrete_function(*tf.nest.flatten(self.specs))
 
     def copy(
-        self, inputs: Tensors, layers: Mapping[str, tuple[Any, int]], *, folded: bool
+        self,
+        inputs: Tensors,
+        layers: Mapping[str, tuple[Any, int]],
+        *,
+        folded: bool,
+        twice: bool = False,
     ) -> tuple[Forward, dict[str, tf.Tensor]]:
         """Copy the operations into the graph that is being built.
 
@@ -97,6 +102,7 @@ class ModelGraph:
             inputs: what the copies read.
             layers: names of layers -> the layer, and the number of its call.
             folded: whether normalisations are folded into convolutions.
+            twice: whether second derivatives are wanted.
 
         Returns:
             What the model gives, and the outputs of the layers by their names.
@@ -104,7 +110,9 @@ class ModelGraph:
         outputs, logits, heads = self.forward
         tensors = tf.nest.flatten((outputs, logits))
         names = [t.name for t in tensors] + [self._layer(n, *call) for n, call in layers.items()]
-        copies = self._copier.into_current_graph(tf.nest.flatten(inputs), names, folded=folded)
+        copies = self._copier.into_current_graph(
+            tf.nest.flatten(inputs), names, folded=folded, twice=twice
+        )
         of_layers = copies[len(tensors) :]
         copied = tf.nest.pack_sequence_as((outputs, logits), copies[: len(tensors)])
         forward = Forward(copied[0], copied[1], heads)

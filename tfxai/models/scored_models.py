@@ -30,7 +30,12 @@ class ScoredOutputs(NamedTuple):
 
 
 def scored_outputs(
-    model: keras.Model, score: Score, layers: Sequence[str] = (), *, folded: bool = False
+    model: keras.Model,
+    score: Score,
+    layers: Sequence[str] = (),
+    *,
+    folded: bool = False,
+    twice: bool = False,
 ) -> Callable[[Tensors, tf.Tensor], ScoredOutputs]:
     """Give the function (inputs, targets) -> outputs and scores, whose operations can be read.
 
@@ -42,6 +47,7 @@ def scored_outputs(
         score: what is explained.
         layers: the names of layers whose outputs are wanted, too.
         folded: whether normalisations may be folded into the convolutions before them.
+        twice: whether second derivatives are wanted.
 
     Raises:
         TypeError: `score` is not a function.
@@ -50,7 +56,9 @@ def scored_outputs(
 
     def forward(inputs: Tensors, targets: tf.Tensor) -> ScoredOutputs:
         whole, inputs, targets = completed(model, inputs, targets)
-        outputs, output_of = in_graph(whole, inputs, layers, inline=True, folded=folded)
+        outputs, output_of = in_graph(
+            whole, inputs, layers, inline=True, folded=folded, twice=twice
+        )
         scores = part.evaluate(score, outputs, targets)
         return ScoredOutputs(part.read(score, outputs), scores, output_of)
 
@@ -149,7 +157,7 @@ def classifier(model: keras.Model, score: Score = cross_entropy) -> Classifier:
     """Give the function (inputs, targets) -> (logits ``[B, C]`` of two or more classes, targets).
 
     A one-unit head z has the logits (0, z). Of a sigmoid head with several units, z is the unit of
-    the target, and the targets become 1.
+    the target, and the targets become 1. The logits may be differentiated twice.
 
     Args:
         model: any Keras model.
@@ -160,7 +168,7 @@ def classifier(model: keras.Model, score: Score = cross_entropy) -> Classifier:
     def all_classes(logits: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return two_classes(as_rows(logits)), targets
 
-    forward = scored_outputs(model, part.with_innermost(score, all_classes))
+    forward = scored_outputs(model, part.with_innermost(score, all_classes), twice=True)
     return lambda inputs, targets: forward(inputs, targets).scores
 
 

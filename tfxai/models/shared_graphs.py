@@ -88,6 +88,7 @@ def in_graph(
     *,
     inline: bool,
     folded: bool = False,
+    twice: bool = False,
 ) -> tuple[Forward, Callable[[str], tf.Tensor]]:
     """Put the operations of a model into the current graph.
 
@@ -99,6 +100,8 @@ def in_graph(
             too, so that all operations can be read. Otherwise they may be calls of functions.
         folded: whether normalisations may be folded into the convolutions before them, which is
             faster, and equal but for rounding.
+        twice: whether second derivatives are wanted, beside which nothing is folded; they are
+            right only where `tfxai.models.held_means.check_no_held_means` says so.
 
     Returns:
         What the model gives, and a function from the names to the layers' outputs, which raises a
@@ -109,7 +112,7 @@ def in_graph(
         graph = model_graph(model, inputs)
         calls = {name: find_layer(model, name) for name in layers}
         if graph.is_copyable and all(graph.has_recorded(layer) for layer, _ in calls.values()):
-            forward, outputs = graph.copy(inputs, calls, folded=folded)
+            forward, outputs = graph.copy(inputs, calls, folded=folded, twice=twice)
             return forward, outputs.__getitem__
     with (
         keras_graph.inlined() if inline else nullcontext(),
