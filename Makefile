@@ -4,7 +4,7 @@ BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: demo test test-all test-torch test-processes lint format benchmark \
-	race race-all clean
+	architectures race race-all clean
 
 demo: .venv/demo
 	$(BIN)/tfxai demo --out demo
@@ -47,6 +47,10 @@ benchmark: .venv/dev
 	$(BIN)/python examples/benchmarks/ig_to_error.py
 	$(BIN)/python examples/benchmarks/cost_laws.py
 	$(BIN)/python examples/benchmarks/bfloat16.py
+
+# docs/architectures.md: each method on each kind of network; goes on where it was ended.
+architectures: .venv/dev
+	$(BIN)/python examples/benchmarks/architectures/run.py --page docs/architectures.md
 
 # docs/race.md; environments of its own: one with PyTorch, one with what runs on TensorFlow.
 RACE := .venv-race/tensorflow/bin/python examples/benchmarks/race/race.py \

@@ -150,7 +150,7 @@ def two_heads(head):
     """Give a list of a classifier's and a regressor's outputs."""
     inputs = keras.Input(SIZE)
     x = L.Flatten()(L.Conv2D(4, 3, strides=2, activation="relu")(inputs))
-    return keras.Model(inputs, [L.Dense(3)(x), L.Dense(2)(L.Dense(5, activation="relu")(x))])
+    return keras.Model(inputs, [L.Dense(4)(x), L.Dense(3)(L.Dense(5, activation="relu")(x))])
 
 
 def second_output(outputs, targets):

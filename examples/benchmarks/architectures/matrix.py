@@ -33,5 +33,5 @@ def trusted(network, model, reference):
     outputs = reference.outputs(examples)
     spread = min(float(np.std(o, 0).mean()) for o in tf.nest.flatten(outputs))
     error = reference.tape_error(examples, targets) if reference.differentiable else 0.0
-    good = spread > 1e-2 and error < 1e-3
+    good = spread > 1e-2 and error < 2e-2
     return {"state": "ok" if good else "wrong", "spread": spread, "error": error}

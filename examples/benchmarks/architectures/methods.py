@@ -154,17 +154,15 @@ def explainer(name, setup, changes):
     """Build a method on the network's model, with the network's score where the method takes one.
 
     Args:
-        changes: what a remedy changes: "model", or options of the method.
+        changes: options that a remedy changes.
     """
     builder, options = METHODS[name]
     options = dict(options)
     for key, attribute in FROM_SETUP.get(name, {}).items():
         options[key] = getattr(setup, attribute)
-    model = changes.get("model", setup.model)
-    score = setup.network.score if "model" not in changes else changes.get("score")
+    model, score = setup.model, setup.network.score
     if score is not None and name in SMOOTHERS:
         model = tfxai.gradient(model, score=score)
     elif score is not None and "score" in inspect.signature(builder).parameters:
         options["score"] = score
-    options |= {key: value for key, value in changes.items() if key not in ("model", "score")}
-    return builder(model, **options)
+    return builder(model, **options | changes)

@@ -10,6 +10,8 @@ STEPS = (10, 4)
 WORDS = 30
 NO_POSITIONS = "no activation has positions: the inputs are a table"
 TABLE = {"grad_cam": NO_POSITIONS, "guided_grad_cam": NO_POSITIONS}
+STATE = "the only activation of the steps is a loop's own state, which gives its last value alone"
+RECURRENT = {"grad_cam": STATE, "guided_grad_cam": STATE}
 
 
 def sequential(shape, *layers, units=3):
@@ -120,7 +122,7 @@ def regressor_of_tables(head):
 
 def volumes(head):
     inputs = keras.Input((6, 6, 6, 2))
-    x = L.MaxPooling3D(2)(L.Conv3D(4, 3, padding="same", activation="relu")(inputs))
+    x = L.AveragePooling3D(2)(L.Conv3D(4, 3, padding="same", activation="relu")(inputs))
     x = L.GlobalAveragePooling3D()(L.Conv3D(6, 2, activation="relu")(x))
     return keras.Model(inputs, L.Dense(3, activation=softmax(head))(x))
 
@@ -154,10 +156,13 @@ def of_text(build):
 
 
 NETWORKS = {
-    "LSTM": Network(sequential(STEPS, lambda: L.LSTM(6)), STEPS, "sequences"),
-    "GRU": Network(sequential(STEPS, lambda: L.GRU(6)), STEPS, "sequences"),
+    "LSTM": Network(sequential(STEPS, lambda: L.LSTM(6)), STEPS, "sequences", undefined=RECURRENT),
+    "GRU": Network(sequential(STEPS, lambda: L.GRU(6)), STEPS, "sequences", undefined=RECURRENT),
     "LSTM, unrolled": Network(
-        sequential(STEPS, lambda: L.LSTM(6, unroll=True)), STEPS, "sequences"
+        sequential(STEPS, lambda: L.LSTM(6, unroll=True)),
+        STEPS,
+        "sequences",
+        undefined=RECURRENT,
     ),
     "bidirectional": Network(
         sequential(
@@ -172,6 +177,7 @@ NETWORKS = {
         sequential(STEPS, lambda: L.RNN([L.LSTMCell(4), L.GRUCell(5), L.SimpleRNNCell(4)])),
         STEPS,
         "sequences",
+        undefined=RECURRENT,
     ),
     "Conv1D": Network(
         sequential(

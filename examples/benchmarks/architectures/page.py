@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter, defaultdict
 
+from catalogue import NETWORKS
 from methods import FAMILIES, METHODS
 
 STATES = {
@@ -99,7 +100,9 @@ def listed(results, state):
 def page(results):
     """Give the whole page."""
     counts, share = shares(results)
-    total, networks = sum(counts.values()), len({r["network"] for r in results})
+    found = {r["network"] for r in results}
+    total, networks = sum(counts.values()), len(found)
+    absent = [name for name in NETWORKS if name not in found]
     checked = sum("error" in r for r in of_methods(results))
     lines = [
         "# Which methods explain which networks",
@@ -126,6 +129,7 @@ def page(results):
         "",
         *grid(results),
         "",
+        *([f"Without results in this run: {', '.join(absent)}.", ""] if absent else []),
         "## Refusals",
         "",
         "Names and numbers are left out. The driver follows what a message advises.",

@@ -1,24 +1,29 @@
 """Refusals name remedies; here these are followed."""
 
 import ast
+import dataclasses
 import re
 
 import keras
+from methods import Setup
 
 
 def passthrough(match, setup):
-    return {"passthrough": ast.literal_eval(match[1])}
+    return setup, {"passthrough": ast.literal_eval(match[1])}
 
 
 def input_in_front(match, setup):
     """Declare the size of the inputs, by a model around the model."""
     inputs = keras.Input(setup.network.shapes)
-    return {"model": keras.Model(inputs, setup.model(inputs)), "score": setup.network.score}
+    model = keras.Model(inputs, setup.model(inputs))
+    return Setup(setup.network, model, setup.reference), {}
 
 
 def one_output(match, setup):
     """Explain the last output by itself."""
-    return {"model": keras.Model(setup.model.inputs, setup.model.outputs[-1])}
+    model = keras.Model(setup.model.inputs, setup.model.outputs[-1])
+    network = dataclasses.replace(setup.network, score=None)
+    return Setup(network, model, setup.reference), {}
 
 
 REMEDIES = [
@@ -26,7 +31,7 @@ REMEDIES = [
     (r"put keras.Input\(.*\) in front", input_in_front),
     (r"keras.Model\((model.)?inputs, (model.)?outputs\[i\]\)", one_output),
 ]
-"""What a message says -> a function (match, setup) that gives options, or another model."""
+"""What a message says -> a function (match, setup) to another setup, and options to change."""
 
 
 def follow(message, setup, run):
@@ -35,7 +40,7 @@ def follow(message, setup, run):
     Args:
         message: of a refusal.
         setup: the network's `methods.Setup`.
-        run: runs the cell with changes.
+        run: runs the cell with another setup and options.
 
     Returns:
         The remedy's name, and the state that it leads to or the error; nothing where no remedy that
@@ -45,7 +50,7 @@ def follow(message, setup, run):
         match = re.search(pattern, message)
         if match:
             try:
-                result = run(changes(match, setup))
+                result = run(*changes(match, setup))
             except Exception as error:
                 return {"remedy": match[0], "followed": f"{type(error).__name__}: {error}"[:500]}
             return {"remedy": match[0], "followed": result["state"]}

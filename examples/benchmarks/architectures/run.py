@@ -44,7 +44,10 @@ def work(name, methods, file):
 
 
 def run_network(name, options, file):
-    """Run one network in a process of its own; note a process that dies."""
+    """Run one network in a process of its own; note a process that dies.
+
+    A network that takes too long has no results, so that a later run begins it again.
+    """
     partial = file.with_suffix(".partial")
     command = [sys.executable, __file__, "--worker", name, "--out", str(partial)]
     command += ["--methods", *options.methods] if options.methods else []
@@ -54,7 +57,8 @@ def run_network(name, options, file):
         ended = subprocess.run(command, env=environment, timeout=options.seconds, check=False)
         problem = None if ended.returncode == 0 else f"the process ended with {ended.returncode}"
     except subprocess.TimeoutExpired:
-        problem = f"the process took more than {options.seconds} s"
+        print(f"  {name} takes more than {options.seconds} s", flush=True)
+        return
     if problem:
         print(f"  {problem}", flush=True)
         with partial.open("a") as lines:
