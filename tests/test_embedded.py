@@ -150,6 +150,17 @@ def test_a_record_is_saved(case, tmp_path):
     assert loaded.settings["base"]["method"] == "smoothgrad"
 
 
+@pytest.mark.thorough
+def test_a_model_predicts_and_explains():
+    model, inputs = like_keras_hub(), text_models.hub_inputs()
+    text = tfxai.embedded(model)
+    explainer = text.explained_by(tfxai.integrated_gradients(text.head, steps=5))
+    given = {name: keras.Input((7,), dtype="int32", name=name) for name in inputs}
+    both = keras.Model(given, {"prediction": model(given), "why": explainer(given)})
+    np.testing.assert_allclose(both(inputs)["why"], explainer(inputs), rtol=1e-9)
+    np.testing.assert_allclose(explainer.predict(inputs, verbose=0), explainer(inputs), rtol=1e-9)
+
+
 def test_padding_by_its_id_is_held_where_the_model_computes_with_it():
     """A convolution sees padding. It stays as it is, and only the other tokens have maps."""
     model = sequential(

@@ -71,6 +71,11 @@ def by_tokens(explainer: keras.Model, *, reduce: str | None = None) -> Method:
             maps, diagnostics = method.build(rows)(vectors, numbers, seed)
             if extensions is not None and method.extensions is not None:
                 extensions.include(method.extensions)
+            if maps.shape.rank != 3:
+                raise ValueError(
+                    f"{explainer.name} gives maps of shape {maps.shape}: expected some for each "
+                    "token, [batch, tokens, size]"
+                )
             maps = tf.where(is_padding[..., None], tf.zeros_like(maps), maps)
             return Result(reduced(maps), {**diagnostics, VECTOR_MAPS: maps})
 

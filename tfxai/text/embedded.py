@@ -81,7 +81,8 @@ class EmbeddedModel:
         Returns:
             An Explainer of the model itself. It takes what the model takes, and its maps are
             ``[B, T]``, in the units of the explainer's, with 0 at padding. The record of `explain`
-            has the maps of the vectors, ``[B, T, D]``, as the diagnostic ``vector_attributions``.
+            has the maps of the vectors, ``[B, T, D]``, as the diagnostic ``vector_attributions``;
+            the other diagnostics are those of the explainer, and speak of these maps.
 
         Raises:
             TypeError, ValueError: the explainer is not one of this head, or `reduce` is unknown.
