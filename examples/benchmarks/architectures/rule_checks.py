@@ -9,6 +9,11 @@ from reference import RuledActivations, layers_of
 
 UNLIKE = (keras.layers.RNN, keras.layers.PReLU)
 """Layers whose activations the twin cannot be given a rule for."""
+FACTORS = (
+    keras.layers.BatchNormalization,
+    keras.layers.RMSNormalization,
+    keras.layers.Rescaling,
+)
 KERNELS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
@@ -28,7 +33,7 @@ def ruled(cell, passed):
     layers = layers_of(cell.reference.model)
     names = {getattr(getattr(layer, "activation", None), "__name__", "linear") for layer in layers}
     several = names - {"linear", "softmax", *RuledActivations.NAMES}
-    if several or any(isinstance(layer, UNLIKE) for layer in layers):
+    if several or any(isinstance(layer, UNLIKE) or is_own(layer) for layer in layers):
         return None
     with RuledActivations(passed):
         return cell.gradient()
@@ -97,6 +102,16 @@ def guided_grad_cam(cell):
     return None if gradients is None else cell.against(gradients * expected)
 
 
+def is_own(layer):
+    """Say whether a layer computes what no class of Keras tells."""
+    return isinstance(layer, keras.layers.Lambda) or not type(layer).__module__.startswith("keras")
+
+
+def has_factors(layer):
+    """Say whether a layer multiplies by weights that are no kernel; these have patterns, too."""
+    return isinstance(layer, FACTORS) or is_own(layer)
+
+
 def patterned(cell, replace):
     """Let the twin have something in the place of its kernels on the way back; None if it cannot.
 
@@ -106,9 +121,9 @@ def patterned(cell, replace):
     model, twin, patterns = cell.setup.model, cell.reference.model, cell.setup.patterns
     pairs = list(zip(layers_of(model), layers_of(twin), strict=True))
     layers = {own.name: other for own, other in pairs if isinstance(own, KERNELS)}
-    folded = any(isinstance(own, keras.layers.BatchNormalization) for own, _ in pairs)
+    factors = any(map(has_factors, layers_of(twin)))
     causal = any(getattr(layer, "padding", "") == "causal" for layer in layers.values())
-    if set(layers) != set(patterns) or folded or causal or not cell.network.exact:
+    if set(layers) != set(patterns) or factors or causal or not cell.network.exact:
         return None
 
     def patch(layer, pattern):
