@@ -156,7 +156,7 @@ UNKNOWN = {
     "Sigmoid in '": lambda x: L.Dense(3)(L.Flatten()(L.Conv2D(4, 3, activation="silu")(x))),
     "Tanh": lambda x: L.Dense(3, name="last")(L.Flatten()(ops.tanh(L.Conv2D(2, 3)(x)))),
     "Elu": lambda x: L.Dense(3)(L.Flatten()(L.ELU()(L.Conv2D(2, 3)(x)))),
-    "TensorListStack": lambda x: L.Dense(3)(L.LSTM(4)(L.Reshape((8, 24))(x))),
+    "Tanh in '.*/while/lstm_cell": lambda x: L.Dense(3)(L.LSTM(4)(L.Reshape((8, 24))(x))),
     "Softmax": lambda x: L.Dense(3)(L.Flatten()(ops.softmax(L.Conv2D(2, 3)(x)))),
 }
 

@@ -10,6 +10,7 @@ from scipy.special import erf
 
 import tfxai
 from tests.networks import small_cnn
+from tests.thorough import quick
 
 L = keras.layers
 ops = keras.ops
@@ -183,8 +184,16 @@ def recurrent(layer):
     return lambda x: L.Dense(3, **DOUBLE)(layer(5, name="loop", **DOUBLE)(x))
 
 
-BODIES = {"transformer": transformer, "gated": gated_convolutions, "lstm": recurrent(L.LSTM)}
-BODIES["gru"] = recurrent(L.GRU)
+def swiglu(x):
+    up, gate = L.Dense(7, **DOUBLE)(x), L.Dense(7, activation="swish", **DOUBLE)(x)
+    y = L.EinsumDense("bti,tio->bto", (5, 6), **DOUBLE)(up * gate)
+    y = y + ops.einsum("bts,bso->bto", L.Softmax(**DOUBLE)(ops.einsum("bto,bso->bts", y, y)), y)
+    return L.Dense(3, **DOUBLE)(L.Flatten(**DOUBLE)(y))
+
+
+BODIES = {"transformer": transformer, "gated": gated_convolutions, "swiglu": swiglu}
+BODIES |= {"lstm": recurrent(L.LSTM), "gru": recurrent(L.GRU)}
+BODY = quick(list(BODIES), "transformer", "gated", "swiglu")
 
 
 def sequence_model(body):
@@ -197,7 +206,7 @@ def sequences(count=3):
     return np.random.default_rng(6).normal(size=(count, 5, 4))
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", BODY)
 @pytest.mark.parametrize("builder", [tfxai.guided_backprop, tfxai.deconvnet])
 def test_networks_of_today_are_explained_and_the_record_says_how(body, builder):
     model = sequence_model(BODIES[body])
@@ -256,17 +265,9 @@ def without_biases(model):
     return model
 
 
-def unrolled(layer):
-    return lambda x: L.Dense(3, **DOUBLE)(layer(5, unroll=True, **DOUBLE)(x))
-
-
-CONSERVING = {"transformer": transformer, "gated": gated_convolutions}
-CONSERVING |= {"lstm": unrolled(L.LSTM), "gru": unrolled(L.GRU)}
-
-
-@pytest.mark.parametrize("body", CONSERVING)
+@pytest.mark.parametrize("body", BODY)
 def test_excitation_conserves_probability_beyond_relu_networks(body):
-    model = without_biases(sequence_model(CONSERVING[body]))
+    model = without_biases(sequence_model(BODIES[body]))
     record = tfxai.excitation_backprop(model).explain(sequences(), 1, verbose=0)
     assert (record.attributions >= 0).all()
     np.testing.assert_allclose(record.attributions.sum((1, 2)), 1, rtol=1e-9)
@@ -337,10 +338,49 @@ def test_patterns_stand_in_for_weights_beside_any_activation(name):
         tfxai.fit_patterns(model, x, extend=False, verbose=0)
 
 
-@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("body", BODY)
 def test_patterns_of_networks_of_today(body):
     model = sequence_model(BODIES[body])
     patterns = tfxai.fit_patterns(model, sequences(40), verbose=0)
     maps = tfxai.pattern_guided_integrated_gradients(model, patterns, steps=3)(sequences(), 1)
     assert np.isfinite(maps).all()
     assert np.abs(maps).max() > 0
+
+
+def prelu_twins():
+    """A network with PReLUs, and the same one with leaky ReLUs."""
+    for layer in (L.PReLU(keras.initializers.Constant(0.2)), L.LeakyReLU(0.2)):
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((6, 6, 2))
+        y = L.Conv2D(3, 3, name="conv")(inputs)
+        yield keras.Model(inputs, L.Dense(3, name="head")(L.Flatten()(layer(y))))
+
+
+def test_patterns_beside_a_prelu_are_those_beside_a_leaky_relu():
+    x = np.random.default_rng(0).normal(size=(200, 6, 6, 2)).astype("float32")
+    found = []
+    for model in prelu_twins():
+        patterns = tfxai.fit_patterns(model, x, verbose=0)
+        found.append((patterns, tfxai.pattern_attribution(model, patterns)(x[:3], 1)))
+    (of_prelu, maps), (of_leaky, expected) = found
+    for name in ("conv", "head"):
+        np.testing.assert_allclose(of_prelu[name], of_leaky[name], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_patterns_of_relu_networks_are_not_touched(images):
+    model = small_cnn()
+    extended, refusing = (
+        tfxai.fit_patterns(model, images, extend=e, verbose=0) for e in (True, False)
+    )
+    assert list(extended) == list(refusing)
+    for name, pattern in extended.items():
+        np.testing.assert_array_equal(pattern, refusing[name])
+    for builder in (
+        tfxai.pattern_net,
+        tfxai.pattern_attribution,
+        tfxai.pattern_guided_integrated_gradients,
+    ):
+        maps, expected = (builder(model, extended, extend=e)(images, 2) for e in (True, False))
+        np.testing.assert_array_equal(maps, expected)
+        assert not any(row.extended for row in builder(model, extended).rule_report())

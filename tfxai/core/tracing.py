@@ -17,6 +17,20 @@ def traced(function: Callable) -> Any:
     return tf.function(function, autograph=False, reduce_retracing=True)
 
 
+def traced_by_size(function: Callable) -> Callable:
+    """Trace a function of (inputs, ...) once for each size of the inputs, for any batch size.
+
+    `traced` leaves open what differs between two calls, such as the length of a sequence.
+    """
+    by_size: dict[tuple, Callable] = {}
+
+    def call(inputs: Tensors, *others: Any) -> Any:
+        size = tuple(tuple(x.shape[1:]) for x in tf.nest.flatten(inputs))
+        return by_size.setdefault(size, traced(function))(inputs, *others)
+
+    return call
+
+
 @contextmanager
 def garbage_uncollected() -> Iterator[None]:
     """Let Python not look for garbage while graphs are traced.

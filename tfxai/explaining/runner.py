@@ -150,7 +150,7 @@ class Runner:
         """Trace a function once, for any batch size, target and seed.
 
         A model that declares no inputs is traced again for inputs of another shape; so is a method
-        that needs to know their size.
+        that needs to know their size, as a rule does to read the steps of a loop.
 
         Args:
             name: what the function computes; part of the key under which the graph is kept.
@@ -159,7 +159,9 @@ class Runner:
             inputs: examples, concrete or symbolic.
         """
         declared = keras_graph.declared_inputs(self.model)
-        like = inputs if declared is None or self.method.needs_size else declared
+        reads_loops = self.method.report is not None and self.info(inputs).has_loops
+        needs_size = self.method.needs_size or reads_loops
+        like = inputs if declared is None or needs_size else declared
         specs = self.specs(like)
         key = (name, *(tuple(s.shape) for s in tf.nest.flatten(specs)))
         if key not in self._graphs:

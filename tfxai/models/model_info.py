@@ -18,6 +18,7 @@ from tfxai.models.convolution_checks import check_convolutions
 from tfxai.models.graph_size import row_bytes
 from tfxai.models.held_inputs import HoldingModel
 from tfxai.models.shared_graphs import model_graph, outputs_of
+from tfxai.models.unrolled_loops import has_loops
 from tfxai.scores import logit, part
 from tfxai.scores.forward import Forward
 
@@ -33,6 +34,8 @@ class ModelInfo(NamedTuple):
     """The size of all intermediate results of the forward pass, for one example."""
     channel_axes: tuple[int | None, ...] = ()
     """The axis of each input that the model reads as its channels; None where nothing tells."""
+    has_loops: bool = False
+    """Whether the graph has loops, such as those of recurrent layers."""
 
     @property
     def head(self) -> str | None:
@@ -116,6 +119,7 @@ def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
         graph.forward.heads,
         row_bytes(graph.function, [x.shape[1:] for x in tf.nest.flatten(given)]),
         tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[:count]),
+        has_loops(graph.graph),
     )
 
 

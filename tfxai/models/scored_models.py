@@ -36,6 +36,7 @@ def scored_outputs(
     *,
     folded: bool = False,
     twice: bool = False,
+    unrolled: bool = False,
 ) -> Callable[[Tensors, tf.Tensor], ScoredOutputs]:
     """Give the function (inputs, targets) -> outputs and scores, whose operations can be read.
 
@@ -48,6 +49,7 @@ def scored_outputs(
         layers: the names of layers whose outputs are wanted, too.
         folded: whether normalisations may be folded into the convolutions before them.
         twice: whether second derivatives are wanted.
+        unrolled: whether loops are wanted step by step, where the numbers of their steps are known.
 
     Raises:
         TypeError: `score` is not a function.
@@ -57,7 +59,7 @@ def scored_outputs(
     def forward(inputs: Tensors, targets: tf.Tensor) -> ScoredOutputs:
         whole, inputs, targets = completed(model, inputs, targets)
         outputs, output_of = in_graph(
-            whole, inputs, layers, inline=True, folded=folded, twice=twice
+            whole, inputs, layers, inline=True, folded=folded, twice=twice, unrolled=unrolled
         )
         scores = part.evaluate(score, outputs, targets)
         return ScoredOutputs(part.read(score, outputs), scores, output_of)

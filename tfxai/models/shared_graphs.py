@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.func_graph import func_graph_from_py_func
 
 from tfxai.core.tracing import any_batch_specs, traced
 from tfxai.core.types import Tensors
@@ -20,6 +21,7 @@ from tfxai.models.architecture import GRAPHS, architecture, is_same
 from tfxai.models.integer_inputs import behind_the_cast
 from tfxai.models.model_graph import Forward, ModelGraph, forward_of
 from tfxai.models.named_layers import find_layer, layer_outputs
+from tfxai.models.unrolled_loops import CannotUnrollError, has_loops, unrolled_copy
 
 _ONE_THREAD = threading.RLock()
 """While a model is traced, its layers note their results, which no other thread may disturb."""
@@ -89,6 +91,7 @@ def in_graph(
     inline: bool,
     folded: bool = False,
     twice: bool = False,
+    unrolled: bool = False,
 ) -> tuple[Forward, Callable[[str], tf.Tensor]]:
     """Put the operations of a model into the current graph.
 
@@ -102,6 +105,7 @@ def in_graph(
             faster, and equal but for rounding.
         twice: whether second derivatives are wanted, beside which nothing is folded; they are
             right only where `tfxai.models.held_means.check_no_held_means` says so.
+        unrolled: whether loops are wanted step by step, where the numbers of their steps are known.
 
     Returns:
         What the model gives, and a function from the names to the layers' outputs, which raises a
@@ -114,12 +118,55 @@ def in_graph(
         if graph.is_copyable and all(graph.has_recorded(layer) for layer, _ in calls.values()):
             forward, outputs = graph.copy(inputs, calls, folded=folded, twice=twice)
             return forward, outputs.__getitem__
+    if unrolled:
+        without_loops = _unrolled(model, inputs, layers)
+        if without_loops is not None:
+            return without_loops
+    return _called(model, inputs, layers, inline=inline)
+
+
+def _called(
+    model: keras.Model, inputs: Tensors, layers: Sequence[str], *, inline: bool
+) -> tuple[Forward, Callable[[str], tf.Tensor]]:
     with (
         keras_graph.inlined() if inline else nullcontext(),
         behind_the_cast(model, inputs),
         layer_outputs(model, layers) as output_of,
     ):
         return forward_of(model(inputs, training=False)), output_of
+
+
+def _unrolled(
+    model: keras.Model, inputs: Tensors, layers: Sequence[str]
+) -> tuple[Forward, Callable[[str], tf.Tensor]] | None:
+    """Put a model without its loops into the current graph; None if it has none, or they stay."""
+    flat = tf.nest.flatten(inputs)
+    found: dict[str, tf.Tensor] = {}
+
+    def trace(*flat: tf.Tensor) -> None:
+        arguments = tf.nest.pack_sequence_as(inputs, flat)
+        forward, output_of = _called(model, arguments, layers, inline=True)
+        forwards.append(forward)
+        found.update({name: output_of(name) for name in layers})
+
+    forwards: list[Forward] = []
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in flat]
+    graph = func_graph_from_py_func("with_loops", trace, specs, {})
+    if not has_loops(graph):
+        return None
+    forward = forwards[-1]
+    outputs, logits = tf.nest.flatten(forward.outputs), tf.nest.flatten(forward.logits)
+    try:
+        copies = unrolled_copy(graph, flat, [*outputs, *logits, *found.values()])
+    except CannotUnrollError:
+        return None
+    count = len(outputs)
+    copied = Forward(
+        tf.nest.pack_sequence_as(forward.outputs, copies[:count]),
+        tf.nest.pack_sequence_as(forward.outputs, copies[count : 2 * count]),
+        forward.heads,
+    )
+    return copied, dict(zip(found, copies[2 * count :], strict=True)).__getitem__
 
 
 def shared_function(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from tfxai.core.tracing import traced
+from tfxai.core.tracing import traced_by_size
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.scored_models import scored_outputs
@@ -100,7 +100,7 @@ def gradient_under(
             that leave both as they are.
         extensions: as in `backpropagate`.
     """
-    forward = scored_outputs(model, score, folded=folded)
+    forward = scored_outputs(model, score, folded=folded, unrolled=True)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
@@ -129,4 +129,4 @@ def gradient_under(
         )
         return Result(tf.nest.pack_sequence_as(inputs, maps), {})
 
-    return traced(attribute)
+    return traced_by_size(attribute)

@@ -22,6 +22,7 @@ from tfxai.rules.smooth import (
     is_normalization,
     is_product,
     is_product_of_matrices,
+    is_product_with_weights,
     is_softmax,
     title,
 )
@@ -70,6 +71,12 @@ def _extend(step: Step) -> Replacement | None:
         return Replacement(
             "product of matrices: shared by contributions", lambda p: _matrices(step, p), True
         )
+    if is_product_with_weights(step):
+        return Replacement(
+            f"{title(step)}: shared by contributions",
+            lambda p: [_of_matrix(step, p, step.data[0])],
+            True,
+        )
     return None
 
 
@@ -91,8 +98,14 @@ def _matrices(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
 
 
 def _of_matrix(step: Step, probability: tf.Tensor, position: int) -> tf.Tensor:
-    """Share the probability of a product of matrices among the elements of one of them."""
-    x, other = step.inputs[position], step.inputs[1 - position]
+    """Share the probability of a product of matrices among the elements of one of them.
+
+    Args:
+        step: the product.
+        probability: of its elements.
+        position: the number of this matrix, among the inputs of the operation.
+    """
+    x, other = step.first.inputs[position], step.first.inputs[1 - position]
     result = []
     for sign in (1, -1):
         pairs = [(tf.nn.relu(s * sign * x), tf.nn.relu(s * other)) for s in (1, -1)]

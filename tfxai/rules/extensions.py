@@ -15,7 +15,7 @@ class Extensions:
     def note(self, step: Step, replacement: Replacement | None) -> None:
         """Note a step if its replacement goes beyond the rule's paper."""
         if replacement is not None and replacement.extended:
-            self._steps.setdefault(replacement.description, set()).add(step.first.name)
+            self._steps.setdefault(replacement.description, set()).add(step.title)
 
     def include(self, other: Extensions) -> None:
         """Note the steps that another one has noted."""

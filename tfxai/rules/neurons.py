@@ -11,7 +11,8 @@ import tensorflow as tf
 
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
-from tfxai.models.shared_graphs import in_graph
+from tfxai.models.shared_graphs import in_graph, model_graph
+from tfxai.models.unrolled_loops import has_loops
 from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
 from tfxai.rules.pattern_rules import pattern_attribution
 from tfxai.rules.patterns import Patterns
@@ -72,10 +73,21 @@ def linear_steps(
             `passthrough`.
     """
     rule = pattern_attribution({}, extend=extend)
-    forward, _ = in_graph(model, tf.nest.pack_sequence_as(specs, inputs), inline=True)
+    forward, _ = in_graph(
+        model, tf.nest.pack_sequence_as(specs, inputs), inline=True, unrolled=True
+    )
     logits = [z for z in tf.nest.flatten(forward.logits) if z.dtype.is_floating]
     steps = steps_between(inputs, logits, keras_graph.owners(model), regions=extend)
     return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
+
+
+def has_loops_of_open_length(model: keras.Model, specs: Tensors) -> bool:
+    """Whether a model has loops and takes inputs of several sizes.
+
+    Then its loops can be read only when the inputs are there.
+    """
+    is_open = any(None in s.shape[1:] for s in tf.nest.flatten(specs))
+    return is_open and has_loops(model_graph(model, specs).graph)
 
 
 def check_patterns(
@@ -93,7 +105,7 @@ def check_patterns(
             f"patterns: expected what tfxai.fit_patterns gives, got {type(patterns).__name__}"
         )
     specs = keras_graph.declared_inputs(model)
-    if specs is None:
+    if specs is None or has_loops_of_open_length(model, specs):
         return patterns  # The rule looks for their names at the first inputs.
     float_specs = tf.nest.map_structure(
         lambda s: tf.TensorSpec(s.shape, keras_graph.float_type(model)), specs
@@ -116,7 +128,8 @@ def check_patterns(
         pattern = patterns[name].reshape(kernel.values.shape)
         products = (kernel.values * pattern).sum(kernel.input_axes, dtype=np.float64)
         alive = np.any(pattern != 0, axis=kernel.input_axes)
-        if not np.isnan(pattern).all() and (np.abs(products[alive] - 1) > TOLERANCE).mean() > 0.1:
+        are_known = not np.isnan(pattern).all() and alive.any()
+        if are_known and (np.abs(products[alive] - 1) > TOLERANCE).mean() > 0.1:
             raise ValueError(
                 f"patterns: those of {name!r} do not fit its weights (w . a is "
                 f"{np.median(products[alive]):.3g}, not 1): fitted on another model, or before "

@@ -16,7 +16,12 @@ from tfxai.core.named_inputs import as_declared
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
 from tfxai.rules.linear import neuron_shape, total, vjp_weights, weights
-from tfxai.rules.neurons import NeuronWeights, linear_steps, neuron_weights
+from tfxai.rules.neurons import (
+    NeuronWeights,
+    has_loops_of_open_length,
+    linear_steps,
+    neuron_weights,
+)
 from tfxai.rules.patterns import Patterns, Quality
 from tfxai.rules.steps import Step
 
@@ -232,5 +237,6 @@ def _solve(
 def _specs(model: keras.Model, batch: Tensors) -> Tensors:
     declared = keras_graph.declared_inputs(model)
     dtype = keras_graph.float_type(model)
-    like = batch if declared is None else declared
+    reads_batch = declared is None or has_loops_of_open_length(model, declared)
+    like = batch if reads_batch else declared
     return tf.nest.map_structure(lambda x: tf.TensorSpec([None, *x.shape[1:]], dtype), like)

@@ -45,8 +45,8 @@ def report(
     rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
 ) -> Report:
     """List the steps of a model whose gradients a rule replaces, without running the model."""
-    forward = scored_outputs(model, score)
-    rows: list[Row] = []
+    forward = scored_outputs(model, score, unrolled=True)
+    rows: dict[Row, None] = {}  # in their order; each step of a loop gives the same ones
 
     def trace(*flat: tf.Tensor) -> None:
         rows.clear()  # TensorFlow may trace twice.
@@ -57,7 +57,7 @@ def report(
             replacement = replacement_of(rule, step, passthrough)
             if replacement is not None:
                 description, _, extended = replacement
-                rows.append(Row(step.first.name, _kind(step), description, extended))
+                rows[Row(step.title, _kind(step), description, extended)] = None
 
     tf.function(trace, autograph=False).get_concrete_function(*tf.nest.flatten(specs))
     return Report(rows)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfxai.models.unrolled_loops import LOOPS, MOST_STEPS
 from tfxai.rules.affine import KERNELS
 from tfxai.rules.piecewise import PIECEWISE_LINEAR
 from tfxai.rules.steps import Step
@@ -66,7 +67,7 @@ def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replac
     if replacement is not None or _keeps_gradient(rule, step):
         return replacement
     raise ValueError(
-        f"{rule.name} does not know the operation {step.first.type} in {step.first.name!r}, "
+        f"{rule.name} does not know the operation {step.first.type} in {step.title!r}, "
         f"{_reason(step)}. {_remedy(step)}, or explain a part of the model by tfxai.split."
     )
 
@@ -74,7 +75,11 @@ def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replac
 def _reason(step: Step) -> str:
     """Say why a rule does not know a step."""
     if is_of_a_loop(step):
-        return "a part of a loop, such as a recurrent layer or keras.ops.while_loop, scan or map"
+        return (
+            "a part of a loop that cannot be read step by step: its number of steps depends on "
+            f"values or on the batch, or is above {MOST_STEPS}, or a function in the model has a "
+            "gradient of its own"
+        )
     if step.first.type in CALLS:
         return "whose steps are hidden in functions"
     if step.first.type in KERNELS:
@@ -89,16 +94,17 @@ def _remedy(step: Step) -> str:
     if is_of_a_loop(step):
         layer = _layer(step)
         return (
-            f"Unroll it (unroll=True), or give it its ordinary gradient by passthrough=[{layer!r}]"
+            "Give it a number of steps that is known before it runs, or its ordinary gradient by "
+            f"passthrough=[{layer!r}]"
         )
     kind = f"passthrough=[{step.first.type!r}] (or the name of its layer)"
     return f"Give it its ordinary gradient by {kind}"
 
 
 def is_of_a_loop(step: Step) -> bool:
-    """Whether a step is a loop, or makes or reads the lists that it keeps."""
+    """Whether a step is a loop that is not unrolled, or makes or reads the lists that it keeps."""
     kind = step.first.type
-    return kind in ("While", "StatelessWhile") or kind.startswith("TensorList")
+    return kind in LOOPS or kind.startswith("TensorList")
 
 
 def _layer(step: Step) -> str:

@@ -14,6 +14,7 @@ from tfxai.rules.steps import Step
 
 _SOFTMAX = {"Softmax", "LogSoftmax"}
 _PRODUCTS = {*KERNELS, "Einsum", "BatchMatMul", "BatchMatMulV3"}
+_WITH_OTHER_WEIGHTS = {"Einsum", "MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"}
 _WITH_ORDINARY_GRADIENT = {
     *("Cumsum", "ResizeBicubic", "MatrixBandPart", "ScatterNd", "Prod", "LRN", "Where"),
 }
@@ -47,6 +48,12 @@ def is_softmax(step: Step) -> bool:
 def is_product_of_matrices(step: Step) -> bool:
     """Whether a step multiplies matrices that both depend on the input, as attention does."""
     return step.region is None and step.first.type in _PRODUCTS and len(step.data) == 2
+
+
+def is_product_with_weights(step: Step) -> bool:
+    """Whether a step multiplies by weights in a way that is no kernel, as some einsums do."""
+    is_product = step.region is None and step.first.type in _WITH_OTHER_WEIGHTS
+    return is_product and step.form is None and len(step.data) == 1
 
 
 def is_product(step: Step) -> bool:
@@ -100,11 +107,14 @@ def ordinary(step: Step) -> Replacement | None:
     """Give its ordinary gradient to a step that is known; None for any other."""
     kinds = {o.type for o in step.operations}
     known = is_activation(step) or is_normalization(step) or is_softmax(step)
-    if known or is_product_of_matrices(step) or kinds <= _WITH_ORDINARY_GRADIENT:
+    known = known or is_product_of_matrices(step) or is_product_with_weights(step)
+    if known or kinds <= _WITH_ORDINARY_GRADIENT:
         return Replacement(f"{title(step)}: ordinary gradient", None, extended=True)
     if is_of_a_loop(step):
         return Replacement(
-            "loop: ordinary gradient, whatever activations are in it", None, extended=True
+            "loop that cannot be unrolled: ordinary gradient, whatever activations are in it",
+            None,
+            extended=True,
         )
     return None
 
@@ -115,4 +125,6 @@ def title(step: Step) -> str:
         return step.region.name
     if is_product_of_matrices(step):
         return "product of matrices"
+    if is_product_with_weights(step):
+        return "product with weights that are no kernel"
     return step.first.type.lower()

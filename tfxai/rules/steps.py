@@ -16,9 +16,12 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.ops import get_gradient_function
 
+from tfxai.models.unrolled_loops import origin
 from tfxai.rules.affine import REARRANGING, Folded, KernelForm, foldable_after, kernel_form
 from tfxai.rules.regions import Region, find_regions
 
+_CONSTANT = ("StopGradient", "ZerosLike", "OnesLike")
+"""Operations whose results have no gradient."""
 Owners = dict[int, tuple]
 """The identity of a variable's handle -> (layer, variable), as `keras_graph.owners` gives them."""
 
@@ -39,11 +42,16 @@ class Step:
     """The name of a kernel or sum, "" for other steps. A kernel has its layer's name,
     "sep/pointwise_kernel" if the layer has several kernels, or "kernel" if its weights belong to no
     layer. A sum has the name "sum". The second step of a name is "conv@2", as for the second call
-    of a layer."""
+    of a layer. An operation of a loop has one name in all steps of the loop."""
     variable: Any = None
     """The variable of a kernel's weights, where there is one."""
     region: Region | None = None
     """The activation or normalisation that the step is, if it has several operations."""
+
+    @property
+    def title(self) -> str:
+        """The name of the last operation of a region, or else of the first, as in the model."""
+        return origin(self.first) or self.first.name
 
     @property
     def operations(self) -> list[tf.Operation]:
@@ -128,7 +136,7 @@ def _path(inputs: Sequence[tf.Tensor], stops: set) -> tuple[list[tf.Operation], 
     dependent, data = [], {}
     for operation in inputs[0].graph.get_operations():  # created in an order of evaluation
         positions = tuple(i for i, t in enumerate(operation.inputs) if t.ref() in reached)
-        if positions and operation.type != "StopGradient":
+        if positions and operation.type not in _CONSTANT:
             carrying = [t for t in operation.outputs if carries_gradients(t.dtype)]
             reached.update(t.ref() for t in carrying)
             if carrying:
@@ -166,16 +174,27 @@ def _with_names(steps: list[Step], owners: Owners) -> list[Step]:
         return f"{unique}/{variable.name}" if several else unique
 
     counted: Counter[str] = Counter()
-    named = []
+    named, in_loops = [], {}
     for step in steps:
         if step.form is not None or is_sum(step):
-            base = name(step)
-            counted[base] += 1
             _, variable = owned.get(id(step)) or (None, None)
-            unique = f"{base}@{counted[base]}" if counted[base] > 1 else base
+            key = _in_loop(step)
+            if key is None or key not in in_loops:
+                base = name(step)
+                counted[base] += 1
+                unique = f"{base}@{counted[base]}" if counted[base] > 1 else base
+                in_loops[key] = unique
+            else:
+                unique = in_loops[key]
             step = replace(step, name=unique, variable=variable)
         named.append(step)
     return named
+
+
+def _in_loop(step: Step) -> tuple | None:
+    """Give what is the same for a step of an unrolled loop and for those of its other steps."""
+    origins = tuple(origin(o) for o in step.operations)
+    return None if None in origins else (origins, step.data)
 
 
 def _owner(tensor: tf.Tensor, owners: Owners) -> tuple | None:

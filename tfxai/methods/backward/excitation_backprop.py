@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai import scores
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.tracing import traced
+from tfxai.core.tracing import traced_by_size
 from tfxai.core.types import Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
@@ -70,8 +70,8 @@ def excitation_backprop(
 
     Raises:
         ValueError: the score is no logit or unit; the model has no such layer; or, at the first
-            call, it has an operation that is not known, such as a loop; with ``extend=False``, one
-            that is not piecewise linear.
+            call, it has an operation that is not known, such as a loop over the examples; with
+            ``extend=False``, one that is not piecewise linear.
 
     Reference:
         Zhang et al. 2016, equations 2 to 5. Departures (docs/methods.md, Excitation backprop): a
@@ -93,7 +93,7 @@ def excitation_backprop(
     layers = [name for name in (layer, contrast_layer) if name is not None]
     named_layers.check_layers(model, layers)
     inspector = ModelInspector(model, data_format)
-    forward = scored_outputs(model, _checked_start(score), layers)
+    forward = scored_outputs(model, _checked_start(score), layers, unrolled=True)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         del seed
@@ -116,7 +116,7 @@ def excitation_backprop(
         order = Order(inspector.order(inputs).channels[:1])
         return Result(upsample_maps(layer_map, flat_inputs[0], upsample, order, keep_sums=True), {})
 
-    attribution = traced(attribute)
+    attribution = traced_by_size(attribute)
     return Method(
         inspector,
         lambda rows: attribution,
