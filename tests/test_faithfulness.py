@@ -6,7 +6,7 @@ import pytest
 import tfxai
 from tests.networks import small_cnn
 from tfxai import metrics
-from tfxai.metrics.faithfulness import random_squares
+from tfxai.metrics.random_parts import random_boxes
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def slow_infidelity(model, photo, attribution, target, slopes, squares):
 def test_infidelity_against_the_loop(photos, slopes, channels):
     maps = np.random.default_rng(3).normal(size=(3, 6, 7, channels))
     found = metrics.infidelity(smooth, photos, maps, [0, 1, 1], slopes=slopes, samples=9, **PLAIN)
-    squares = random_squares((6, 7), 9, 0)
+    squares = random_boxes((6, 7), 9, np.random.default_rng(0))
     for i, target in enumerate([0, 1, 1]):
         wide = np.broadcast_to(maps[i], (6, 7, 2)) if slopes else maps[i]
         p, c = slow_infidelity(smooth, photos[i], wide, target, slopes, squares)
@@ -121,11 +121,11 @@ def test_infidelity_of_a_perfect_map_of_a_linear_model(linear, weights, photos):
 
 
 def test_squares_cover_every_size_and_stay_inside():
-    squares = random_squares((6, 9), 400, 1)
+    squares = random_boxes((6, 9), 400, np.random.default_rng(1))
     areas = squares.sum((1, 2))
     assert set(areas) == {1, 4, 9}
     assert squares.any(0).all()
-    assert random_squares((1, 1), 2, 0).all()
+    assert random_boxes((1, 1), 2, np.random.default_rng(0)).all()
 
 
 def test_max_sensitivity_against_the_loop(photos):

@@ -67,7 +67,10 @@ OF_ARRAYS = {
 }
 
 
-@pytest.mark.parametrize("name", OF_ARRAYS)
+COUNTED_TOGETHER = {"max_sensitivity", "invariance", "consistency", "rank_correlation", "gini"}
+
+
+@pytest.mark.parametrize("name", sorted(set(OF_ARRAYS) - COUNTED_TOGETHER))
 def test_a_dict_of_maps_is_refused_by_name(name):
     maps = {"image": X, "row": X[:, 0, 0]}
     with pytest.raises(TypeError, match=r"got a dict with the keys 'image', 'row'; pass .*'image'"):
@@ -75,13 +78,19 @@ def test_a_dict_of_maps_is_refused_by_name(name):
     OF_ARRAYS[name](X, maps["image"])
 
 
-OF_MAPS_ALONE = {"gini", "pointing_game", "top_k_share", "mass_share"}
+@pytest.mark.parametrize("name", sorted(COUNTED_TOGETHER - {"rank_correlation"}))
+def test_a_dict_of_maps_counts_as_one(name):
+    maps = {"row": X[:, 0, 0], "image": 2 * X}
+    joined = np.concatenate([2 * X.reshape(2, -1), X[:, 0, 0]], 1)
+    found, expected = (OF_ARRAYS[name](X, m) for m in (maps, joined))
+    if name == "consistency":
+        found, expected = found.correlations, expected.correlations
+    np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", sorted(set(OF_ARRAYS) - OF_MAPS_ALONE))
-def test_a_dict_of_inputs_is_refused_by_name(name):
-    with pytest.raises(TypeError, match="got a dict with the keys 'image'"):
-        OF_ARRAYS[name]({"image": X}, X)
+def test_maps_of_other_inputs_have_no_rank_correlation():
+    with pytest.raises(ValueError, match=r"have shapes \{'image': \[2, 6, 6, 1\]\} and \[2, 6, 6"):
+        metrics.rank_correlation({"image": X}, X)
 
 
 def test_all_metrics_are_in_these_tests():

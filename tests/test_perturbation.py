@@ -8,7 +8,7 @@ from skimage.transform import resize
 import tfxai
 from tfxai import scores
 from tfxai.core.interpolation import half_pixel
-from tfxai.methods.masks.layout import Layout
+from tfxai.core.layout import Layout
 from tfxai.methods.masks.occlusion import patches
 
 SIZE, BIAS, P = (6, 8), 0.7, 0.3

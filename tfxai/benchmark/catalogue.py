@@ -131,7 +131,13 @@ def completeness(*, baseline: Any = 0.0) -> Metric:
     options = {"baseline": baseline}
 
     def compute(batch: ExplainedBatch) -> np.ndarray:
-        return metrics.completeness(*_logits(batch), score=None, bounds=batch.bounds, **options)
+        return metrics.completeness(
+            *_logits(batch),
+            score=None,
+            bounds=batch.bounds,
+            data_format=CHANNELS_LAST,
+            **options,
+        )
 
     return Metric(compute, "less", options)
 

@@ -15,7 +15,7 @@ import numpy as np
 from tfxai.benchmark.predictor import Predictor
 from tfxai.core.map_checks import is_constant
 from tfxai.explaining.explainer import Explainer
-from tfxai.metrics.scoring import Explain
+from tfxai.metrics.explain import Explain
 
 Builder = Callable[[keras.Model], Explainer]
 """Builds a method's explainer for a model."""

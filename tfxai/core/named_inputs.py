@@ -8,7 +8,7 @@ and any other name is refused.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -118,6 +118,34 @@ def leaf_names(inputs: Tensors, declared: Tensors | None) -> list[Any]:
         else:
             named.append("/".join(map(str, path)) or "inputs")
     return named
+
+
+def of_input(option: Any, name: Any) -> Any:
+    """Give the value of an option for an input, where a dict has one by name, else the option."""
+    return option.get(name) if isinstance(option, dict) else option
+
+
+def check_option_names(option: str, value: Any, names: Iterable[Any]) -> None:
+    """Raise a TypeError for a dict of values by names that are not those of inputs.
+
+    Args:
+        option: the name of the option, for messages.
+        value: its value; what is no dict is for all inputs.
+        names: the names of the inputs.
+    """
+    known = list(names)
+    unknown = [n for n in value if n not in known] if isinstance(value, Mapping) else []
+    if unknown:
+        raise TypeError(
+            f"{option}: {unknown[0]!r} is no input that it is for; expected {_quoted(known)}"
+        )
+
+
+def for_each_input(check: Callable[[Any], Any], option: Any) -> Any:
+    """Check an option that is a value for all inputs, or a dict of values by the inputs' names."""
+    if isinstance(option, dict):
+        return {name: check(value) for name, value in option.items()}
+    return check(option)
 
 
 def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Metrics that judge attributions; they take and give numpy arrays.
 
-They are for models of one input: the dict of arrays of a model of several is a TypeError.
+Inputs may be images, sequences, volumes or tables; of a model of several inputs, inputs and maps
+are dicts of arrays by name. `information_level` and the metrics of localisation are for images
+alone.
 """
 
 from tfxai.metrics.curves import Curve, Curves

@@ -1,4 +1,4 @@
-"""The arrays that metrics take: images, attributions, targets and baselines, checked."""
+"""The arrays that metrics take: attributions, targets and baselines, checked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfxai.baselines import baseline
+from tfxai.baselines import arrays, baseline
 from tfxai.core import checks
 from tfxai.core.axes import Order
+from tfxai.core.types import Tensors
 
 
 def one_array(name: str, values: Any, dtype: type | None = None) -> np.ndarray:
@@ -32,7 +33,12 @@ def one_array(name: str, values: Any, dtype: type | None = None) -> np.ndarray:
             f"{name}[{keys[0] if keys else '...'}], and where a model is asked for, one of that "
             "input alone"
         )
-    return np.asarray(values, dtype)
+    try:
+        return np.asarray(values, dtype)
+    except ValueError as error:
+        raise ValueError(
+            f"{name}: expected one array, or for several inputs a dict by their names: {error}"
+        ) from error
 
 
 def finite(name: str, values: np.ndarray) -> np.ndarray:
@@ -42,40 +48,36 @@ def finite(name: str, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def checked_images(images: Any) -> np.ndarray:
-    """Give images ``[B, H, W, C]`` or ``[B, C, H, W]`` as floating-point numbers.
-
-    Raises:
-        ValueError: the images have another rank, are none, or are not finite.
-    """
-    images = one_array("images", images)
-    if images.dtype.kind != "f":
-        images = images.astype(np.float32)
-    if images.ndim != 4 or images.size == 0:
-        raise ValueError(f"images has shape {list(images.shape)}: expected [B, H, W, C]")
-    return finite("images", images)
+def floating(values: np.ndarray) -> np.ndarray:
+    """Give an array as floating-point numbers, in float32 where it has others."""
+    return values if values.dtype.kind == "f" else values.astype(np.float32)
 
 
-def checked_maps(name: str, values: Any, images: np.ndarray, order: Order) -> np.ndarray:
-    """Give the attributions of images with the channels last, ``[B, H, W, C | 1]``.
+def feature_rows(name: str, values: Any) -> np.ndarray:
+    """Give maps as one row of features for each example, ``[B, F]`` in float64.
 
     Args:
-        name: what messages call the attributions.
-        values: attributions, their axes in the order of the model's inputs.
-        images: the images, ``[B, H, W, C]``.
-        order: the order of the axes of the model's inputs.
+        name: what messages call the maps.
+        values: ``[B, ...]``, or a dict of such arrays, whose features count together.
 
     Raises:
-        ValueError: the shape is not that of the images, or the values are not finite.
+        ValueError: maps without features or of different numbers of examples, or values that are
+            not finite.
+
+    Example:
+        >>> feature_rows("attributions", {"b": [[1, 2]], "a": [[[3], [4]]]})
+        array([[3., 4., 1., 2.]])
     """
-    maps = one_array(name, values)
-    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps[..., None]
-    if maps.shape[:3] != images.shape[:3] or maps.shape[3:] not in ((1,), images.shape[3:]):
-        expected = list(order.from_channels_last(images).shape)
-        raise ValueError(
-            f"{name} has shape {list(np.shape(values))}: expected {expected}, or one channel"
-        )
-    return finite(name, maps)
+    named = dict(values) if isinstance(values, Mapping) else {None: values}
+    label = {key: name if key is None else f"{name}[{key!r}]" for key in named}
+    parts = [one_array(label[key], named[key], np.float64) for key in sorted(named, key=str)]
+    if not parts or any(m.ndim < 2 or m.size == 0 for m in parts):
+        shapes = ", ".join(str(list(m.shape)) for m in parts)
+        raise ValueError(f"{name} has shape {shapes}: expected [batch, ...], and not empty")
+    if len({len(m) for m in parts}) != 1:
+        counts = ", ".join(str(len(m)) for m in parts)
+        raise ValueError(f"{name} has maps of {counts} examples: expected as many of each input")
+    return finite(name, np.concatenate([m.reshape(len(m), -1) for m in parts], 1))
 
 
 def checked_targets(targets: Any, count: int) -> np.ndarray | None:
@@ -87,31 +89,47 @@ def baselines_of(
     argument: str,
     value: Any,
     bounds: tuple[Any, Any] | None,
-    inputs: np.ndarray,
+    inputs: Tensors,
     order: Order,
-) -> np.ndarray:
-    """Give the baseline of each input, an array with the shape and type of the inputs.
+) -> Tensors:
+    """Give the baseline of each input, arrays with the structure, shapes and types of the inputs.
 
     Args:
         argument: what messages call `value`.
-        value: as in `tfxai.baselines.baseline`; but an array ``[B, ...]`` of the inputs' rank has
-            one baseline for each input.
+        value: as in `tfxai.baselines.baseline`; but an array ``[B, ...]`` of an input's rank has
+            one baseline for each example.
         bounds: as in `tfxai.baselines.baseline`.
-        inputs: ``[B, ...]``.
+        inputs: ``[B, ...]``, or a structure of such arrays.
         order: the order of the inputs' axes.
 
     Raises:
-        ValueError: the number of baselines is neither one nor the number of inputs, their shape is
-            not that of the inputs, or their values are not finite.
+        ValueError: the number of baselines is neither one nor the number of examples, their shape
+            is not that of the inputs, or their values are not finite.
     """
     baselines_for = baseline(value, bounds, argument=argument, order=lambda _: order)
-    baselines = np.asarray(baselines_for(tf.constant(inputs)))
-    one_for_each = not callable(value) and np.ndim(value) == inputs.ndim
-    if one_for_each and len(baselines) == len(inputs):
-        baselines = np.swapaxes(baselines, 0, 1)
-    if len(baselines) != 1:
+    flat = tf.nest.flatten(inputs)
+    found = [np.asarray(r) for r in tf.nest.flatten(baselines_for(constants(inputs)))]
+    count = len(flat[0])
+    if _one_for_each(value, flat) and len(found[0]) == count:
+        found = [np.swapaxes(r, 0, 1) for r in found]
+    if len(found[0]) != 1:
         raise ValueError(
-            f"{argument} is a batch of {len(baselines)}; pass one, or as many as there are inputs, "
-            f"{len(inputs)}"
+            f"{argument} is a batch of {len(found[0])}; pass one, or as many as there are inputs, "
+            f"{count}"
         )
-    return np.broadcast_to(baselines[0], inputs.shape)
+    each = [np.broadcast_to(r[0], x.shape) for r, x in zip(found, flat, strict=True)]
+    return tf.nest.pack_sequence_as(inputs, each)
+
+
+def _one_for_each(value: Any, inputs: list[np.ndarray]) -> bool:
+    """Whether some array of a baseline has the rank of its input, and so a row for each example."""
+    if callable(value) or isinstance(value, str):
+        return False
+    ranks = [part.ndim for part in arrays(value)]
+    each = ranks * len(inputs) if len(ranks) == 1 else ranks
+    return any(rank == x.ndim for rank, x in zip(each, inputs, strict=True))
+
+
+def constants(inputs: Tensors) -> Tensors:
+    """Give arrays as tensors."""
+    return tf.nest.map_structure(tf.constant, inputs)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfxai.core.map_checks import is_constant
+from tfxai.core.types import Tensors
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,10 @@ def descending_rank(values: np.ndarray) -> np.ndarray:
     return np.argsort(order, axis=1)
 
 
-def nan_where_constant(scores: np.ndarray, maps: np.ndarray) -> np.ndarray:
+def nan_where_constant(scores: np.ndarray, maps: Tensors) -> np.ndarray:
     """Give scores ``[B, n]`` with NaN in the rows whose map, of ``[B, ...]``, is constant.
+
+    The maps of several inputs are one.
 
     A constant map ranks nothing: its scores would only show the order of the pixels.
     """

@@ -6,24 +6,39 @@ Schwarzenberg and Castle 2020, section 5 and Fig. 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfxai.core import checks
+from tfxai.core.layout import Layout, checked_covering, checked_sizes
 from tfxai.core.types import Score
-from tfxai.metrics.curves import Curve, curve_from_scores, descending_rank, nan_where_constant
-from tfxai.metrics.scoring import score_perturbed, scored_images
+from tfxai.metrics.curves import Curve, curve_from_scores, nan_where_constant
+from tfxai.metrics.scoring import score_perturbed, scored_inputs
+from tfxai.metrics.units import (
+    Units,
+    group_means,
+    grouped,
+    layouts,
+    most_important,
+    patch_means,
+    patch_numbers,
+    with_channels,
+)
+
+PATCH = 9
+"""The published side of a patch, for what has neighbours."""
 
 
 def degradation(
     model: Callable,
-    images: np.ndarray,
-    attributions: np.ndarray,
+    inputs: Any,
+    attributions: Any,
     targets: Any,
     *,
-    patch: int = 9,
+    patch: Any = None,
     most: int = 100,
+    groups: Any = None,
     substrate: Any = None,
     score: Score | None = None,
     batch_size: int = 32,
@@ -36,17 +51,22 @@ def degradation(
     channels with their signs.
 
     Args:
-        model: maps images ``[N, H, W, C]`` to outputs ``[N, classes]``.
-        images: ``[B, H, W, C]``.
-        attributions: ``[B, H, W, C]`` or ``[B, H, W, 1]``.
+        model: maps inputs ``[N, ...]`` to outputs ``[N, classes]``.
+        inputs: as in `deletion`; of a sequence windows in time are degraded, of a volume blocks, of
+            a table features.
+        attributions: ``[B, H, W, C]`` or ``[B, H, W, 1]``, and of the other inputs likewise; of
+            several inputs a dict by name, as in `deletion`.
         targets: class indices, ``[B]`` or one for all.
-        patch: the side of a patch in pixels; where it does not divide the side of the image, the
+        patch: the side of a patch in positions, or one for each axis. None takes 9, as published,
+            and single features of tables. Where it does not divide the side of the image, the
             patches at the right and lower edges are smaller.
         most: how many patches are degraded, or all if the image has fewer.
+        groups: what is degraded together instead of patches, as in `deletion`. Groups of single
+            channels, ``[H, W, C]``, need maps of all channels, and a substrate.
         substrate: None replaces each patch by its mean colour, as published; otherwise as in
-            `deletion`.
+            `deletion`. Tables need one, since a feature has no neighbours whose mean it could be.
         score: as in `deletion`.
-        batch_size: how many images the model is given at once.
+        batch_size: how many examples the model is given at once.
         bounds: for a substrate by name, as in `deletion`.
         data_format: as in `deletion`.
 
@@ -55,7 +75,8 @@ def degradation(
         all patches.
 
     Raises:
-        ValueError: shapes that do not fit, or values that are not finite.
+        TypeError, ValueError: shapes or names that do not fit, values that are not finite, or
+            a mean that is not defined.
 
     Reference:
         Schwarzenberg and Castle 2020, section 5, as described there: the published code never
@@ -67,38 +88,73 @@ def degradation(
         >>> degradation(lambda x: x[:, 0, 0], image, -image, 0, patch=2).scores
         array([[1., 2., 2.]])
     """
-    scored = scored_images(model, images, targets, score, data_format)
-    maps = scored.maps("attributions", attributions).sum(-1)
-    side = checks.positive_integer("patch", patch)
-    shape = scored.images.shape
-    importance = patch_means(maps[..., None], side)[..., 0]
-    patches = importance[0].size
-    rank = descending_rank(importance.reshape(len(maps), -1)).reshape(importance.shape)
-    rank = per_pixel(rank[..., None], side, shape)
+    labels = checked_covering(False, groups)
+    if labels is not None and patch is not None:
+        raise ValueError("groups with patch: the groups are the patches; leave out patch")
+    sides = checked_sizes("patch", patch)
+    most = checks.positive_integer("most", most)
+    scored = scored_inputs(model, inputs, attributions, targets, score, data_format)
+    plain = zip(scored.labels, scored.maps, scored.inputs, layouts(scored, labels), strict=True)
+    parts = [_patches(label, maps, x, layout, sides) for label, maps, x, layout in plain]
+    units = [part.units for part in parts]
     if substrate is None:
-        degraded = per_pixel(patch_means(scored.images, side), side, shape)
+        degraded = [_means(part, x) for part, x in zip(parts, scored.inputs, strict=True)]
     else:
         degraded = scored.baselines("substrate", substrate, bounds)
-    counts = np.arange(min(checks.positive_integer("most", most), patches) + 1)
+    chosen, count = most_important(units)
+    counts = np.arange(min(most, count) + 1)
 
-    def perturb(indices: np.ndarray, taken: np.ndarray) -> np.ndarray:
-        most_important = rank[indices] < taken[:, None, None, None]
-        return np.where(most_important, degraded[indices], scored.images[indices])
+    def perturb(indices: np.ndarray, taken: np.ndarray) -> list[np.ndarray]:
+        shares = [u.spread(c) for u, c in zip(units, chosen(indices, taken), strict=True)]
+        return [
+            np.where(share, instead[indices], x[indices])
+            for share, instead, x in zip(shares, degraded, scored.inputs, strict=True)
+        ]
 
     scores = score_perturbed(scored, perturb, counts, batch_size)
-    return curve_from_scores(counts / patches, nan_where_constant(scores, maps), "degradation")
+    scores = nan_where_constant(scores, [part.maps for part in parts])
+    return curve_from_scores(counts / count, scores, "degradation")
 
 
-def patch_means(values: np.ndarray, side: int) -> np.ndarray:
-    """Average ``[B, H, W, C]`` over patches; give ``[B, ceil(H / side), ceil(W / side), C]``."""
-    for axis in (1, 2):
-        starts = np.arange(0, values.shape[axis], side)
-        widths = np.diff(np.append(starts, values.shape[axis]))
-        shape = [-1 if a == axis else 1 for a in range(4)]
-        values = np.add.reduceat(values, starts, axis) / widths.reshape(shape).astype(values.dtype)
-    return values
+class _Patches(NamedTuple):
+    """The patches of one input, or the groups that take their place."""
+
+    units: Units
+    maps: np.ndarray
+    """What is averaged over each patch, ``[B, ...]``."""
+    layout: Layout
+    numbers: np.ndarray
+    """The number of each element's patch, of the layout's shape."""
+    sides: Any
+    """The sides of the patches; None for groups."""
 
 
-def per_pixel(patches: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Give each pixel of images of a shape ``(B, H, W, C)`` the value of its patch."""
-    return patches.repeat(side, 1).repeat(side, 2)[:, : shape[1], : shape[2]]
+def _patches(label: str, maps: np.ndarray, x: np.ndarray, layout: Layout, sides: Any) -> _Patches:
+    """Give the patches of an input, or the groups that take their place."""
+    whole = with_channels(label, maps, x, layout)
+    if layout.channels == 1:
+        whole = whole.sum(-1)
+    if layout.groups is not None:
+        units = grouped(label, whole, x, layout, layout.groups)
+        return _Patches(units, whole, layout, layout.groups, None)
+    if sides is None:
+        sides = PATCH if layout.has_neighbours else 1
+    numbers = patch_numbers(layout, sides)
+    values = patch_means(whole[..., None], layout, sides)[..., 0]
+    return _Patches(Units(values, lambda c: c[:, numbers]), whole, layout, numbers, sides)
+
+
+def _means(part: _Patches, x: np.ndarray) -> np.ndarray:
+    """Give what inputs show where all patches are degraded: the mean of each channel in each."""
+    if part.layout.channels != 1:
+        raise ValueError(
+            "substrate=None replaces patches by their mean, which "
+            + ("groups of single channels" if part.layout.channels else "features of a table")
+            + " do not have: pass what takes their place, e.g. substrate=0.0"
+        )
+    numbers = part.numbers[..., 0]
+    if part.sides is None:
+        means = group_means(x.reshape(len(x), -1, x.shape[-1]), numbers.reshape(-1))
+    else:
+        means = patch_means(x, part.layout, part.sides)
+    return means[:, numbers]

@@ -1,7 +1,7 @@
-"""Deletion and insertion: the score as pixels go or come, the most important first.
+"""Deletion and insertion: the score as parts of an input go or come, the most important first.
 
-Petsiuk et al. 2018 (RISE), section 3.3; for masks with fewer cells than the image has
-pixels, Qi et al. 2020 (I-GOS), section 4.
+Petsiuk et al. 2018 (RISE), section 3.3; for masks with fewer cells than the image has pixels,
+Qi et al. 2020 (I-GOS), section 4.
 """
 
 from __future__ import annotations
@@ -12,18 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfxai.core import checks
-from tfxai.core.axes import Order
-from tfxai.core.interpolation import align_corners
+from tfxai.core.layout import checked_covering
 from tfxai.core.types import Score
-from tfxai.metrics.arrays import finite, one_array
-from tfxai.metrics.curves import (
-    Curve,
-    Curves,
-    curve_from_scores,
-    descending_rank,
-    nan_where_constant,
-)
-from tfxai.metrics.scoring import score_perturbed, scored_images
+from tfxai.metrics.curves import Curve, Curves, curve_from_scores, nan_where_constant
+from tfxai.metrics.scoring import ScoredInputs, score_perturbed, scored_inputs
+from tfxai.metrics.units import Units, cells, grouped, layouts, most_important
 
 DEFAULT_STEPS = 50
 """How many steps a curve has, about, where `step` is None."""
@@ -31,12 +24,14 @@ DEFAULT_STEPS = 50
 
 def deletion(
     model: Callable,
-    images: np.ndarray,
-    heatmaps: np.ndarray,
+    inputs: Any,
+    heatmaps: Any,
     targets: Any,
     *,
     substrate: Any = 0.0,
     step: int | None = None,
+    per_channel: bool = False,
+    groups: Any = None,
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
@@ -44,54 +39,74 @@ def deletion(
 ) -> Curve:
     """Delete pixels, the most important first: the area under the score should be small.
 
+    Of a sequence steps in time are deleted, of a table features, of a volume voxels.
+
     Args:
-        model: maps images ``[N, H, W, C]`` to outputs ``[N, classes]``.
-        images: ``[B, H, W, C]``.
-        heatmaps: one channel, ``[B, h, w, 1]`` or ``[B, h, w]``. At the resolution of the images
-            single pixels are deleted; below it the cells of a mask, which is drawn larger with
-            soft edges, as in I-GOS.
+        model: maps inputs ``[N, ...]`` to outputs ``[N, classes]``.
+        inputs: images ``[B, H, W, C]``, sequences ``[B, T, C]``, volumes ``[B, D, H, W, C]``,
+            tables ``[B, F]``; of a model of several inputs a dict by name, or what it takes.
+        heatmaps: one channel, ``[B, h, w, 1]`` or ``[B, h, w]``, of sequences ``[B, t, 1]`` and so
+            on; of tables ``[B, F]``. At the resolution of the inputs single positions are deleted;
+            below it the cells of a mask, which is drawn larger with soft edges, as in I-GOS. Of
+            several inputs a dict by name: all that have a map are ranked together, and the others
+            stay.
         targets: class indices, ``[B]`` or one for all.
         substrate: what is left where a pixel has been deleted: a number, an image, "blur", "mean"
-            and so on, as in `tfxai.baselines.baseline`; an array of the images' shape, one for
-            each image; or a function from the images to that array, such as
-            `tfxai.baselines.rise_blur`.
+            and so on, as in `tfxai.baselines.baseline`; an array of the inputs' shape, one for
+            each example; or a function from the inputs to that array, such as
+            `tfxai.baselines.rise_blur`. It is one of the inputs that have a map.
         step: how many pixels (or cells) are deleted at a time; None takes a fiftieth of them.
+        per_channel: whether single channels are deleted, each with a value in the heatmap,
+            ``[B, H, W, C]``.
+        groups: what is deleted together, as in `tfxai.occlusion`: the number of the group of each
+            feature ``[F]``, of each position, such as ``[H, W]``, or of each element; for several
+            inputs a dict by name. A group's value is the mean of the heatmap over its elements.
         score: maps outputs and targets to scores ``[N]``; None takes the outputs at the targets as
             they stand. For a model that ends in logits, take `tfxai.scores.probability`.
-        batch_size: how many images the model is given at once.
+        batch_size: how many examples the model is given at once.
         bounds: for a substrate by name, as in `tfxai.baselines.baseline`.
-        data_format: the order of the axes of `images` and `heatmaps`, "channels_last" or
+        data_format: the order of the axes of `inputs` and `heatmaps`, "channels_last" or
             "channels_first"; None takes what a Keras model says.
 
     Returns:
         A `Curve`.
 
     Raises:
-        ValueError: shapes that do not fit, or values that are not finite.
+        TypeError, ValueError: shapes or names that do not fit, or values that are not finite.
 
     Reference:
         Petsiuk et al. 2018, section 3.3. Pixels of equal value go in the order of rows (a
         stable sort), and both ends of the curve count, where the published codes leave out one or
-        add to it (docs/methods.md, Deletion and insertion).
+        add to it. What is no image is ours (docs/methods.md, Deletion and insertion).
 
     Example:
         >>> image, model = np.array([[[[1.0], [2.0]], [[3.0], [4.0]]]]), lambda x: x.sum((1, 2))
         >>> curve = deletion(model, image, image, 0, step=1)
         >>> curve.scores, curve.auc
         (array([[10.,  6.,  3.,  1.,  0.]]), array([3.75]))
+
+        A table, of which the first two features are one group:
+
+        >>> table, model = np.array([[1.0, 2.0, 5.0]]), lambda x: x.sum(1, keepdims=True)
+        >>> deletion(model, table, table, 0, step=1, groups=[0, 0, 1]).scores
+        array([[8., 3., 0.]])
     """
-    options = CurveOptions(substrate, step, score, batch_size, bounds, data_format)
-    return _curves(["deletion"], model, images, heatmaps, targets, options)[0]
+    options = CurveOptions(
+        substrate, step, per_channel, groups, score, batch_size, bounds, data_format
+    )
+    return _curves(["deletion"], model, inputs, heatmaps, targets, options)[0]
 
 
 def insertion(
     model: Callable,
-    images: np.ndarray,
-    heatmaps: np.ndarray,
+    inputs: Any,
+    heatmaps: Any,
     targets: Any,
     *,
     substrate: Any = 0.0,
     step: int | None = None,
+    per_channel: bool = False,
+    groups: Any = None,
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
@@ -99,8 +114,8 @@ def insertion(
 ) -> Curve:
     """Insert pixels, the most important first: the area under the score should be large.
 
-    The arguments, the errors and the source are those of `deletion`. The substrate is here the
-    image that pixels are inserted into: RISE takes a slightly blurred one,
+    The arguments, the errors and the source are those of `deletion`. The substrate is here what
+    pixels are inserted into: RISE takes a slightly blurred one,
     `tfxai.baselines.rise_blur`, and I-GOS a heavily blurred one, "blur".
 
     Returns:
@@ -111,18 +126,22 @@ def insertion(
         >>> insertion(model, image, image, 0, step=1).scores
         array([[ 0.,  4.,  7.,  9., 10.]])
     """
-    options = CurveOptions(substrate, step, score, batch_size, bounds, data_format)
-    return _curves(["insertion"], model, images, heatmaps, targets, options)[0]
+    options = CurveOptions(
+        substrate, step, per_channel, groups, score, batch_size, bounds, data_format
+    )
+    return _curves(["insertion"], model, inputs, heatmaps, targets, options)[0]
 
 
 def deletion_and_insertion(
     model: Callable,
-    images: np.ndarray,
-    heatmaps: np.ndarray,
+    inputs: Any,
+    heatmaps: Any,
     targets: Any,
     *,
     substrate: Any = 0.0,
     step: int | None = None,
+    per_channel: bool = False,
+    groups: Any = None,
     score: Score | None = None,
     batch_size: int = 32,
     bounds: tuple[Any, Any] | None = None,
@@ -141,8 +160,10 @@ def deletion_and_insertion(
         >>> deletion_and_insertion(model, image, image, 0, step=1).difference
         array([2.5])
     """
-    options = CurveOptions(substrate, step, score, batch_size, bounds, data_format)
-    return Curves(*_curves(["deletion", "insertion"], model, images, heatmaps, targets, options))
+    options = CurveOptions(
+        substrate, step, per_channel, groups, score, batch_size, bounds, data_format
+    )
+    return Curves(*_curves(["deletion", "insertion"], model, inputs, heatmaps, targets, options))
 
 
 class CurveOptions(NamedTuple):
@@ -150,6 +171,8 @@ class CurveOptions(NamedTuple):
 
     substrate: Any
     step: int | None
+    per_channel: bool
+    groups: Any
     score: Score | None
     batch_size: int
     bounds: tuple[Any, Any] | None
@@ -159,33 +182,53 @@ class CurveOptions(NamedTuple):
 def _curves(
     kinds: Sequence[str],
     model: Callable,
-    images: Any,
+    inputs: Any,
     heatmaps: Any,
     targets: Any,
     options: CurveOptions,
 ) -> list[Curve]:
     """Compute one curve for each kind, "deletion" or "insertion"."""
-    scored = scored_images(model, images, targets, options.score, options.data_format)
-    maps = _checked_heatmaps(heatmaps, scored.images, scored.order)
-    substrate = scored.baselines("substrate", options.substrate, options.bounds)
-    counts = _counts(maps[0].size, options.step)
-    rank = descending_rank(maps.reshape(len(maps), -1)).reshape(maps.shape)
-    rows, columns = (
-        align_corners(scored.images.shape[axis], maps.shape[axis]).astype(scored.images.dtype)
-        for axis in (1, 2)
+    groups = checked_covering(options.per_channel, options.groups)
+    scored = scored_inputs(
+        model, inputs, heatmaps, targets, options.score, options.data_format, argument="heatmaps"
     )
+    units = _units(scored, groups, per_channel=options.per_channel)
+    substrates = scored.baselines("substrate", options.substrate, options.bounds)
+    chosen, count = most_important(units)
+    counts = _counts(count, options.step)
 
     def curve(kind: str) -> Curve:
-        def perturb(indices: np.ndarray, taken: np.ndarray) -> np.ndarray:
-            most_important = rank[indices] < taken[:, None, None]
-            kept = most_important if kind == "insertion" else ~most_important
-            share = np.einsum("Hh,nhw,Ww->nHW", rows, kept, columns, optimize=True)[..., None]
-            return substrate[indices] + share * (scored.images[indices] - substrate[indices])
+        def perturb(indices: np.ndarray, taken: np.ndarray) -> list[np.ndarray]:
+            removed = chosen(indices, taken)
+            kept = removed if kind == "insertion" else [~part for part in removed]
+            shares = [unit.spread(part) for unit, part in zip(units, kept, strict=True)]
+            return [
+                _shown(share, x[indices], substrate[indices])
+                for share, x, substrate in zip(shares, scored.inputs, substrates, strict=True)
+            ]
 
         scores = score_perturbed(scored, perturb, counts, options.batch_size)
-        return curve_from_scores(counts / counts[-1], nan_where_constant(scores, maps), kind)
+        scores = nan_where_constant(scores, [unit.values for unit in units])
+        return curve_from_scores(counts / counts[-1], scores, kind)
 
     return [curve(kind) for kind in kinds]
+
+
+def _units(scored: ScoredInputs, groups: Any, *, per_channel: bool) -> list[Units]:
+    """Give what is deleted or inserted of each explained input."""
+    units = []
+    each = layouts(scored, groups, per_channel=per_channel)
+    for label, maps, x, layout in zip(scored.labels, scored.maps, scored.inputs, each, strict=True):
+        if layout.groups is None:
+            units.append(cells(label, maps, x, layout))
+        else:
+            units.append(grouped(label, maps, x, layout, layout.groups))
+    return units
+
+
+def _shown(share: np.ndarray, x: np.ndarray, substrate: np.ndarray) -> np.ndarray:
+    """Give inputs of which a share is shown, and else the substrate."""
+    return substrate + share.astype(x.dtype) * (x - substrate)
 
 
 def _counts(cells: int, step: int | None) -> np.ndarray:
@@ -194,22 +237,3 @@ def _counts(cells: int, step: int | None) -> np.ndarray:
     if step is not None:
         size = checks.positive_integer("step", step)
     return np.append(np.arange(0, cells, size), cells)
-
-
-def _checked_heatmaps(heatmaps: Any, images: np.ndarray, order: Order) -> np.ndarray:
-    """Give the heatmaps of images ``[B, H, W, C]`` as ``[B, h, w]``."""
-    maps = one_array("heatmaps", heatmaps)
-    maps = order.to_channels_last(maps) if maps.ndim == 4 else maps
-    if maps.ndim == 4 and maps.shape[-1] != 1:
-        raise ValueError(
-            f"heatmaps has {maps.shape[-1]} channels: say how to join them, e.g. "
-            "np.abs(maps).sum(-1)"
-        )
-    maps = maps[..., 0] if maps.ndim == 4 else maps
-    fits = maps.ndim == 3 and len(maps) == len(images)
-    if not fits or any(m > n for m, n in zip(maps.shape[1:], images.shape[1:3], strict=True)):
-        raise ValueError(
-            f"heatmaps has shape {list(np.shape(heatmaps))}: expected [{len(images)}, h, w, 1], h "
-            f"and w at most {list(images.shape[1:3])}, in the order of the images' axes"
-        )
-    return finite("heatmaps", maps)

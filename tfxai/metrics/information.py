@@ -14,6 +14,7 @@ import numpy as np
 
 from tfxai import scores
 from tfxai.core import checks
+from tfxai.core.layout import layout_of
 from tfxai.metrics.curves import Curve, curve_from_scores, nan_where_constant
 from tfxai.metrics.partial_images import (
     file_size,
@@ -22,7 +23,8 @@ from tfxai.metrics.partial_images import (
     random_pixels,
     to_pixels,
 )
-from tfxai.metrics.scoring import ScoredImages, ScoreFunction, scored_images
+from tfxai.metrics.scoring import ScoredInputs, ScoreFunction, scored_inputs
+from tfxai.metrics.units import with_channels
 
 THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)
 """Shares of the pixels that are put back."""
@@ -90,12 +92,14 @@ def information_level(
         >>> curve.scores.shape, bool(0 < curve.auc[0] < 1)
         ((1, 1001), True)
     """
-    scored = _scored(model, images, targets, checks.one_of("kind", kind, KINDS), data_format)
-    if scored.images.shape[-1] not in (1, 3):
-        raise ValueError(f"images has {scored.images.shape[-1]} channels: expected 1 or 3")
-    maps = scored.maps("attributions", attributions).sum(-1)
+    checks.one_of("kind", kind, KINDS)
+    scored = _scored(model, images, attributions, targets, kind, data_format)
+    (whole,), (label,) = scored.inputs, scored.labels
+    if whole.shape[-1] not in (1, 3):
+        raise ValueError(f"images has {whole.shape[-1]} channels: expected 1 or 3")
+    maps = with_channels(label, scored.maps[0], whole, layout_of(whole)).sum(-1)
     size = checks.positive_integer("batch_size", batch_size)
-    pixels = to_pixels(scored.images, bounds)
+    pixels = to_pixels(whole, bounds)
     random = np.random.default_rng(seed)
     known = [
         random_pixels(random, pixels.shape[1:3], share)
@@ -106,10 +110,9 @@ def information_level(
         curves = []
         for mask in known:
             views = _views(pixels[i], maps[i], mask, thresholds)
-            inputs = from_pixels(views.pixels, bounds, scored.images.dtype)
+            inputs = from_pixels(views.pixels, bounds, whole.dtype)
             parts = [inputs[k : k + size] for k in range(0, len(inputs), size)]
-            classes = np.full(size, scored.targets[i], np.int32)
-            values = [scored.score(part, classes[: len(part)]) for part in parts]
+            values = [scored.score([part], np.full(len(part), i)) for part in parts]
             curves.append(_curve(views.bytes, np.concatenate(values), least))
         return np.median(curves, axis=0)
 
@@ -138,14 +141,18 @@ def median_auc(curve: Curve) -> float:
 
 
 def _scored(
-    model: Callable, images: Any, targets: Any, kind: str, data_format: str | None
-) -> ScoredImages:
+    model: Callable, images: Any, maps: Any, targets: Any, kind: str, data_format: str | None
+) -> ScoredInputs:
     """Give images with their score: the target's probability, or 1 where it is predicted."""
     score = scores.probability if isinstance(model, keras.Model) else None
-    scored = scored_images(model, images, targets, score, data_format)
-    if kind == "softmax":
-        return scored
-    return scored._replace(score=scored.order.channels_last_model(_correctness(model)))
+    scored = scored_inputs(model, images, maps, targets, score, data_format)
+    shapes = [list(x.shape) for x in scored.given.flat]
+    if len(shapes) != 1 or scored.inputs[0].ndim != 4:
+        raise ValueError(
+            f"images has shape {', '.join(map(str, shapes))}: the information level is that of a "
+            "file of an image, [B, H, W, C]; metrics of all inputs are deletion and insertion"
+        )
+    return scored if kind == "softmax" else scored._replace(function=_correctness(model))
 
 
 def _correctness(model: Callable) -> ScoreFunction:

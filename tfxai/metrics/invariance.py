@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -9,8 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks
-from tfxai.metrics.arrays import checked_targets, finite, one_array
-from tfxai.metrics.scoring import Explain, explain_in_batches
+from tfxai.core.named_inputs import check_option_names, leaf_names
+from tfxai.metrics.arrays import checked_targets
+from tfxai.metrics.explain import Explain, explain_in_batches
+from tfxai.metrics.given_inputs import given_inputs
 from tfxai.metrics.similarity import rank_correlation
 from tfxai.models import keras_graph
 
@@ -18,7 +21,7 @@ from tfxai.models import keras_graph
 def invariance(
     explain: Explain,
     other: Explain,
-    inputs: np.ndarray,
+    inputs: Any,
     targets: Any,
     *,
     shift: Any = 1.0,
@@ -31,16 +34,17 @@ def invariance(
         other: the same for the other model. That is `shifted(model, shift)`, which computes
             exactly the same function; or a model that was trained on shifted inputs, whose maps
             differ by the randomness of training too.
-        inputs: the inputs of the model, ``[B, ...]``.
+        inputs: the inputs of the model, ``[B, ...]``; of several a dict by name.
         targets: class indices, ``[B]`` or one for all; None for the class that each model predicts.
-        shift: what is added to the inputs of the other model, a number or one for each channel.
-        batch_size: how many inputs are explained at once.
+        shift: what is added to the inputs of the other model, a number or one for each channel; for
+            several inputs a dict by name, of those that are shifted.
+        batch_size: how many examples are explained at once.
 
     Returns:
         Spearman's rank correlation ``[B]``; it is 1 for an invariant method.
 
     Raises:
-        ValueError: attributions that are not finite.
+        TypeError, ValueError: names that do not fit, or attributions that are not finite.
 
     Reference:
         Kindermans et al. 2019, whose second model computes the same function; Zhou et al. 2024a
@@ -55,12 +59,15 @@ def invariance(
         >>> invariance(product, product, x, 0, shift=[0, 1]).round(6)
         array([-1.])
     """
-    inputs = finite("inputs", one_array("inputs", inputs))
-    moved = (inputs + np.asarray(shift)).astype(inputs.dtype)
-    classes = checked_targets(targets, len(inputs))
+    given = given_inputs(inputs)
+    moved = [
+        x if offset is None else (x + np.asarray(offset)).astype(x.dtype)
+        for x, offset in zip(given.flat, _shifts(shift, given.names), strict=True)
+    ]
+    classes = checked_targets(targets, len(given.flat[0]))
     return rank_correlation(
-        explain_in_batches(explain, inputs, classes, batch_size),
-        explain_in_batches(other, moved, classes, batch_size),
+        explain_in_batches(explain, given.structure, classes, batch_size),
+        explain_in_batches(other, given.pack(moved), classes, batch_size),
     )
 
 
@@ -68,11 +75,12 @@ def shifted(model: keras.Model, shift: Any = 1.0) -> keras.Model:
     """Give a model that does with x + shift what `model` does with x; both share their weights.
 
     Args:
-        model: a model of one input.
-        shift: a number, or one for each channel.
+        model: a model that declares its inputs.
+        shift: a number, or one for each channel; for several inputs a dict by name, of those that
+            are shifted.
 
     Raises:
-        ValueError: a model that declares no single input.
+        TypeError, ValueError: a model that declares no inputs, or names that are not theirs.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -81,9 +89,34 @@ def shifted(model: keras.Model, shift: Any = 1.0) -> keras.Model:
         True
     """
     specs = keras_graph.declared_inputs(checks.model(model))
-    if not isinstance(specs, tf.TensorSpec):
-        raise ValueError(f"model: {model.name} has no single declared input to shift")
-    inputs = keras.Input(specs.shape[1:], dtype=specs.dtype)
-    offset = (-np.asarray(shift, np.float64)).tolist()
-    back = keras.layers.Rescaling(1.0, offset, dtype=keras_graph.float_type(model))
-    return keras.Model(inputs, model(back(inputs)), name=f"{model.name}_shifted")
+    if specs is None:
+        raise ValueError(f"model: {model.name} declares no inputs to shift")
+    shifts = _shifts(shift, leaf_names(specs, specs))
+    inputs = tf.nest.map_structure(
+        lambda s: keras.Input(s.shape[1:], dtype=s.dtype, name=s.name), specs
+    )
+    back = [
+        x if offset is None else _minus(x, offset, keras_graph.float_type(model))
+        for x, offset in zip(tf.nest.flatten(inputs), shifts, strict=True)
+    ]
+    outputs = model(tf.nest.pack_sequence_as(specs, back))
+    return keras.Model(inputs, outputs, name=f"{model.name}_shifted")
+
+
+def _minus(x: Any, offset: Any, dtype: str) -> Any:
+    """Take an offset off a symbolic input."""
+    values = (-np.asarray(offset, np.float64)).tolist()
+    return keras.layers.Rescaling(1.0, values, dtype=dtype)(x)
+
+
+def _shifts(shift: Any, names: list[Any]) -> list[Any]:
+    """Give the shift of each input, None for one that stays."""
+    if isinstance(shift, Mapping):
+        check_option_names("shift", shift, names)
+        return [shift.get(name) for name in names]
+    if len(names) > 1:
+        raise TypeError(
+            f"shift={shift!r}: expected a dict by the names of the inputs that are shifted, e.g. "
+            f"shift={{{names[0]!r}: 1.0}}, of {', '.join(map(repr, names))}"
+        )
+    return [shift]

@@ -14,9 +14,10 @@ import keras
 import numpy as np
 
 from tfxai.core import checks
-from tfxai.metrics.arrays import checked_targets, finite, one_array
+from tfxai.metrics.arrays import checked_targets
+from tfxai.metrics.explain import Explain, explain_in_batches
+from tfxai.metrics.given_inputs import given_inputs
 from tfxai.metrics.rows import ratio
-from tfxai.metrics.scoring import Explain, explain_in_batches
 from tfxai.metrics.similarity import rank_correlation
 from tfxai.models import keras_graph
 
@@ -46,7 +47,7 @@ class Consistency:
 def consistency(
     model: keras.Model,
     explain: Explain,
-    inputs: np.ndarray,
+    inputs: Any,
     targets: Any,
     *,
     order: str = "cascading",
@@ -65,14 +66,15 @@ def consistency(
             such as one of its `Explainer`s. To sum over channels, as the papers do, pass a function
             that calls the explainer and sums. Patterns stay those of the trained model; to fit them
             anew at each stage, pass a function that does.
-        inputs: ``[B, ...]``.
+        inputs: ``[B, ...]``; of a model of several inputs a dict by name, whose maps count
+            together.
         targets: class indices, ``[B]`` or one for all; None for the class that the model predicts
             at each stage.
         order: "cascading" goes from the output to the input, and layers that were made random stay
             random; "independent" restores a stage before the next one.
         stages: into how many groups the layers are divided, at most one for each layer.
         seed: shuffles the weights.
-        batch_size: how many inputs are explained at once.
+        batch_size: how many examples are explained at once.
 
     Returns:
         A `Consistency`.
@@ -95,14 +97,14 @@ def consistency(
     checks.model(model)
     cascading = checks.one_of("order", order, ORDERS) == "cascading"
     names, variables = _layer_groups(model, checks.positive_integer("stages", stages))
-    inputs = finite("inputs", one_array("inputs", inputs))
-    classes = checked_targets(targets, len(inputs))
-    maps = explain_in_batches(explain, inputs, classes, batch_size)
+    given = given_inputs(inputs)
+    classes = checked_targets(targets, len(given.flat[0]))
+    maps = explain_in_batches(explain, given.structure, classes, batch_size)
     correlations = []
     with _restored([v for group in variables for v in group]) as restore:
         for number, group in enumerate(variables):
             _shuffle(group, np.random.default_rng([seed, number]))
-            others = explain_in_batches(explain, inputs, classes, batch_size)
+            others = explain_in_batches(explain, given.structure, classes, batch_size)
             correlations.append(rank_correlation(maps, others))
             if not cascading:
                 restore()

@@ -1,8 +1,8 @@
-"""What metrics ask of a model: the scores of images, and the attributions of inputs."""
+"""What metrics ask of a model: the scores of inputs, and of inputs that have changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,16 +11,12 @@ import tensorflow as tf
 
 from tfxai.core import axes, checks
 from tfxai.core.axes import Order
-from tfxai.core.tracing import traced
-from tfxai.core.types import Score
-from tfxai.metrics.arrays import (
-    baselines_of,
-    checked_images,
-    checked_maps,
-    finite,
-    one_array,
-)
-from tfxai.models import scored_models
+from tfxai.core.named_inputs import as_declared
+from tfxai.core.tracing import any_batch_specs, traced
+from tfxai.core.types import Score, Tensors
+from tfxai.metrics.arrays import baselines_of, constants, finite, floating
+from tfxai.metrics.given_inputs import GivenInputs, given_inputs
+from tfxai.models import keras_graph, scored_models
 from tfxai.models.model_info import check_logits, trace_info
 from tfxai.models.shared_graphs import outputs_of
 from tfxai.scores import expects_logits
@@ -28,16 +24,11 @@ from tfxai.scores import part as score_parts
 from tfxai.scores.advice import several_outputs
 from tfxai.scores.forward import Forward
 
-Explain = Callable[[np.ndarray, Any], Any]
-"""Maps inputs ``[B, ...]`` and targets ``[B]`` to attributions ``[B, ...]``.
+ScoreFunction = Callable[[Tensors, np.ndarray], np.ndarray]
+"""Maps inputs ``[N, ...]``, in the structure of the model's, and what is explained of them
+``[N, ...]`` to scores ``[N]``."""
 
-Targets may be None, which stands for the predicted classes. An `Explainer` is an `Explain`.
-"""
-
-ScoreFunction = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Maps inputs ``[N, ...]`` and what is explained of them ``[N, ...]`` to scores ``[N]``."""
-
-Explained = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Explained = Callable[[Tensors, np.ndarray], np.ndarray]
 """Maps inputs ``[N, ...]`` and targets ``[N]`` to what is explained: these, or ``[N, 1 + n]``.
 
 A score that lets the model choose a part for each input, as `tfxai.scores.region` does, keeps that
@@ -45,161 +36,207 @@ part while a metric changes the input.
 """
 
 
-def explain_in_batches(
-    explain: Explain, inputs: np.ndarray, targets: np.ndarray | None, batch_size: int
-) -> np.ndarray:
-    """Explain inputs, `batch_size` of them at a time; give attributions ``[B, ...]`` in float64."""
-    size = checks.positive_integer("batch_size", batch_size)
-    if len(inputs) == 0:
-        raise ValueError(f"inputs is an empty batch, shape {list(inputs.shape)}")
-    parts = []
-    for start in range(0, len(inputs), size):
-        part = slice(start, start + size)
-        classes = None if targets is None else targets[part]
-        parts.append(one_array("attributions", explain(inputs[part], classes), np.float64))
-    return finite("attributions", np.concatenate(parts))
+class ScoredInputs(NamedTuple):
+    """The inputs that maps explain, and the score that a metric follows while they change.
 
+    A model may have other inputs, too: they stay as they are.
+    """
 
-class ScoredImages(NamedTuple):
-    """Images, and the score that a metric follows while they change; channels are always last."""
-
-    images: np.ndarray
-    """``[B, H, W, C]``."""
+    inputs: list[np.ndarray]
+    """The explained inputs, their channels last, ``[B, ...]`` each."""
+    maps: list[np.ndarray]
+    """The map of each of them; its channels are last if it has the rank of the input."""
+    labels: list[str]
+    """What messages call each map."""
     targets: np.ndarray
-    """What is explained of each image: its class ``[B]``, or a part for it, too, ``[B, 1 + n]``."""
-    score: ScoreFunction
-    """Maps images ``[N, H, W, C]`` and targets ``[N]`` to scores ``[N]``."""
+    """What is explained of each example: its class ``[B]``, or with a part, ``[B, 1 + n]``."""
+    function: ScoreFunction
+    """Maps all inputs of the model and targets ``[N]`` to scores ``[N]``."""
     order: Order
-    """The order of the axes that the model takes, in which users give images and maps."""
+    """The order of the axes of the explained inputs, in which users give these and their maps."""
+    places: list[int]
+    """The places of the explained inputs among all."""
+    given: GivenInputs
+    """All inputs."""
 
-    def maps(self, name: str, values: Any) -> np.ndarray:
-        """Give attributions of the images, as `checked_maps` does."""
-        return checked_maps(name, values, self.images, self.order)
+    def score(self, parts: Sequence[np.ndarray], indices: np.ndarray) -> np.ndarray:
+        """Score examples in which the explained inputs have changed.
 
-    def baselines(self, argument: str, value: Any, bounds: tuple[Any, Any] | None) -> np.ndarray:
-        """Give the baseline of each image, as `baselines_of` does, ``[B, H, W, C]``."""
-        inputs = self.order.from_channels_last(self.images)
-        return self.order.to_channels_last(
-            baselines_of(argument, value, bounds, inputs, self.order)
-        )
+        Args:
+            parts: the changed inputs, their channels last, ``[N, ...]`` each.
+            indices: the number of each example, ``[N]``, for its target and its other inputs.
+        """
+        changed = dict(zip(self.places, self.order.from_channels_last(list(parts)), strict=True))
+        flat = [
+            changed[place] if place in changed else x[indices]
+            for place, x in enumerate(self.given.flat)
+        ]
+        return self.function(self.given.pack(flat), self.targets[indices])
+
+    def baselines(
+        self, argument: str, value: Any, bounds: tuple[Any, Any] | None
+    ) -> list[np.ndarray]:
+        """Give the baseline of each explained input, as `baselines_of` does, channels last."""
+        inputs = self.given.among(self.places, self.order.from_channels_last(self.inputs))
+        if isinstance(value, Mapping) and isinstance(inputs, list | tuple):
+            named = {name: np.asarray(part) for name, part in value.items()}
+            value = as_declared(named, self.given.declared, name=argument)
+        found = baselines_of(argument, value, bounds, inputs, self.order)
+        return self.order.to_channels_last(tf.nest.flatten(found))
 
 
-def scored_images(
-    model: Callable, images: Any, targets: Any, score: Score | None, data_format: str | None
-) -> ScoredImages:
-    """Check the images and targets of a metric, and trace the score of its model.
+def scored_inputs(
+    model: Callable,
+    inputs: Any,
+    maps: Any,
+    targets: Any,
+    score: Score | None,
+    data_format: str | None = None,
+    *,
+    argument: str = "attributions",
+) -> ScoredInputs:
+    """Check the inputs, maps and targets of a metric, and trace the score of its model.
 
     Args:
         model: as in `score_function`.
-        images: ``[B, H, W, C]``, or ``[B, C, H, W]`` if the model takes them so.
+        inputs: what the model takes: ``[B, ...]``, or a structure of such arrays.
+        maps: as in `GivenInputs.explained`.
         targets: class indices, ``[B]`` or one for all.
         score: as in `score_function`.
         data_format: as in `score_function`.
+        argument: what messages call the maps.
     """
-    inputs = checked_images(images)
-    function, order, explained = score_function(model, score, inputs, data_format)
-    classes = checks.targets(targets, len(inputs), None, None)
-    return ScoredImages(
-        order.to_channels_last(inputs),
-        explained(inputs, classes),
-        order.channels_last_model(function),
-        order,
+    given = given_inputs(inputs, _declared(model))
+    explained = given.explained(argument, maps)
+    # A dict of some inputs is flattened in the order of its names.
+    places = tf.nest.flatten(given.among(list(explained), list(explained)))
+    flat = [floating(x) if place in explained else x for place, x in enumerate(given.flat)]
+    given = given._replace(structure=given.pack(flat))
+    function, order, explained_of = score_function(model, score, given.structure, data_format)
+    classes = checks.targets(targets, len(flat[0]), None, None)
+    explained_order = Order(tuple(order.channels[place] for place in places))
+    changed = explained_order.to_channels_last([flat[place] for place in places])
+    labels = [given.label(argument, place) for place in places]
+    return ScoredInputs(
+        inputs=changed,
+        maps=[
+            _channels_last(finite(label, explained[place]), x, order.channels[place])
+            for label, place, x in zip(labels, places, changed, strict=True)
+        ],
+        labels=labels,
+        targets=explained_of(given.structure, classes),
+        function=function,
+        order=explained_order,
+        places=places,
+        given=given,
     )
 
 
 def score_perturbed(
-    scored: ScoredImages,
-    perturb: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    scored: ScoredInputs,
+    perturb: Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]],
     stages: np.ndarray,
     batch_size: int,
 ) -> np.ndarray:
-    """Score every image at every stage of a perturbation.
+    """Score every example at every stage of a perturbation.
 
     Args:
-        scored: the images with their score.
-        perturb: maps the indices of images ``[N]`` and the stage of each ``[N]`` to the perturbed
-            images, ``[N, H, W, C]``.
+        scored: the inputs with their score.
+        perturb: maps the indices of examples ``[N]`` and the stage of each ``[N]`` to the perturbed
+            inputs, ``[N, ...]`` each, channels last.
         stages: integers, ``[n]``.
-        batch_size: how many images the model is given at once.
+        batch_size: how many examples the model is given at once.
 
     Returns:
         ``[B, n]``.
     """
     size = checks.positive_integer("batch_size", batch_size)
-    count = len(scored.images)
+    count = len(scored.targets)
     pairs = np.stack(np.meshgrid(np.arange(count), stages, indexing="ij"), -1).reshape(-1, 2)
     scores = []
     for start in range(0, len(pairs), size):
         indices, part = pairs[start : start + size].T
-        scores.append(scored.score(perturb(indices, part), scored.targets[indices]))
+        scores.append(scored.score(perturb(indices, part), indices))
     return np.concatenate(scores).reshape(count, -1)
 
 
 def score_function(
-    model: Callable, score: Score | None, images: np.ndarray, data_format: str | None = None
+    model: Callable, score: Score | None, inputs: Tensors, data_format: str | None = None
 ) -> tuple[ScoreFunction, Order, Explained]:
-    """Give a function from images and what is explained of them to scores, and two others.
+    """Give a function from inputs and what is explained of them to scores, and two others.
 
     A Keras model runs as a graph that is traced once.
 
     Args:
-        model: maps images ``[N, ...]`` to outputs ``[N, classes]``.
+        model: maps inputs ``[N, ...]`` to outputs ``[N, classes]``.
         score: maps outputs and targets to scores ``[N]``; None takes the model's output at the
             target as it stands.
-        images: an example of the images that will be scored.
+        inputs: an example of the inputs that will be scored: an array, or a structure of arrays.
         data_format: "channels_last" or "channels_first"; None takes what a Keras model says, and
-            for other models what the shape of the images suggests.
+            for other models what the shapes suggest.
 
     Returns:
-        The function, the order of the images' axes, and what is explained of images.
+        The function, the order of the inputs' axes, and what is explained of inputs.
     """
     checks.one_of("data_format", data_format, (None, *axes.DATA_FORMATS))
     if not isinstance(model, keras.Model):
-        order = axes.order_of(images, data_format=data_format)
+        order = axes.order_of(inputs, data_format=data_format)
         if score is None:
             return lambda x, targets: _at_targets(model(x), targets), order, _classes_alone
 
-        def outputs(x: np.ndarray) -> Any:
+        def outputs(x: Tensors) -> Any:
             return tf.nest.map_structure(tf.convert_to_tensor, model(x))
 
-        def explained(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        def explained(x: Tensors, targets: np.ndarray) -> np.ndarray:
             forward = Forward.without_heads(outputs(x))
             return np.asarray(score_parts.explained(score, forward, tf.constant(targets)))
 
         return lambda x, targets: np.asarray(score(outputs(x), targets)), order, explained
-    any_images = tf.TensorSpec([None, *images.shape[1:]], images.dtype)
-    info = trace_info(model, any_images)
-    order = axes.order_of(images, read=info.channel_axes, data_format=data_format)
+    any_inputs = any_batch_specs(inputs)
+    info = trace_info(model, any_inputs)
+    order = axes.order_of(inputs, read=info.channel_axes, data_format=data_format)
     if score is None:
         if not isinstance(info.outputs, tf.TensorSpec):
             raise several_outputs(info.outputs)
         return (
-            lambda x, targets: _at_targets(outputs_of(model, tf.constant(x)), targets),
+            lambda x, targets: _at_targets(outputs_of(model, constants(x)), targets),
             order,
             _classes_alone,
         )
     if expects_logits(score):
-        check_logits(model, info, tf.constant(images[:1]), score)
+        first = tf.nest.map_structure(lambda x: tf.constant(x[:1]), inputs)
+        check_logits(model, info, first, score)
     fixes = score_parts.fixes(score)
     function = traced(scored_models.scored(model, score)).get_concrete_function(
-        any_images, tf.TensorSpec([None, None] if fixes else [None], tf.int32)
+        any_inputs, tf.TensorSpec([None, None] if fixes else [None], tf.int32)
     )
     explain = traced(scored_models.explained(model, score))
 
-    def explained_by_model(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    def explained_by_model(x: Tensors, targets: np.ndarray) -> np.ndarray:
         with checks.assertions_as_errors("targets"):
-            return explain(tf.constant(x), tf.constant(targets)).numpy()
+            return explain(constants(x), tf.constant(targets)).numpy()
 
     return (
-        lambda x, targets: function(tf.constant(x), tf.constant(targets)).numpy(),
+        lambda x, targets: function(constants(x), tf.constant(targets)).numpy(),
         order,
         explained_by_model if fixes else _classes_alone,
     )
 
 
-def _classes_alone(images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    del images
+def _classes_alone(inputs: Tensors, classes: np.ndarray) -> np.ndarray:
+    del inputs
     return classes
+
+
+def _declared(model: Callable) -> Tensors | None:
+    return keras_graph.declared_inputs(model) if isinstance(model, keras.Model) else None
+
+
+def _channels_last(values: np.ndarray, x: np.ndarray, channel: int | None) -> np.ndarray:
+    """Move the channels of a map to the end, if it has the rank of its input."""
+    if values.ndim != x.ndim or channel is None:
+        return values
+    return axes.move_axis(values, channel, -1)
 
 
 def _at_targets(outputs: Any, targets: np.ndarray) -> np.ndarray:

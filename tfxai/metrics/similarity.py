@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from tfxai.metrics.arrays import finite, one_array
+from tfxai.metrics.arrays import feature_rows
 from tfxai.metrics.rows import correlation
 
 
@@ -18,8 +19,8 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
     over channels, ``maps.sum(-1)``, and so does the benchmark.
 
     Args:
-        attributions: ``[B, ...]``.
-        others: attributions of the same shape.
+        attributions: ``[B, ...]``; of several inputs a dict by name, whose features count together.
+        others: attributions of the same shapes.
 
     Returns:
         ``[B]`` in [-1, 1]; NaN where one of the two maps is constant.
@@ -36,13 +37,17 @@ def rank_correlation(attributions: Any, others: Any) -> np.ndarray:
         >>> rank_correlation(np.array([[1.0, 2.0, 9.0]]), np.array([[3.0, 4.0, 5.0]])).round(6)
         array([1.])
     """
-    first, second = (
-        finite(name, one_array(name, values, np.float64))
-        for name, values in (("attributions", attributions), ("others", others))
-    )
-    if first.shape != second.shape or first.ndim < 2 or first.size == 0:
+    first, second = feature_rows("attributions", attributions), feature_rows("others", others)
+    shapes = [_shapes(maps) for maps in (attributions, others)]
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"attributions have shapes {list(first.shape)} and {list(second.shape)}: expected "
-            "the same, [B, ...], and not empty"
+            f"attributions have shapes {shapes[0]} and {shapes[1]}: expected the same, [B, ...]"
         )
-    return correlation(*(rankdata(m.reshape(len(m), -1), axis=1) for m in (first, second)))
+    return correlation(*(rankdata(maps, axis=1) for maps in (first, second)))
+
+
+def _shapes(maps: Any) -> Any:
+    """Give the shape of maps, of several inputs by name."""
+    if isinstance(maps, Mapping):
+        return {name: list(np.shape(part)) for name, part in maps.items()}
+    return list(np.shape(maps))

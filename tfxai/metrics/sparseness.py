@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from tfxai.metrics.arrays import finite, one_array
+from tfxai.metrics.arrays import feature_rows
 from tfxai.metrics.rows import ratio
 
 
-def gini(attributions: np.ndarray) -> np.ndarray:
+def gini(attributions: Any) -> np.ndarray:
     """Give the Gini index of each map's absolute values.
 
     G = sum_i (2 i - n - 1) a_i / (n sum_i a_i),  a = |s| in ascending order, i = 1..n
 
     Args:
-        attributions: ``[B, ...]``, of one input.
+        attributions: ``[B, ...]``; of several inputs a dict by name, whose features count together.
 
     Returns:
         ``[B]`` in [0, (n - 1) / n]: 0 where all absolute values are equal, and the largest value
@@ -32,10 +34,7 @@ def gini(attributions: np.ndarray) -> np.ndarray:
         >>> gini(np.array([[0.0, 0.0, 0.0, -3.0], [1.0, -1.0, 1.0, 1.0]]))
         array([0.75, 0.  ])
     """
-    maps = np.abs(one_array("attributions", attributions, np.float64))
-    if maps.ndim < 2 or maps.size == 0:
-        raise ValueError(f"attributions has shape {list(maps.shape)}: expected [batch, ...]")
-    rows = np.sort(finite("attributions", maps).reshape(len(maps), -1), axis=1)
+    rows = np.sort(np.abs(feature_rows("attributions", attributions)), axis=1)
     count = rows.shape[1]
     weights = 2 * np.arange(1, count + 1) - count - 1
     return ratio(rows @ weights, count * rows.sum(1), 0)

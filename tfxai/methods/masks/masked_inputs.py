@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from tfxai.baselines import Baseline
 from tfxai.core.axes import Order, OrderOf
-from tfxai.core.named_inputs import leaf_names
+from tfxai.core.layout import Layout, checked_covering, layout_of
+from tfxai.core.named_inputs import leaf_names, of_input
 from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
-from tfxai.methods.masks.layout import Layout, checked_groups, layout_of
 from tfxai.models import keras_graph
 from tfxai.models.model_info import ModelInspector
 
@@ -149,32 +149,13 @@ def masked_inputs(
     Raises:
         TypeError, ValueError: an option has the wrong type, or two contradict each other.
     """
-    if not isinstance(per_channel, bool):
-        raise TypeError(f"per_channel={per_channel!r}: expected True or False")
-    if per_channel and groups is not None:
-        raise ValueError(
-            "per_channel=True with groups: leave out per_channel; groups of the whole shape of an "
-            "example say which channels are masked together"
-        )
+    labels = checked_covering(per_channel, groups)
     chosen = None
     if names is not None:
         chosen = (names,) if isinstance(names, str | int) else tuple(names)
         if not chosen or len(set(chosen)) != len(chosen):
             raise ValueError(f"inputs={names!r}: expected the names of inputs, each once")
-    checked = None if groups is None else for_each_input(checked_groups, groups)
-    return MaskedInputs(inspector, chosen, per_channel, checked)
-
-
-def of_input(option: Any, name: Any) -> Any:
-    """Give the value of an option for an input, where a dict has one by name, else the option."""
-    return option.get(name) if isinstance(option, dict) else option
-
-
-def for_each_input(check: Callable[[Any], Any], option: Any) -> Any:
-    """Check an option that is a value for all inputs, or a dict of values by the inputs' names."""
-    if isinstance(option, dict):
-        return {name: check(value) for name, value in option.items()}
-    return check(option)
+    return MaskedInputs(inspector, chosen, per_channel, labels)
 
 
 def over_model_inputs(

@@ -14,21 +14,20 @@ import tensorflow as tf
 from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
+from tfxai.core.layout import Layout, Sizes, along_positions, checked_sizes
+from tfxai.core.named_inputs import for_each_input, of_input
 from tfxai.core.types import Result, Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import Evaluate, estimate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
-from tfxai.methods.masks.layout import Layout, Sizes, along_positions, checked_sizes
 from tfxai.methods.masks.masked_inputs import (
     Examples,
     MaskedInputs,
     MaskMethod,
     ScoreParts,
-    for_each_input,
     masked_inputs,
-    of_input,
     over_model_inputs,
 )
 from tfxai.models.model_info import ModelInspector

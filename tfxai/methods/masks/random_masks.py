@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfxai.core.axes import move_axis
 from tfxai.core.interpolation import half_pixel
+from tfxai.core.layout import Layout, Sizes, along_positions
 from tfxai.estimation.samplers import split_seed
-from tfxai.methods.masks.layout import Layout, Sizes, along_positions
 
 PROBABILITY = 0.5
 """The published probability that a cell of a mask lets the image through."""

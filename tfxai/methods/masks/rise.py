@@ -13,6 +13,8 @@ from tfxai import scores
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
+from tfxai.core.layout import Layout, checked_sizes
+from tfxai.core.named_inputs import for_each_input, of_input
 from tfxai.core.types import Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
@@ -20,15 +22,12 @@ from tfxai.estimation.estimate import Evaluate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
-from tfxai.methods.masks.layout import Layout, checked_sizes
 from tfxai.methods.masks.masked_inputs import (
     Examples,
     MaskedInputs,
     MaskMethod,
     ScoreParts,
-    for_each_input,
     masked_inputs,
-    of_input,
     over_model_inputs,
 )
 from tfxai.methods.masks.random_masks import PROBABILITY, DrawMasks, given_masks, random_masks

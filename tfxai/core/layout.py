@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks
+from tfxai.core.named_inputs import for_each_input
 
 Sizes = int | tuple[int, ...] | None
 """A number for each axis of positions, or one for all of them; None where a default is taken."""
@@ -62,6 +63,26 @@ def layout_of(x: tf.Tensor, *, per_channel: bool = False, groups: Any = None) ->
     if groups is not None:
         return _grouped(positions, last, groups)
     return Layout(positions, last if last is None or per_channel else 1)
+
+
+def checked_covering(per_channel: bool, groups: Any) -> Any:
+    """Check the options that say what is covered together; give the groups as `checked_groups`.
+
+    Args:
+        per_channel: whether single channels are covered.
+        groups: which elements are covered together, for several inputs a dict by name; or None.
+
+    Raises:
+        TypeError, ValueError: an option has the wrong type, or the two contradict each other.
+    """
+    if not isinstance(per_channel, bool):
+        raise TypeError(f"per_channel={per_channel!r}: expected True or False")
+    if per_channel and groups is not None:
+        raise ValueError(
+            "per_channel=True with groups: leave out per_channel; groups of the whole shape of an "
+            "example say which channels are masked together"
+        )
+    return None if groups is None else for_each_input(checked_groups, groups)
 
 
 def checked_groups(groups: Any) -> np.ndarray:
