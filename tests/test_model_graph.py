@@ -421,7 +421,7 @@ def test_logits_are_looked_for_within_scopes(context):
         scope = tf.distribute.OneDeviceStrategy("CPU:0").scope()
     with scope:
         maps = tfxai.gradient(model)(x, 1)
-        scores, _ = score_function(model, None, x)
+        scores, *_ = score_function(model, None, x)
         np.testing.assert_allclose(scores(x, np.array([1])), model(x)[:, 1], rtol=1e-6)
     np.testing.assert_allclose(maps, slopes(model, x, 1), rtol=1e-5)
 

@@ -142,11 +142,15 @@ class ModelGraph:
 def forward_of(outputs: Tensors) -> Forward:
     """Find the logits behind each output of a model in the graph of its outputs."""
     flat = tf.nest.flatten(outputs)
-    stripped = [strip_head(x) if _is_floating(x) else (x, None) for x in flat]
+    stripped = [strip_head(x) if is_floating(x) else (x, None) for x in flat]
     logits, heads = zip(*stripped, strict=True)
     pack = partial(tf.nest.pack_sequence_as, outputs)
     return Forward(outputs, pack(logits), pack(heads))
 
 
-def _is_floating(output: Any) -> bool:
-    return tf.is_tensor(output) and output.dtype.is_floating
+def is_floating(output: Any) -> bool:
+    """Whether an output is a tensor of a graph, of floating-point numbers.
+
+    A subclassed model may give anything else, too, such as constants, weights, or None.
+    """
+    return tf.is_symbolic_tensor(output) and output.dtype.is_floating

@@ -115,12 +115,17 @@ def trace_info(model: keras.Model, inputs: Tensors) -> ModelInfo:
     check_convolutions(graph.graph)
     count = len(tf.nest.flatten(inputs))
     return ModelInfo(
-        any_batch_specs(graph.forward.outputs),
+        tf.nest.map_structure(_spec, graph.forward.outputs),
         graph.forward.heads,
         row_bytes(graph.function, [x.shape[1:] for x in tf.nest.flatten(given)]),
         tuple(graph_axes.channel_axis(x) for x in graph.graph.inputs[:count]),
         has_loops(graph.graph),
     )
+
+
+def _spec(output: Any) -> tf.TensorSpec | None:
+    """Give the TensorSpec of an output; None for what is no tensor, which a model may give, too."""
+    return any_batch_specs(output) if tf.is_tensor(output) else None
 
 
 def check_logits(

@@ -156,8 +156,11 @@ def _unrolled(
         return None
     forward = forwards[-1]
     outputs, logits = tf.nest.flatten(forward.outputs), tf.nest.flatten(forward.logits)
+    wanted = [*outputs, *logits, *found.values()]
+    if not all(map(tf.is_symbolic_tensor, wanted)):
+        return None
     try:
-        copies = unrolled_copy(graph, flat, [*outputs, *logits, *found.values()])
+        copies = unrolled_copy(graph, flat, wanted)
     except CannotUnrollError:
         return None
     count = len(outputs)

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfxai.core.types import Tensors
 from tfxai.models import keras_graph
+from tfxai.models.model_graph import is_floating
 from tfxai.models.shared_graphs import in_graph, model_graph
 from tfxai.models.unrolled_loops import has_loops
 from tfxai.rules.linear import input_axes, is_linear, kernel_shape, neuron_shape, weights
@@ -76,7 +77,7 @@ def linear_steps(
     forward, _ = in_graph(
         model, tf.nest.pack_sequence_as(specs, inputs), inline=True, unrolled=True
     )
-    logits = [z for z in tf.nest.flatten(forward.logits) if z.dtype.is_floating]
+    logits = [z for z in tf.nest.flatten(forward.logits) if is_floating(z)]
     steps = steps_between(inputs, logits, keras_graph.owners(model), regions=extend)
     return [s for s in steps if replacement_of(rule, s, passthrough) is not None and is_linear(s)]
 

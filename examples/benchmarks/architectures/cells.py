@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import remedies
 import tensorflow as tf
+from builders import explainer
 from checks import CHECKS
 from explained import Cell
-from methods import explainer
-from reference import relative_error
+from float64_twin import relative_error
 
 import tfxai
 

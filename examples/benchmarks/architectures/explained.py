@@ -2,7 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
-from reference import relative_error
+from float64_twin import relative_error
 
 each = tf.nest.map_structure
 

@@ -5,9 +5,9 @@ What methods draw from a seed is drawn again by the package's samplers.
 
 import numpy as np
 import tensorflow as tf
+from builders import EPSILON, NOISE_LEVEL, SAMPLES, STEPS
 from explained import each, mean
-from methods import EPSILON, NOISE_LEVEL, SAMPLES, STEPS
-from reference import relative_error
+from float64_twin import relative_error
 
 from tfxai import kernels
 from tfxai.estimation import samplers

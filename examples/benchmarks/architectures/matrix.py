@@ -1,11 +1,11 @@
 """All cells of a network: what it is, whether its twin can be trusted, and each method on it."""
 
+import builders
 import cells as one
-import methods
 import numpy as np
 import tensorflow as tf
 from catalogue import NETWORKS
-from reference import Reference
+from float64_twin import Reference
 
 
 def cells_of(network, names=None):
@@ -15,8 +15,8 @@ def cells_of(network, names=None):
     yield {"method": "(reference)", **trusted(network, model, reference)}
     if network.finish:
         network.finish(model)
-    setup = methods.Setup(network, model, reference)
-    for name in names or methods.METHODS:
+    setup = builders.Setup(network, model, reference)
+    for name in names or builders.METHODS:
         yield {"method": name, **one.run(name, setup)}
 
 

@@ -122,7 +122,7 @@ def regressor_of_tables(head):
 
 def volumes(head):
     inputs = keras.Input((6, 6, 6, 2))
-    x = L.AveragePooling3D(2)(L.Conv3D(4, 3, padding="same", activation="relu")(inputs))
+    x = L.Conv3D(4, 3, strides=2, padding="same", activation="relu")(inputs)
     x = L.GlobalAveragePooling3D()(L.Conv3D(6, 2, activation="relu")(x))
     return keras.Model(inputs, L.Dense(3, activation=softmax(head))(x))
 

@@ -4,8 +4,8 @@ import json
 import re
 from collections import Counter, defaultdict
 
+from builders import FAMILIES, METHODS
 from catalogue import NETWORKS
-from methods import FAMILIES, METHODS
 
 STATES = {
     "ok": "agrees with an independent check, or, where the network has none, has the right "

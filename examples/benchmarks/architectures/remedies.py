@@ -5,7 +5,7 @@ import dataclasses
 import re
 
 import keras
-from methods import Setup
+from builders import Setup
 
 
 def passthrough(match, setup):
@@ -39,7 +39,7 @@ def follow(message, setup, run):
 
     Args:
         message: of a refusal.
-        setup: the network's `methods.Setup`.
+        setup: the network's `builders.Setup`.
         run: runs the cell with another setup and options.
 
     Returns:

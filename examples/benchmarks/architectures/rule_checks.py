@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from builders import STEPS
 from explained import each, enlarged, mean
-from methods import STEPS
-from reference import RuledActivations, layers_of
+from float64_twin import RuledActivations, layers_of
 
 UNLIKE = (keras.layers.RNN, keras.layers.PReLU)
 """Layers whose activations the twin cannot be given a rule for."""
