@@ -26,8 +26,6 @@ THOROUGH = (
     ),
     *("text, bag of words", "detector", "open size", "volumes", "binary, sigmoid"),
 )
-KNOWN = {("binary, sigmoid", "excitation_backprop")}
-"""Cells that docs/architectures.md lists as wrong."""
 REMEDIES = {
     "int8": "guided_backprop",  # passthrough=
     "open size": "meaningful_perturbation",  # keras.Input in front
@@ -53,7 +51,7 @@ def test_no_cell_is_wrong_or_crashes(name, script):
     bad = {
         cell["method"]: cell["message"]
         for cell in of_methods
-        if cell["state"] in ("wrong", "crashed") and (name, cell["method"]) not in KNOWN
+        if cell["state"] in ("wrong", "crashed")
     }
     assert not bad
     fine = [cell for cell in of_methods if cell["state"] in ("ok", "extended")]

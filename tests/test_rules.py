@@ -329,6 +329,32 @@ def test_contrastive_excitation_is_the_equation_and_sums_to_zero():
     np.testing.assert_allclose(maps.sum(1), 0, atol=1e-6)
 
 
+@pytest.mark.parametrize("contrast_layer", [None, "high"])
+def test_excitation_of_one_unit_is_that_of_the_two_classes_it_stands_for(contrast_layer):
+    random = np.random.default_rng(5)
+    x = np.abs(random.normal(size=(4, 6)))
+    one, two = (
+        keras.Sequential(
+            [
+                keras.Input((6,)),
+                L.Dense(15, "relu", use_bias=False),
+                L.Dense(14, "relu", use_bias=False, name="high"),
+                L.Dense(units, use_bias=False),
+            ]
+        )
+        for units in (1, 2)
+    )
+    w = one.get_weights()[-1]
+    two.set_weights([*one.get_weights()[:-1], np.concatenate([-w, w], 1)])
+    targets = [1, 0, 0, 1]
+    maps, expected = (
+        tfxai.excitation_backprop(m, contrast_layer=contrast_layer)(x, targets).numpy()
+        for m in (one, two)
+    )
+    np.testing.assert_allclose(maps, expected, rtol=1e-5, atol=1e-7)
+    assert contrast_layer or (maps >= 0).all()
+
+
 def test_excitation_at_a_layer_is_upsampled_with_its_mass(images):
     x = keras.Input((8, 8, 3))
     y = L.MaxPooling2D(name="pooled")(L.Conv2D(6, 3, padding="same", activation="relu")(x))

@@ -66,7 +66,7 @@ def excitation_backprop(
         An Explainer with attributions of the inputs' shape or, for a `layer`, ``[B, H, W, 1]``.
         They are not negative, and sum to 1 less the probability that reaches neurons which only
         their bias excites. In the contrastive form they may be negative, and sum to 0 instead of 1.
-        For target 0 of a one-unit head all signs are turned.
+        Class 0 of a one-unit head z has the logit -z: what lowers z excites it.
 
     Raises:
         ValueError: the score is no logit or unit; the model has no such layer; or, at the first
@@ -102,11 +102,11 @@ def excitation_backprop(
         (one_hot,) = tf.gradients(target_logits, [logits])
         ends = flat_inputs if layer is None else [output_of(layer)]
         if contrast_layer is None:
-            probabilities = walk.from_logits(logits, one_hot, ends)
+            probabilities = walk.from_class(logits, one_hot, ends)
         else:
             contrast = output_of(contrast_layer)
-            (excited,) = walk.from_logits(logits, one_hot, [contrast])
-            (inhibited,) = walk.from_logits(logits, one_hot, [contrast], negated=True)
+            (excited,) = walk.from_class(logits, one_hot, [contrast])
+            (inhibited,) = walk.from_class(logits, one_hot, [contrast], negated=True)
             probabilities = walk.down(contrast, excited - inhibited, ends)
         if layer is None:
             return Result(tf.nest.pack_sequence_as(inputs, probabilities), {})
@@ -148,6 +148,29 @@ class _Walk(NamedTuple):
     """Whether the rule is extended beyond its paper."""
     extensions: Extensions
     """Takes note of what is extended."""
+
+    def from_class(
+        self, logits: tf.Tensor, slopes: tf.Tensor, ends: list[tf.Tensor], *, negated: bool = False
+    ) -> list[tf.Tensor]:
+        """Pass the probability of the explained class down to the tensors `ends`.
+
+        Class 0 of a one-unit head z has the logit -z, which the last kernel with its signs turned
+        computes.
+
+        Args:
+            logits: ``[B, ..., C]``.
+            slopes: of the class's logit with respect to the logits, which are 1 for the class, or
+                -1 for class 0 of a one-unit head.
+            ends: where the walk ends.
+            negated: whether it is the class's opposite.
+        """
+        start = tf.maximum(slopes, 0)
+        probabilities = self.from_logits(logits, start, ends, negated=negated)
+        if logits.shape[-1] != 1:
+            return probabilities
+        opposite = tf.maximum(-slopes, 0)
+        of_opposites = self.from_logits(logits, opposite, ends, negated=not negated)
+        return [a + b for a, b in zip(probabilities, of_opposites, strict=True)]
 
     def from_logits(
         self, logits: tf.Tensor, start: tf.Tensor, ends: list[tf.Tensor], *, negated: bool = False
