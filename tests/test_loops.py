@@ -256,7 +256,7 @@ def test_other_loops_are_refused_by_name(kind):
     assert any("loop that cannot be unrolled: ordinary gradient" in key for key in noted)
 
 
-@pytest.mark.parametrize("kind", quick([*NOT_READ, *LOOPS], "map", "while_loop"))
+@pytest.mark.parametrize("kind", quick([*NOT_READ, *LOOPS], "map", "by values", "while_loop"))
 def test_a_loop_may_keep_its_ordinary_gradient(kind):
     model, x = repeated({**NOT_READ, **LOOPS}[kind])
     expected = tfxai.gradient(model)(x, 1)

@@ -51,11 +51,10 @@ def neuron_weights(
             values[step.name] = tf.cast(weights(step), tf.float32)
         return values
 
-    flat = tf.nest.flatten(specs)
-    function = tf.function(effective_weights, autograph=False).get_concrete_function(*flat)
-    # The weights do not depend on examples, so there need be none.
-    empty = [tf.zeros([0, *(1 if n is None else n for n in s.shape[1:])], s.dtype) for s in flat]
-    values = function(*empty)
+    traced = tf.compat.v1.wrap_function(effective_weights, tf.nest.flatten(specs))
+    # The weights do not depend on examples. The model is not run for them: without examples a loop
+    # that waits for a value would never end.
+    values = traced.prune([], traced.structured_outputs)()
     return {name: NeuronWeights(v.numpy(), *shapes[name]) for name, v in values.items()}
 
 
