@@ -16,6 +16,7 @@ from tfxai.models import keras_graph
 from tfxai.models.model_info import ModelInspector, check_logits
 from tfxai.models.shared_graphs import run
 from tfxai.scores import as_rows
+from tfxai.scores.rows import at_least_float32
 
 
 class Predictor(NamedTuple):
@@ -61,8 +62,7 @@ def build_predictor(model: keras.Model) -> Predictor:
     units, head = info.units, info.head
 
     def logits(images: tf.Tensor) -> tf.Tensor:
-        rows = as_rows(run(model, images).single())
-        rows = tf.cast(rows, tf.float32) if rows.dtype.size < 4 else rows
+        rows = at_least_float32(as_rows(run(model, images).single()))
         return tf.concat([-rows, rows], 1) if units == 1 else rows
 
     def probabilities(images: tf.Tensor) -> tf.Tensor:

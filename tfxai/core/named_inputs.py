@@ -137,7 +137,7 @@ def check_option_names(option: str, value: Any, names: Iterable[Any]) -> None:
     unknown = [n for n in value if n not in known] if isinstance(value, Mapping) else []
     if unknown:
         raise TypeError(
-            f"{option}: {unknown[0]!r} is no input that it is for; expected {_quoted(known)}"
+            f"{option}: {unknown[0]!r} is no input that it is for; expected {quoted(known)}"
         )
 
 
@@ -152,7 +152,7 @@ def _as_dict(values: Any, declared: dict[str, Any], name: str) -> dict[str, Any]
     if isinstance(values, list | tuple) and len(values) == len(declared):
         if list(declared) != sorted(declared):
             raise TypeError(
-                f"{name}: the model declares a dict with the keys {_quoted(declared)}, whose order "
+                f"{name}: the model declares a dict with the keys {quoted(declared)}, whose order "
                 f"is no alphabetical one, so that a {type(values).__name__} would be ambiguous; "
                 "pass a dict"
             )
@@ -190,8 +190,8 @@ def _compare(values: dict[str, Any], expected: list[str], name: str) -> None:
         problems.append(f"{n!r} is none of them" + (f", perhaps {close[0]!r}?" if close else ""))
     problems += [f"{n!r} is missing" for n in missing]
     raise TypeError(
-        f"{name}: expected a dict with the keys {_quoted(expected)}, as the model declares them, "
-        f"got {_quoted(values)}: {'; '.join(problems)}"
+        f"{name}: expected a dict with the keys {quoted(expected)}, as the model declares them, "
+        f"got {quoted(values)}: {'; '.join(problems)}"
     )
 
 
@@ -204,11 +204,12 @@ def _other_structure(values: Any, declared: Tensors, name: str) -> TypeError:
 
 def _described(values: Tensors) -> str:
     if isinstance(values, dict):
-        return f"a dict with the keys {_quoted(values)}"
+        return f"a dict with the keys {quoted(values)}"
     if isinstance(values, list | tuple):
         return f"a {type(values).__name__} of {len(values)}"
     return "one array"
 
 
-def _quoted(names: Any) -> str:
+def quoted(names: Iterable[Any]) -> str:
+    """Give names as messages list them."""
     return ", ".join(map(repr, names))

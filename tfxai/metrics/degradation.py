@@ -14,7 +14,7 @@ from tfxai.core import checks
 from tfxai.core.layout import Layout, checked_covering, checked_sizes
 from tfxai.core.types import Score
 from tfxai.metrics.curves import Curve, curve_from_scores, nan_where_constant
-from tfxai.metrics.scoring import score_perturbed, scored_inputs
+from tfxai.metrics.scored_inputs import score_perturbed, scored_inputs
 from tfxai.metrics.units import (
     Units,
     group_means,

@@ -15,7 +15,7 @@ from tfxai.core import checks
 from tfxai.core.layout import checked_covering
 from tfxai.core.types import Score
 from tfxai.metrics.curves import Curve, Curves, curve_from_scores, nan_where_constant
-from tfxai.metrics.scoring import ScoredInputs, score_perturbed, scored_inputs
+from tfxai.metrics.scored_inputs import ScoredInputs, score_perturbed, scored_inputs
 from tfxai.metrics.units import Units, cells, grouped, layouts, most_important
 
 DEFAULT_STEPS = 50

@@ -15,7 +15,7 @@ from tfxai.core.layout import checked_covering
 from tfxai.core.types import Score
 from tfxai.metrics.random_parts import Parts, random_parts
 from tfxai.metrics.rows import correlation, ratio
-from tfxai.metrics.scoring import score_perturbed, scored_inputs
+from tfxai.metrics.scored_inputs import score_perturbed, scored_inputs
 from tfxai.metrics.units import layouts, with_channels
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfxai.core.named_inputs import as_declared, leaf_names
+from tfxai.core.named_inputs import as_declared, leaf_names, quoted
 from tfxai.core.types import Tensors
 from tfxai.metrics.arrays import finite, one_array
 
@@ -54,7 +54,7 @@ class GivenInputs(NamedTuple):
             if not isinstance(maps, list | tuple):
                 raise TypeError(
                     f"{argument}: expected a dict with the maps of the inputs "
-                    f"{_quoted(self.names)}, or of some of them, while the others stay; got one "
+                    f"{quoted(self.names)}, or of some of them, while the others stay; got one "
                     "array"
                 )
             maps = as_declared(maps, self.declared or self.structure, name=argument)
@@ -64,8 +64,8 @@ class GivenInputs(NamedTuple):
             return {0: one_array(argument, maps)}  # raises
         if unknown or not maps:
             raise TypeError(
-                f"{argument}: expected a dict with the maps of the inputs {_quoted(self.names)}, "
-                f"or of some of them, got {_quoted(maps) or 'an empty one'}"
+                f"{argument}: expected a dict with the maps of the inputs {quoted(self.names)}, "
+                f"or of some of them, got {quoted(maps) or 'an empty one'}"
             )
         return {
             place: one_array(argument, maps[name])
@@ -123,7 +123,3 @@ def given_inputs(values: Any, declared: Tensors | None = None, name: str = "inpu
     for place, x in enumerate(given.flat):
         finite(given.label(name, place), x)
     return given
-
-
-def _quoted(names: Any) -> str:
-    return ", ".join(map(repr, names))

@@ -23,7 +23,8 @@ from tfxai.metrics.partial_images import (
     random_pixels,
     to_pixels,
 )
-from tfxai.metrics.scoring import ScoredInputs, ScoreFunction, scored_inputs
+from tfxai.metrics.scored_inputs import ScoredInputs, scored_inputs
+from tfxai.metrics.scoring import ScoreFunction
 from tfxai.metrics.units import with_channels
 
 THRESHOLDS = (0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.13, 0.21, 0.34, 0.5, 0.75)

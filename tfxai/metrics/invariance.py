@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai.core import checks
-from tfxai.core.named_inputs import check_option_names, leaf_names
+from tfxai.core.named_inputs import check_option_names, leaf_names, quoted
 from tfxai.metrics.arrays import checked_targets
 from tfxai.metrics.explain import Explain, explain_in_batches
 from tfxai.metrics.given_inputs import given_inputs
@@ -117,6 +117,6 @@ def _shifts(shift: Any, names: list[Any]) -> list[Any]:
     if len(names) > 1:
         raise TypeError(
             f"shift={shift!r}: expected a dict by the names of the inputs that are shifted, e.g. "
-            f"shift={{{names[0]!r}: 1.0}}, of {', '.join(map(repr, names))}"
+            f"shift={{{names[0]!r}: 1.0}}, of {quoted(names)}"
         )
     return [shift]

@@ -15,7 +15,7 @@ from tfxai.core.interpolation import align_corners
 from tfxai.core.layout import Layout, along_positions, layout_of
 from tfxai.core.named_inputs import check_option_names, of_input
 from tfxai.metrics.curves import descending_rank
-from tfxai.metrics.scoring import ScoredInputs
+from tfxai.metrics.scored_inputs import ScoredInputs
 
 
 class Units(NamedTuple):

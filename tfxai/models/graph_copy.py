@@ -110,7 +110,8 @@ class GraphCopy:
             names: tensors of the function's graph.
             folded: whether normalisations are folded into the convolutions before them, unless a
                 tensor between them is wanted.
-            twice: whether second derivatives are wanted (`tfxai.models.held_means`).
+            twice: whether second derivatives are wanted (`tfxai.models.held_means`); then nothing
+                is folded.
 
         Returns:
             The copies of the tensors with these names.
@@ -124,8 +125,10 @@ class GraphCopy:
             replaced[name] = _captured(graph, outer)
         wanted = [name for name in names if name not in replaced]
         read = {name: tensor for name, tensor in replaced.items() if _in_node(name) in self._read}
-        graph_def = self._with_second_derivatives if twice else self._graph_def
-        if folded and self._folded[1].isdisjoint(map(_in_node, wanted)):
+        graph_def = self._graph_def
+        if twice:
+            graph_def = self._with_second_derivatives
+        elif folded and self._folded[1].isdisjoint(map(_in_node, wanted)):
             graph_def = self._folded[0]
         copied = tf.graph_util.import_graph_def(graph_def, read, wanted, name="")
         tensor_of = {**replaced, **dict(zip(wanted, copied, strict=True))}

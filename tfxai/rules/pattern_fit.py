@@ -24,6 +24,7 @@ from tfxai.rules.neurons import (
 )
 from tfxai.rules.patterns import Patterns, Quality
 from tfxai.rules.steps import Step
+from tfxai.scores.rows import at_least_float32
 
 ESTIMATORS = ("relu", "linear", "relu_printed")
 
@@ -186,8 +187,7 @@ class _Accumulator:
 
 def _add(sums: Sums, step: Step, estimator: str) -> list[tf.Operation]:
     """Add the values of one batch to a step's sums; give the operations that do it."""
-    y = step.outputs[0]
-    y = tf.cast(y, tf.float32) if y.dtype.size < 4 else y
+    y = at_least_float32(step.outputs[0])
     m = tf.ones_like(y) if estimator == "linear" else tf.cast(y > 0, y.dtype)
     of_m, of_y = total(m), total(y)
     count = tf.cast(tf.size(y) // y.shape[-1], tf.float64)

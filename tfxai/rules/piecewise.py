@@ -15,7 +15,7 @@ PIECEWISE_LINEAR = {
     *("DepthToSpace", "ResizeBilinear", "ResizeNearestNeighbor", "Mean", "Sum", "Max", "Min"),
     *("MaxPool", "MaxPool3D", "AvgPool", "AvgPool3D", "Add", "AddV2", "AddN", "Sub", "Neg"),
     *("BiasAdd", "Mul", "RealDiv", "Relu", "Relu6", "LeakyRelu", "Maximum", "Minimum"),
-    *("Select", "SelectV2", "ZerosLike", "OnesLike"),
+    *("Select", "SelectV2"),
 }
 """Operations that may keep their ordinary gradient under a rule."""
 _UNKNOWN_TO_RULES = {"Abs", "ResizeBicubic"}

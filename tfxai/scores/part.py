@@ -97,9 +97,7 @@ class Part:
     def with_innermost(self, score: Score) -> Self:
         """Give a copy whose innermost score is another one."""
         changed = copy.copy(self)
-        changed.score = (
-            score if not isinstance(self.score, Part) else (self.score.with_innermost(score))
-        )
+        changed.score = with_innermost(self.inner, score)
         return changed
 
     def described(self, name: str, *arguments: str) -> str:

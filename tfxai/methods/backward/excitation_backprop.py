@@ -129,9 +129,8 @@ def excitation_backprop(
 
 def _checked_start(score: Score) -> Score:
     """Give a score whose gradient with respect to the outputs is a probability at each of them."""
-    if score_parts.innermost(score) is scores.logit or isinstance(
-        score_parts.innermost(score), Unit
-    ):
+    start = score_parts.innermost(score)
+    if start is scores.logit or isinstance(start, Unit):
         return score
     raise ValueError(
         f"score={score_parts.text(score)}: excitation backprop begins at the target's logit; take "

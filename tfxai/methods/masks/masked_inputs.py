@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfxai.baselines import Baseline
 from tfxai.core.axes import Order, OrderOf
 from tfxai.core.layout import Layout, checked_covering, layout_of
-from tfxai.core.named_inputs import leaf_names, of_input
+from tfxai.core.named_inputs import leaf_names, of_input, quoted
 from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.model_info import ModelInspector
@@ -67,8 +67,7 @@ class MaskedInputs(NamedTuple):
         unknown = [name for name in chosen if name not in names]
         if unknown:
             raise ValueError(
-                f"inputs={unknown[0]!r}: the model has no such input, but "
-                f"{', '.join(map(repr, names))}"
+                f"inputs={unknown[0]!r}: the model has no such input, but {quoted(names)}"
             )
         if len(chosen) == len(flat):
             return values
