@@ -28,7 +28,6 @@ THOROUGH = (
 )
 REMEDIES = {
     "int8": "guided_backprop",  # passthrough=
-    "open size": "meaningful_perturbation",  # keras.Input in front
 }
 """Networks -> a method that refuses it with a remedy."""
 

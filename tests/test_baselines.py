@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfxai.baselines import baseline, blur
+from tfxai.core.axes import Order
 
 IMAGES = tf.constant(np.random.default_rng(0).random((2, 12, 10, 3)))
 
@@ -88,3 +89,62 @@ def test_several_inputs_may_have_a_baseline_each():
         baseline({"a": 0, "b": 1})(IMAGES)
     with pytest.raises(ValueError, match="2 arrays for a model of 1 inputs"):
         baseline([np.array(0), np.array(1)])(IMAGES)
+
+
+KINDS = {"sequence": (20, 3), "volume": (9, 6, 14, 2)}
+
+
+def of_kind(kind):
+    shape = KINDS[kind]
+    values = np.random.default_rng(2).normal(size=(3, *shape)) * [[1.0, 5.0, 0.2][: shape[-1]]]
+    return values + np.arange(3.0).reshape(-1, *[1] * len(shape))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_blur_of_sequences_and_volumes_is_a_gaussian_along_each_axis(kind):
+    x = of_kind(kind)
+    expected = x
+    size = 2 * max(1, int(min(x.shape[1:-1]) * 51 / 224 / 2)) + 1
+    offsets = np.arange(size) - size // 2
+    taps = np.exp(-(offsets**2) / (2 * (size - 1.0) ** 2))
+    for axis in range(1, x.ndim - 1):
+        half = [(size // 2,) * 2 if a == axis else (0, 0) for a in range(x.ndim)]
+        padded = np.pad(expected, half, "reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis)
+        expected = windows @ (taps / taps.sum())
+    found = baseline("blur")(tf.constant(x))
+    np.testing.assert_allclose(found[0], expected, rtol=1e-9)
+    alone = baseline("blur")(tf.constant(x[1:2]))
+    np.testing.assert_allclose(alone[0], expected[1:2], rtol=1e-9)
+
+
+def test_the_blur_of_a_sequence_is_that_of_an_image_of_one_row():
+    x = tf.constant(of_kind("sequence"))
+    row = blur(x[:, None], size=3, sigma=4.0)
+    np.testing.assert_allclose(blur(x, size=3, sigma=4.0), row[:, 0], rtol=1e-9)
+    short = tf.ones([2, 1, 3])
+    np.testing.assert_allclose(baseline("blur")(short)[0], short, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mean_and_noise_of_sequences_and_volumes(kind):
+    x = of_kind(kind)
+    positions = tuple(range(1, x.ndim - 1))
+    mean, spread = x.mean(positions), x.std(positions)
+    found = baseline("mean")(tf.constant(x))
+    np.testing.assert_allclose(np.broadcast_to(found[0], x.shape).mean(positions), mean)
+    assert found.shape[2:-1] == [1] * len(positions)
+    noise = baseline("noise")(tf.constant(x)).numpy()[0]
+    np.testing.assert_allclose(noise.mean(positions), mean, atol=0.4 * spread.max())
+    draw = (noise - found[0]) / spread.reshape(3, *[1] * len(positions), -1)
+    np.testing.assert_allclose(draw[0], draw[2], rtol=1e-6)
+
+
+def test_named_baselines_of_channels_first_sequences():
+    last = lambda _: Order((-1,))  # noqa: E731
+    first = lambda _: Order((-2,))  # noqa: E731
+    x = tf.constant(of_kind("sequence"))
+    for name in ("blur", "mean", "noise"):
+        moved = baseline(name, order=first)(tf.transpose(x, [0, 2, 1]))
+        expected = baseline(name, order=last)(x)
+        np.testing.assert_allclose(moved, tf.transpose(expected, [0, 1, 3, 2]), rtol=1e-9)

@@ -11,14 +11,16 @@ import pytest
 import tensorflow as tf
 
 import tfxai
-from tests.networks import small_cnn, two_inputs
+from tests.networks import small_cnn
 from tests.own_references import own_blur, slow_own_blur
 from tests.thorough import quick
 from tfxai import scores
 from tfxai.core.interpolation import align_corners
-from tfxai.methods.masks import blending, regulariser
-from tfxai.methods.masks import igos as igos_file
-from tfxai.methods.masks.blending import BlendedExamples
+from tfxai.core.layout import Layout
+from tfxai.methods.masks import igos_settings, regulariser
+from tfxai.methods.masks.blending import blend
+from tfxai.methods.masks.mask_cells import Cells, cells_of
+from tfxai.methods.masks.masked_inputs import Examples
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.meaningful_perturbation import meaningful_perturbation
 from tfxai.models.scored_models import differentiable
@@ -131,39 +133,60 @@ def test_it_is_not_that_of_tensorflow():
     """TensorFlow puts pixels at the middles of cells (docs/methods.md, I-GOS)."""
     impulse = np.zeros((1, 28, 28, 1))
     impulse[0, 2, 25] = 1
-    ours = blending.upsample_masks(
-        tf.constant(impulse[..., 0]), tf.zeros([1, 224, 224, 3], tf.float64)
-    )
+    ours = cells_of(Layout((224, 224), 1), 28).upsample(tf.constant(impulse))
     theirs = tf.image.resize(impulse, (224, 224)).numpy()
     assert np.abs(ours - theirs).max() > 0.1
 
 
 def test_blending_follows_the_mask(image):
     mask = np.random.default_rng(0).random((4, 3))
-    blended = blending.blend(*(tf.constant(x[None]) for x in (image, image + 2, mask)))[0]
+    examples = Examples([tf.constant(image[None])], [tf.constant(image[None] + 2)], [])
+    cells = cells_of(Layout((8, 8), 1), (4, 3))
+    (blended,) = blend(examples, tf.constant(mask.reshape(1, -1)), [cells])
     up = slow_upsampled(mask, 8, 8)[..., None]
-    np.testing.assert_allclose(blended, image * up + (image + 2) * (1 - up), rtol=1e-12)
+    np.testing.assert_allclose(blended[0], image * up + (image + 2) * (1 - up), rtol=1e-12)
 
 
 @pytest.mark.parametrize("power", [2, 3])
 def test_the_regulariser(power):
     some = np.random.default_rng(0).random((3, 5, 4))
-    found = regulariser.Regulariser(LAMBDA1, LAMBDA2, power)(tf.constant(some))
+    cells = Cells(Layout((10, 8), 1), (5, 4, 1))
+    lambda1 = tf.constant([LAMBDA1], tf.float64)
+    g = regulariser.Regulariser([cells], lambda1, [LAMBDA2], power)
+    found = g(tf.constant(some.reshape(3, -1)))
     np.testing.assert_allclose(found, [slow_regulariser(m, power) for m in some], rtol=1e-12)
     alone = tf.constant(some[:, :1, :1])
-    np.testing.assert_array_equal(regulariser.total_variation(alone, power), np.zeros(3))
+    np.testing.assert_array_equal(regulariser.total_variation(alone, power, 2), np.zeros(3))
 
 
-@pytest.mark.parametrize("size", [(5, 4), (1, 6), (1, 1)])
-def test_the_proximal_step_minimises_what_it_says(size):
+LAYOUTS = {
+    "image": (Layout((9, 8), 1), (5, 4)),
+    "one row": (Layout((9, 8), 1), (1, 6)),
+    "one cell": (Layout((9, 8), 1), 1),
+    "sequence": (Layout((20,), 1), 7),
+    "channels": (Layout((20,), 3), 5),
+    "volume": (Layout((4, 6, 5), 1), (2, 3, 4)),
+    "table": (Layout((6,), None), None),
+    "groups": (Layout((6,), None, np.array([0, 2, 1, 1, 2, 0])), None),
+}
+
+
+@pytest.mark.parametrize("names", [[n] for n in LAYOUTS] + [["table", "channels", "image"]])
+def test_the_proximal_step_minimises_what_it_says(names):
+    cells = [cells_of(*LAYOUTS[name]) for name in names]
     random = np.random.default_rng(0)
-    values, alphas, lambda1 = (tf.constant(random.random(s)) for s in ((3, *size), 3, 3))
-    found = regulariser.proximal(values, alphas, lambda1, LAMBDA2)
+    count = sum(c.size for c in cells)
+    values, alphas, lambda1 = (
+        tf.constant(random.random(s)) for s in ((3, count), 3, (3, len(cells)))
+    )
+    lambda2 = [LAMBDA2 * (1 + place) for place in range(len(cells))]
+    found = regulariser.proximal(cells, values, alphas, lambda1, lambda2)
 
     def objective(there):
-        near = tf.reduce_sum((there - values) ** 2, (1, 2)) / 2
-        price = lambda1 * tf.reduce_mean(1 - there, (1, 2))
-        return near + alphas * (price + LAMBDA2 * regulariser.total_variation(there, 2))
+        near = tf.reduce_sum((there - values) ** 2, 1) / 2
+        # Where a cell is above 1, |1 - M| has the other sign than the price of the proximal step.
+        price = regulariser.Regulariser(cells, lambda1, lambda2, 2)(there - 9)
+        return near + alphas * price
 
     with tf.GradientTape() as tape:
         tape.watch(found)
@@ -171,31 +194,38 @@ def test_the_proximal_step_minimises_what_it_says(size):
     np.testing.assert_allclose(tape.gradient(value, found), np.zeros_like(found), atol=1e-12)
 
 
+def masked_cnn(model, noise):
+    """f_c of `small_cnn` under masks of 4 x 4 cells."""
+    scored = differentiable(model, scores.probability)
+    cells = [cells_of(Layout((8, 8), 1), 4)]
+    return MaskedModel(lambda parts, others, t: scored(parts[0], t), cells, STEPS, noise, 4)
+
+
 def test_the_total_gradient(precise, image):
     mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
-    masked_model = MaskedModel(differentiable(precise, scores.probability), STEPS, 0.0, 4)
-    examples = BlendedExamples(
-        tf.constant(image[None]), tf.zeros([1, 8, 8, 3], tf.float64), tf.constant([CLASS])
-    )
-    run = tf.function(lambda m: masked_model.gradient(m, examples, tf.constant([0, 0])))
-    gradient, mean_score = run(tf.constant(mask[None]))
+    masked_model = masked_cnn(precise, noise=0.0)
+    examples = Examples([tf.constant(image[None])], [tf.zeros([1, 8, 8, 3], tf.float64)], [])
+    given = examples, tf.constant([CLASS]), tf.constant([0, 0])
+    row = tf.constant(mask.reshape(1, -1))
+    gradient, mean_score = tf.function(lambda m: masked_model.gradient(m, *given))(row)
+    gradient = tf.reshape(gradient, [1, 4, 4])
     expected = slow_total_gradient(precise, image, mask, STEPS)
     of_price = slow_gradient(slow_regulariser, mask)
     np.testing.assert_allclose(gradient[0] + of_price, expected, atol=1e-8)
     path = [slow_probability(precise, image, s / STEPS * mask) for s in range(1, STEPS + 1)]
     np.testing.assert_allclose(mean_score[0], np.mean(path), rtol=1e-9)
-    rerun = tf.function(lambda m: masked_model.mean_score(m, examples, tf.constant([0, 0])))
-    np.testing.assert_allclose(rerun(tf.constant(mask[None])), mean_score, rtol=1e-9)
+    rerun = tf.function(lambda m: masked_model.mean_score(m, *given))(row)
+    np.testing.assert_allclose(rerun, mean_score, rtol=1e-9)
 
 
 def test_each_point_of_the_path_has_noise_of_its_own(precise, image):
     """In units of each image's standard deviation; the images share what is drawn."""
     images, classes, seed = np.stack([image, 3 * image]), [CLASS, 0], tf.constant([4, 2])
     mask = np.random.default_rng(1).uniform(0.3, 0.9, (4, 4))
-    masked_model = MaskedModel(differentiable(precise, scores.probability), STEPS, 0.2, 4)
-    examples = BlendedExamples(tf.constant(images), tf.zeros_like(images), tf.constant(classes))
-    run = tf.function(lambda m: masked_model.mean_score(m, examples, seed))
-    found = run(tf.constant(np.stack([mask, mask])))
+    masked_model = masked_cnn(precise, noise=0.2)
+    examples = Examples([tf.constant(images)], [tf.zeros_like(images)], [])
+    run = tf.function(lambda m: masked_model.mean_score(m, examples, tf.constant(classes), seed))
+    found = run(tf.constant(np.stack([mask, mask]).reshape(2, -1)))
     up = slow_upsampled(mask, 8, 8)[..., None]
     for one, target, value in zip(images, classes, found, strict=True):
         points = []
@@ -356,9 +386,9 @@ def test_lambda1_adapts_where_nothing_has_changed(cnn, images):
 
 
 def test_presets_are_met_and_lie_between():
-    for cells, lambdas in igos_file.PRESETS.items():
-        np.testing.assert_allclose(igos_file.preset_lambdas((cells, cells)), lambdas)
-    low, middle, high = (igos_file.preset_lambdas((n, n))[1] for n in (28, 56, 112))
+    for cells, lambdas in igos_settings.PRESETS.items():
+        np.testing.assert_allclose(igos_settings.preset_lambdas((cells, cells)), lambdas)
+    low, middle, high = (igos_settings.preset_lambdas((n, n))[1] for n in (28, 56, 112))
     assert min(low, high) <= middle <= max(low, high)
 
 
@@ -380,7 +410,7 @@ def test_the_resolution_that_is_not_given_fits_the_image(height, width):
         assert record.attributions.shape == photos.shape
         if builder is tfxai.igos:
             prices = [record.diagnostics[name][0] for name in ("lambda1", "lambda2")]
-            np.testing.assert_allclose(prices, igos_file.preset_lambdas(cells), rtol=1e-6)
+            np.testing.assert_allclose(prices, igos_settings.preset_lambdas(cells), rtol=1e-6)
         with pytest.raises(ValueError, match=f"pass resolution={min(size)} or less"):
             builder(model, resolution=max(size) + 1)(photos)
 
@@ -421,11 +451,14 @@ def test_meaningful_perturbation_step_by_step(precise, image):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": 9}, r"resolution=\(9, 9\): the images have \(8, 8\) pixels; .*8 or less"),
+        (
+            {"resolution": 9},
+            r"resolution=\(9, 9\): the inputs have \(8, 8\) positions; .*8 or less",
+        ),
         ({"resolution": 4, "baseline": np.ones((4, 4, 3))}, "baseline has shape"),
         ({"resolution": 4, "baseline": np.ones((2, 8, 8, 3))}, "a batch of 2 references"),
         ({"resolution": 4, "baseline": "black"}, "needs bounds"),
-        ({"resolution": (4, 4, 4)}, "a number or a pair"),
+        ({"resolution": (4, 4, 4)}, "a number, or one for each"),
         ({"resolution": 0}, "resolution=0: expected at least 1"),
         ({"lambda1": -1}, "lambda1=-1: expected"),
         ({"iterations": 0}, "iterations=0"),
@@ -447,20 +480,3 @@ def test_bad_options_of_igos(cnn):
     ):
         with pytest.raises(ValueError, match=message):
             tfxai.igos(cnn, **options)
-
-
-def test_only_images_of_a_known_size_can_be_masked():
-    rows = keras.Sequential([keras.Input((6,)), keras.layers.Dense(3)])
-    series = keras.Sequential([keras.Input((20, 3)), keras.layers.Conv1D(4, 3)])
-    series.add(keras.layers.GlobalAveragePooling1D())
-    photos = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(4, 3)])
-    photos.add(keras.layers.GlobalAveragePooling2D())
-    for builder in (tfxai.igos, meaningful_perturbation):
-        for model in (rows, series):
-            shape = model.input_shape[1:]
-            with pytest.raises(ValueError, match=r"needs images .* are none.*integrated_gradients"):
-                builder(model)(np.ones((1, *shape)))
-        with pytest.raises(ValueError, match=r"of a known size .* keras\.Input\(\(height, width"):
-            builder(photos)(np.ones((1, 9, 9, 3)))
-        with pytest.raises(ValueError, match="a mask covers one input, but the model has 2"):
-            builder(two_inputs())({"image": np.ones((1, 6, 6, 1)), "row": np.ones((1, 4))}, 0)

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfxai
 from tests.networks import Subclassed, channels_moved
@@ -316,3 +317,56 @@ def test_options_of_a_wrong_type_or_size():
         tfxai.occlusion(network((3,)), groups=[0, 0, 1], patch=2)
     with pytest.raises(ValueError, match=r"patch=\(2, 2\): expected a number, or one for each"):
         tfxai.occlusion(network((9, 2)), patch=(2, 2))(ordered((9, 2)))
+
+
+@pytest.mark.parametrize("name", ["blur", "mean", "noise"])
+@pytest.mark.parametrize("kind", ["sequence", "volume"])
+def test_named_baselines_are_those_of_the_input(kind, name):
+    shape = SHAPES[kind]
+    model, x = network(shape), ordered(shape)
+    found = tfxai.occlusion(model, patch=2, baseline=name)(x, 1)
+    for i in range(3):
+        reference = np.broadcast_to(
+            tfxai.baselines.baseline(name)(tf.constant(x[i : i + 1]))[0, 0], shape
+        )
+        own = tfxai.occlusion(model, patch=2, baseline=reference)(x[i : i + 1], 1)
+        np.testing.assert_allclose(found[i], own[0], rtol=1e-3, atol=1e-5)
+
+
+def test_a_table_has_no_blur():
+    for build in (tfxai.occlusion, tfxai.rise):
+        explainer = build(network((6,)), baseline="blur")
+        with pytest.raises(ValueError, match=r"baseline='blur' needs images.*pass numbers"):
+            explainer(ordered((6,)), 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "options"),
+    [
+        (tfxai.occlusion, {"patch": {"zz": 2, "typo": 1}}),
+        (tfxai.occlusion, {"stride": {"typo": 1}}),
+        (tfxai.occlusion, {"groups": {"typo": [0, 0, 1, 1]}}),
+        (tfxai.rise, {"grid": {"typo": 2}}),
+        (tfxai.rise, {"groups": {"zz": np.arange(5), "typo": [0, 0, 1, 1]}, "inputs": "zz"}),
+    ],
+)
+def test_an_option_of_another_input_is_refused(build, options):
+    keras.utils.set_random_seed(0)
+    zz, aa = keras.Input((5, 2), name="zz"), keras.Input((4,), name="aa")
+    model = keras.Model([zz, aa], L.Dense(2)(L.Concatenate()([L.Flatten()(zz), aa])))
+    given = [ordered((5, 2)), ordered((4,))]
+    option = next(iter(options))
+    with pytest.raises(TypeError, match=rf"{option}: 'typo' is no input that it is for"):
+        build(model, **options)(given, 1)
+
+
+def test_groups_of_one_input_beside_its_patch_are_refused():
+    zz, aa = keras.Input((5, 2), name="zz"), keras.Input((4,), name="aa")
+    model = keras.Model([zz, aa], L.Dense(2)(L.Concatenate()([L.Flatten()(zz), aa])))
+    given = [ordered((5, 2)), ordered((4,))]
+    groups = {"aa": [0, 0, 1, 1]}
+    assert tfxai.occlusion(model, groups=groups, patch={"zz": 2})(given, 1)[1].shape == (3, 4)
+    for option in ("patch", "stride"):
+        explainer = tfxai.occlusion(model, groups=groups, **{option: {"aa": 2}})
+        with pytest.raises(ValueError, match="groups of 'aa' with patch or stride"):
+            explainer(given, 1)

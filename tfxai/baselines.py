@@ -14,16 +14,16 @@ import tensorflow as tf
 from tfxai.core import axes
 from tfxai.core.axes import Order, OrderOf
 from tfxai.core.baseline_functions import checked
+from tfxai.core.baselines_of_examples import blur, blurred, convolve, mean, noise
 from tfxai.core.named_inputs import check_names
 from tfxai.core.types import Tensors
+
+__all__ = ["Baseline", "arrays", "baseline", "blur", "rise_blur"]
 
 Baseline = Callable[[Tensors], Tensors]
 """A function from inputs ``[B, ...]`` to references ``[R, B | 1, ...]``, R for each example."""
 
 NAMES = ("black", "white", "blur", "mean", "noise")
-BLUR_SHARE = 51 / 224
-"""The size of the blur's kernel over the image's side: 51 of 224 pixels in the published code of
-I-GOS (docs/methods.md, Baselines)."""
 
 
 def baseline(
@@ -40,9 +40,9 @@ def baseline(
 
             * a number;
             * an array of one example's shape, or a batch of references ``[R, ...]``;
-            * ``"black"`` or ``"white"``, the ends of `bounds`; for images also ``"blur"``,
-              ``"mean"`` (the mean of each channel) or ``"noise"`` (normal, with the mean and spread
-              of each channel; the draw is always the same);
+            * ``"black"`` or ``"white"``, the ends of `bounds`; for images, sequences and volumes
+              also ``"blur"``, ``"mean"`` (the mean of each channel) or ``"noise"`` (normal, with
+              the mean and spread of each channel; the draw is always the same);
             * for a model with several inputs, a structure like theirs of numbers and arrays;
             * a function that gives each example its own references: inputs ``[B, ...]`` -> the same
               structure of ``[B, ...]``, or of ``[R, B | 1, ...]`` for R references each. A method
@@ -57,8 +57,9 @@ def baseline(
         A function from inputs ``[B, ...]`` to references ``[R, B | 1, ...]`` of their structure.
 
     Raises:
-        ValueError: the name is unknown or needs `bounds`, or a value is not finite. The values of a
-            function are checked when it is called, their shape when it is traced.
+        ValueError: the name is unknown, needs `bounds`, or is not defined for the inputs, or a
+            value is not finite. The values of a function are checked when it is called, their shape
+            when it is traced.
 
     Example:
         >>> half = baseline(lambda images: images / 2)
@@ -103,33 +104,6 @@ def arrays(value: Any) -> list[np.ndarray]:
     return [np.asarray(v) for v in ([value] if numbers else tf.nest.flatten(value))]
 
 
-def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
-    """Blur images by a Gaussian, with mirrored borders that do not repeat the outermost pixel.
-
-    Args:
-        images: ``[B, H, W, C]``, larger than half the kernel along rows and columns, or of one row
-            or column.
-        size: number of taps of the kernel along each axis, odd.
-        sigma: standard deviation of the Gaussian, in pixels.
-
-    Returns:
-        Blurred images of the same shape.
-
-    Example:
-        >>> blur(tf.ones([1, 8, 8, 1]), size=3, sigma=1.0).shape
-        TensorShape([1, 8, 8, 1])
-    """
-    offsets = np.arange(size) - size // 2
-    taps = np.exp(-(offsets**2) / (2 * sigma**2))
-    half = size // 2
-    padded = images
-    for axis in (1, 2):
-        around = [[half, half] if a == axis else [0, 0] for a in range(4)]
-        # A single row or column has no other to mirror.
-        padded = tf.pad(padded, around, "SYMMETRIC" if images.shape[axis] == 1 else "REFLECT")
-    return _convolve(padded, taps / taps.sum(), "VALID")
-
-
 @keras.saving.register_keras_serializable("tfxai")
 def rise_blur(images: tf.Tensor) -> tf.Tensor:
     """Blur images slightly, as the published code of RISE's insertion game does.
@@ -159,23 +133,15 @@ def rise_blur(images: tf.Tensor) -> tf.Tensor:
     gaussian = np.exp(-(offsets**2) / (2 * 5.0**2))
     position = (np.arange(11)[:, None] + offsets) % 22
     is_middle = np.where(position < 11, position, 21 - position) == 5
-    return _convolve(images, is_middle @ gaussian / gaussian.sum(), "SAME")[None]
-
-
-def _convolve(images: tf.Tensor, taps: np.ndarray, padding: str) -> tf.Tensor:
-    """Convolve the rows and the columns of each channel with the same taps."""
-    kernel = tf.constant(taps, images.dtype)[:, None, None, None]
-    kernel = tf.tile(kernel, [1, 1, images.shape[-1], 1])
-    rows = tf.nn.depthwise_conv2d(images, kernel, [1, 1, 1, 1], padding)
-    return tf.nn.depthwise_conv2d(rows, tf.transpose(kernel, [1, 0, 2, 3]), [1, 1, 1, 1], padding)
+    return convolve(images, is_middle @ gaussian / gaussian.sum(), "SAME")[None]
 
 
 def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: OrderOf) -> Baseline:
     if name not in NAMES:
         raise ValueError(f"{argument}={name!r}: expected a number, an array, or one of {_listed()}")
-    from_image = {"blur": _blurred, "mean": _mean_colour, "noise": _noise}.get(name)
+    from_image = {"blur": blurred, "mean": mean, "noise": noise}.get(name)
     if from_image is not None:
-        make = partial(from_image, argument=argument)
+        make = partial(from_image, label=f"{argument}={name!r}")
         return lambda inputs: _from_images(make, inputs, order(inputs))
     if bounds is None:
         raise ValueError(
@@ -187,28 +153,6 @@ def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: Orde
 
 def _from_images(make: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order) -> Tensors:
     return order.from_channels_last(tf.nest.map_structure(make, order.to_channels_last(inputs)))
-
-
-def _blurred(x: tf.Tensor, argument: str) -> tf.Tensor:
-    if x.shape.rank != 4 or None in x.shape[1:]:
-        raise ValueError(
-            f"{argument}='blur' needs images of a known size [B, H, W, C], got {x.shape}"
-        )
-    size = 2 * max(1, int(min(x.shape[1:3]) * BLUR_SHARE / 2)) + 1
-    return blur(x, size=size, sigma=float(size - 1))[None]
-
-
-def _mean_colour(x: tf.Tensor, argument: str, name: str = "mean") -> tf.Tensor:
-    if x.shape.rank != 4:
-        raise ValueError(f"{argument}={name!r} needs images [B, H, W, C], got {x.shape}")
-    return tf.reduce_mean(x, (1, 2), keepdims=True)[None]
-
-
-def _noise(x: tf.Tensor, argument: str) -> tf.Tensor:
-    """Scale one draw of noise, which all images share, to the mean and spread of each channel."""
-    mean = _mean_colour(x, argument, "noise")
-    spread = tf.math.reduce_std(x, (1, 2), keepdims=True)
-    return mean + spread * tf.random.stateless_normal(tf.shape(x)[1:], [0, 0], dtype=x.dtype)
 
 
 def _references(value: np.ndarray, x: tf.Tensor, argument: str) -> tf.Tensor:

@@ -22,8 +22,11 @@ from zoo_photos import photos
 import tfxai
 from tfxai import metrics, scores, zoo
 from tfxai.baselines import blur
+from tfxai.core.layout import Layout
 from tfxai.methods.masks.blending import blend
-from tfxai.methods.masks.igos import preset_lambdas
+from tfxai.methods.masks.igos_settings import preset_lambdas
+from tfxai.methods.masks.mask_cells import cells_of
+from tfxai.methods.masks.masked_inputs import Examples
 from tfxai.methods.masks.regulariser import Regulariser
 from tfxai.models import scored_models
 
@@ -32,36 +35,40 @@ STEPS, ITERATIONS = 20, 15
 ARMIJO, DECAY, LONGEST, SHORTEST = 1e-4, 0.2, 200.0, 1e-5
 
 
-def transcription(model, lambda1, lambda2, noise, *, batched):
-    """Give (image, reference, target, resolution) -> mask, trials (Qi et al. 2020)."""
+def transcription(model, cells, lambda1, lambda2, noise, *, batched):
+    """Give (image, reference, target) -> mask, a row of cells, and trials (Qi et al. 2020)."""
     scored = scored_models.differentiable(model, scores.probability)
 
+    def blended(image, reference, masks):
+        (points,) = blend(Examples([image], [reference], []), masks, [cells])
+        return points
+
     def along(mask, image, reference, target, shares):
-        points = blend(image, reference, shares * mask)
+        points = blended(image, reference, shares * mask)
         spread = noise * tf.math.reduce_std(image)
         return scored(points + spread * tf.random.normal(tf.shape(points)), target)
 
     @tf.function(reduce_retracing=True)
     def gradient(mask, image, reference, target, shares):
-        copies = tf.tile(mask, [tf.size(shares), 1, 1])
+        copies = tf.tile(mask, [tf.size(shares), 1])
         values = along(copies, image, reference, tf.repeat(target, tf.size(shares)), shares)
         return tf.reduce_sum(tf.gradients(values, copies)[0], 0, keepdims=True)
 
-    regulariser = Regulariser(lambda1, lambda2, 2)
+    regulariser = Regulariser([cells], tf.constant([lambda1]), [lambda2], 2)
 
     @tf.function(reduce_retracing=True)
     def objective(mask, image, reference, target):
-        lost = scored(blend(image, reference, mask), target)
+        lost = scored(blended(image, reference, mask), target)
         return (lost + regulariser(mask))[0]
 
     @tf.function
     def price_gradient(mask):
         return tf.gradients(regulariser(mask), mask)[0]
 
-    def optimise(image, reference, target, resolution):
-        mask = tf.ones([1, resolution, resolution])
+    def optimise(image, reference, target):
+        mask = tf.ones([1, cells.size])
         trials = 0
-        shares = tf.reshape(tf.range(1, STEPS + 1, dtype=tf.float32) / STEPS, [-1, 1, 1])
+        shares = tf.reshape(tf.range(1, STEPS + 1, dtype=tf.float32) / STEPS, [-1, 1])
         parts = [shares] if batched else [shares[s : s + 1] for s in range(STEPS)]
         for _ in range(ITERATIONS):
             start = objective(mask, image, reference, target)
@@ -111,10 +118,11 @@ class Run(NamedTuple):
 def plain(case, optimise):
     """Optimise photo by photo with the transcription."""
     start = time.perf_counter()
-    found = [optimise(*case.row(i), case.resolution) for i in range(len(case.photos))]
+    found = [optimise(*case.row(i)) for i in range(len(case.photos))]
     seconds = time.perf_counter() - start
     masks_found, trials = np.concatenate([m for m, _ in found]), sum(t for _, t in found)
-    return Run(seconds / len(found), masks_found, trials / len(found))
+    shape = [-1, case.resolution, case.resolution]
+    return Run(seconds / len(found), masks_found.reshape(shape), trials / len(found))
 
 
 def ours(explainer, case, seed, *, together):
@@ -137,7 +145,7 @@ def row(name, runs, slow, case, model, objective):
     values, deletion, insertion = [], [], []
     for run in runs:
         every = enumerate(run.masks)
-        values += [float(objective(tf.constant(m[None]), *case.row(i))) for i, m in every]
+        values += [float(objective(tf.constant(m.reshape(1, -1)), *case.row(i))) for i, m in every]
         found = metrics.deletion_and_insertion(
             model, case.photos, 1 - run.masks, case.targets, substrate="blur"
         )
@@ -169,15 +177,16 @@ def main():
     references = blur(tf.constant(x), size=51, sigma=50.0)
     case = Case(x, references, model.predict(x, verbose=0).argmax(1), size)
     lambda1, lambda2 = given.lambdas or preset_lambdas((size, size))
+    cells = cells_of(Layout(x.shape[1:3], 1), size)
     options = {"resolution": size, "lambda1": lambda1, "lambda2": lambda2, "noise": noise}
     published = {"descent": "gradient", "longest_step": LONGEST}
     explainers = {
         "tfxai, published descent": tfxai.igos(model, **options, **published),
         "tfxai": tfxai.igos(model, **options),
     }
-    one_by_one, objective = transcription(model, lambda1, lambda2, noise, batched=False)
+    one_by_one, objective = transcription(model, cells, lambda1, lambda2, noise, batched=False)
     programs = {"plain": lambda case, seed: plain(case, one_by_one)}
-    batched, _ = transcription(model, lambda1, lambda2, noise, batched=True)
+    batched, _ = transcription(model, cells, lambda1, lambda2, noise, batched=True)
     programs["plain, batched path"] = lambda case, seed: plain(case, batched)
     for name, explainer in explainers.items():
         programs[f"{name}, one by one"] = partial(ours, explainer, together=False)

@@ -31,9 +31,11 @@ import tensorflow as tf
 from igos import CELLS, RESOLUTIONS, areas, curves, explained, load, options_of, report
 
 import tfxai
+from tfxai.core.layout import Layout
 from tfxai.core.tracing import traced
-from tfxai.methods.masks.blending import BlendedExamples
-from tfxai.methods.masks.igos import LONGEST_STEPS, preset_lambdas
+from tfxai.methods.masks.igos_settings import LONGEST_STEPS, preset_lambdas
+from tfxai.methods.masks.mask_cells import cells_of
+from tfxai.methods.masks.masked_inputs import Examples
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.regulariser import Regulariser, proximal
 from tfxai.models.scored_models import scored
@@ -63,26 +65,32 @@ def fixed_step(case, given, alpha):
     """Take the same step in each iteration; give heatmaps, objectives, CPU seconds per photo."""
     references = tfxai.baselines.baseline("blur")(tf.constant(case.inputs))[0]
     targets = tf.constant(case.targets, tf.int32)
-    examples = BlendedExamples(tf.constant(case.inputs), references, targets)
-    score = scored(case.classifier.model, tfxai.scores.probability)
-    masked_model = MaskedModel(score, 20, NOISE, rows=8)
+    examples = Examples([tf.constant(case.inputs)], [references], [])
+    cells = [cells_of(Layout(case.inputs.shape[1:3], 1), CELLS)]
+    scored_model = scored(case.classifier.model, tfxai.scores.probability)
+
+    def score(inputs, others, targets):
+        return scored_model(inputs[0], targets)
+
+    masked_model = MaskedModel(score, cells, 20, NOISE, rows=8)
     lambda1, lambda2 = preset_lambdas((CELLS, CELLS))
-    price = Regulariser(lambda1, lambda2, beta=2)
+    price = Regulariser(cells, tf.constant([lambda1]), [lambda2], beta=2)
     each = tf.ones(len(case.inputs))
 
     def after(mask, seed):
-        there = mask - alpha * masked_model.gradient(mask, examples, seed)[0]
-        there = proximal(there, alpha * each, lambda1 * each, lambda2)
+        there = mask - alpha * masked_model.gradient(mask, examples, targets, seed)[0]
+        there = proximal(cells, there, alpha * each, lambda1 * each[:, None], [lambda2])
         return tf.clip_by_value(there, 0, 1)
 
-    mask = tf.ones([len(each), CELLS, CELLS])
+    mask = tf.ones([len(each), cells[0].size])
     step = traced(after).get_concrete_function(mask, tf.constant([0, 0]))
     start = time.process_time()
     for i in range(given.iterations):
         mask = step(mask, tf.constant([0, i]))
     seconds = (time.process_time() - start) / len(each)
-    objective = traced(lambda mask: masked_model.score(mask, examples) + price(mask))(mask)
-    return 1 - mask.numpy()[..., None], objective.numpy(), seconds
+    objective = traced(lambda mask: masked_model.score(mask, examples, targets) + price(mask))(mask)
+    heatmaps = 1 - mask.numpy().reshape(len(each), CELLS, CELLS, 1)
+    return heatmaps, objective.numpy(), seconds
 
 
 def ablations(case, given):

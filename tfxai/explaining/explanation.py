@@ -67,10 +67,11 @@ class Explanation:
         return [self.names[t] if self.names else str(t) for t in self.targets]
 
     @property
-    def mask(self) -> np.ndarray:
-        """The mask of a method that optimises one, ``[B, h, w, 1]``.
+    def mask(self) -> Tensors:
+        """The mask of a method that optimises one, ``[B, h, w, 1]`` for images.
 
-        It is ``[B, 1, h, w]`` if the channels of the images come first.
+        It is ``[B, 1, h, w]`` if the channels of the images come first. The masks of several inputs
+        have the structure of the maps.
 
         Raises:
             AttributeError: the method has no mask.

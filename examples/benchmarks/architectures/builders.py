@@ -15,7 +15,7 @@ NOISE_LEVEL = 0.1
 MASKS = 6
 STEPS = 4
 PATTERN_EXAMPLES = 48
-OPTIMISED = {"resolution": 4, "lambda2": 1e-2, "baseline": 0.0}
+OPTIMISED = {"lambda2": 1e-2, "baseline": 0.0}
 """Masks that are cheap to delete by, so that a few iterations move them."""
 
 
@@ -60,6 +60,17 @@ class Setup:
             if example.ndim == 1:
                 return 1
             return halves if len(halves) > 1 else halves[0]
+
+        return self.network.by_name(sizes)
+
+    @functools.cached_property
+    def resolution(self):
+        """Four cells along each axis, where there are as many positions; none for tables."""
+
+        def sizes(example):
+            if example.ndim == 1:
+                return None
+            return tuple(min(4, n) for n in self.network.positions(example.shape))
 
         return self.network.by_name(sizes)
 
@@ -127,6 +138,8 @@ FROM_SETUP = {
     "pattern_guided_integrated_gradients": {"patterns": "patterns"},
     "rise": {"masks": "masks"},
     "occlusion": {"patch": "patch", "stride": "patch"},
+    "igos": {"resolution": "resolution"},
+    "meaningful_perturbation": {"resolution": "resolution"},
 }
 """Method -> option -> the attribute of `Setup` that it gets."""
 SMOOTHERS = {"smoothgrad", "smoothgrad_squared", "vargrad", "adaptgrad", "noisegrad", "fusiongrad"}

@@ -8,17 +8,26 @@ from explained import enlarged
 
 def optimised_mask(cell):
     """Whether the map is the enlarged mask, and the class's probability under it as stated."""
-    maps, mask, x = cell.maps, cell.record.mask, cell.reference.wide(cell.examples)
+    x, back = inputs_by_name(cell)
+    masks, maps = by_name(cell, cell.record.mask), by_name(cell, cell.maps)
+    if any(not m.min() >= 0 or not m.max() <= 1 for m in masks.values()):
+        return np.inf
+    kept = {name: kept_share(cell, masks[name], v) for name, v in x.items()}
+    error = max(float(np.abs(1 - maps[name] - kept[name]).max()) for name in x)
+    shown = back({name: v * kept[name] for name, v in x.items()})
+    probability = cell.reference.score(shown, cell.targets, "probability")
+    stated = next(v for k, v in cell.record.diagnostics.items() if k in ("deletion", "f_c"))
+    return max(error, float(np.abs(np.asarray(probability) - stated).max()))
+
+
+def kept_share(cell, mask, x):
+    """Give a mask at the resolution of its input; the features of a table are its cells."""
+    if x.ndim == 2:
+        return mask
     channels = 1 if cell.network.channels == 0 else -1
     last = np.moveaxis(np.asarray(mask, "float64"), channels, -1)
     sizes = np.moveaxis(x, channels, -1).shape[1:-1]
-    kept = np.moveaxis(enlarged(last, sizes, middles=False), -1, channels)
-    error = float(np.abs(1 - maps - kept).max())
-    if not mask.min() >= 0 or not mask.max() <= 1:
-        return np.inf
-    probability = cell.reference.score(x * kept, cell.targets, "probability")
-    stated = next(v for k, v in cell.record.diagnostics.items() if k in ("deletion", "f_c"))
-    return max(error, float(np.abs(np.asarray(probability) - stated).max()))
+    return np.moveaxis(enlarged(last, sizes, middles=False), -1, channels)
 
 
 def named(values):
@@ -31,14 +40,20 @@ def spread_mask(cell, mask, x):
     return mask if x.ndim == 2 else np.expand_dims(mask, cell.network.channels)
 
 
+def by_name(cell, values):
+    """Give values in the structure of the inputs by the names of the inputs."""
+    if isinstance(values, list):
+        return dict(zip([i.name for i in cell.setup.model.inputs], values, strict=True))
+    return named(values)
+
+
 def inputs_by_name(cell):
     """Give the examples by the names of the inputs, and a function back to their structure."""
     x = cell.reference.wide(cell.examples)
     if isinstance(x, dict):
         return x, lambda values: values
     if isinstance(x, list):
-        names = [i.name for i in cell.setup.model.inputs]
-        return dict(zip(names, x, strict=True)), lambda values: list(values.values())
+        return by_name(cell, x), lambda values: list(values.values())
     return {None: x}, lambda values: values[None]
 
 

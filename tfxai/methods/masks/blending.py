@@ -1,60 +1,47 @@
-"""Images blended with their baseline images by masks, of which 1 keeps and 0 deletes a pixel."""
+"""Inputs blended with their references by masks, of which 1 keeps and 0 deletes an element."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.core.interpolation import align_corners
+from tfxai.methods.masks.mask_cells import Cells, split
 from tfxai.methods.masks.masked_inputs import Examples, ScoreParts
 
 
-class BlendedExamples(NamedTuple):
-    """Images, the baseline images that show where a mask deletes, and target classes."""
-
-    images: tf.Tensor
-    """I, ``[N, H, W, C]``."""
-    references: tf.Tensor
-    """The baseline images I', ``[N, H, W, C]``."""
-    targets: tf.Tensor
-    """``[N]``."""
-
-
-def upsample_masks(masks: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-    """Give up(M): masks ``[N, h, w]`` at the resolution of images, ``[N, H, W, 1]``.
-
-    The interpolation is bilinear with aligned corners (docs/methods.md, I-GOS).
-    """
-    rows, columns = (
-        tf.constant(align_corners(images.shape[axis], masks.shape[axis]), masks.dtype)
-        for axis in (1, 2)
-    )
-    return tf.einsum("Hh,nhw,Ww->nHW", rows, masks, columns)[..., None]
-
-
-def blend(images: tf.Tensor, references: tf.Tensor, masks: tf.Tensor) -> tf.Tensor:
-    """Give Phi(I, up(M)) = I up(M) + I' (1 - up(M)), ``[N, H, W, C]`` (Qi et al. 2020).
+def blend(examples: Examples, masks: tf.Tensor, cells: Sequence[Cells]) -> list[tf.Tensor]:
+    """Give Phi(I, up(M)) = I up(M) + I' (1 - up(M)) of each masked input (Qi et al. 2020).
 
     Args:
-        images: I, ``[N, H, W, C]``.
-        references: I', of the same shape.
-        masks: M, ``[N, h, w]``.
+        examples: N examples, I, with their references I'.
+        masks: M, ``[N, K]``.
+        cells: the cells of each input's masks.
     """
-    up = upsample_masks(masks, images)
-    return images * up + references * (1 - up)
+    ups = [c.upsample(m) for c, m in zip(cells, split(masks, cells), strict=True)]
+    return [
+        x * up + reference * (1 - up)
+        for x, reference, up in zip(examples.inputs, examples.references, ups, strict=True)
+    ]
 
 
-def noise_like(images: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
-    """Give normal noise of `level` times each image's own standard deviation, ``[N, H, W, C]``.
+def noise_like(x: tf.Tensor, level: float, seed: tf.Tensor) -> tf.Tensor:
+    """Give normal noise of `level` times each example's own standard deviation, ``[N, ...]``.
 
-    All images share one draw, which is scaled for each of them.
+    All examples share one draw, which is scaled for each of them.
     """
-    drawn = tf.random.stateless_normal(tf.shape(images)[1:], seed, dtype=images.dtype)
-    return level * tf.math.reduce_std(images, (1, 2, 3), keepdims=True) * drawn
+    drawn = tf.random.stateless_normal(tf.shape(x)[1:], seed, dtype=x.dtype)
+    return level * tf.math.reduce_std(x, range(1, x.shape.rank), keepdims=True) * drawn
+
+
+def noise_of_input(
+    inputs: Sequence[tf.Tensor], place: int, level: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """Give the noise of one of several inputs, whose draws are independent; see `noise_like`."""
+    own_seed = tf.random.fold_in(seed, -place) if place else seed
+    return noise_like(inputs[place], level, own_seed)
 
 
 def scores_under_masks(
@@ -75,7 +62,7 @@ def scores_under_masks(
 
     def points(x: tf.Tensor, reference: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:
         if mask is None:
-            return tf.tile(x, [count] + [1] * (x.shape.rank - 1))
+            return batch.tiled(x, count)
         visible = mask[:, None]
         return tf.reshape(reference + visible * (x - reference), [-1, *x.shape[1:]])
 

@@ -22,20 +22,20 @@ class LineSearch(NamedTuple):
     """What is searched, as functions of trials; `owners` are the numbers of the trials' masks."""
 
     path: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-    """Steps alpha ``[T]``, owners ``[T]`` -> the masks they lead to, ``[T, h, w]``."""
+    """Steps alpha ``[T]``, owners ``[T]`` -> the masks they lead to, ``[T, K]``."""
     score: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-    """Masks ``[T, h, w]``, owners ``[T]`` -> f_c ``[T]``, never negative."""
+    """Masks ``[T, K]``, owners ``[T]`` -> f_c ``[T]``, never negative."""
     regulariser: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-    """Masks ``[T, h, w]``, owners ``[T]`` -> g ``[T]``."""
+    """Masks ``[T, K]``, owners ``[T]`` -> g ``[T]``."""
     bound: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    """Masks ``[T, h, w]``, steps ``[T]``, owners ``[T]`` -> the largest F to accept, ``[T]``."""
+    """Masks ``[T, K]``, steps ``[T]``, owners ``[T]`` -> the largest F to accept, ``[T]``."""
 
 
 class SearchResult(NamedTuple):
     """Where the first accepted step of each mask leads."""
 
     masks: tf.Tensor
-    """``[N, h, w]``; the start where no step is accepted."""
+    """``[N, K]``; the start where no step is accepted."""
     score: tf.Tensor
     """What `LineSearch.score` gives for `masks`, ``[N]``."""
     step: tf.Tensor
@@ -50,7 +50,7 @@ class _Trials(NamedTuple):
     steps: tf.Tensor
     """alpha, ``[T]``."""
     masks: tf.Tensor
-    """``[T, h, w]``."""
+    """``[T, K]``."""
     score: tf.Tensor
     """f_c, ``[T]``; infinite where it is not needed."""
     possible: tf.Tensor

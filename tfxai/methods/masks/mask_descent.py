@@ -1,4 +1,4 @@
-"""The iterations of I-GOS, for all images of a batch, each at its own pace.
+"""The iterations of I-GOS, for all examples of a batch, each at its own pace.
 
 Source: Qi et al. 2020 (total gradient, revised Armijo line search; docs/methods.md, I-GOS).
 """
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.methods.masks.blending import BlendedExamples
 from tfxai.methods.masks.line_search import LineSearch, SearchResult, backtrack
+from tfxai.methods.masks.masked_inputs import Examples
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.regulariser import Regulariser, proximal
 
@@ -37,8 +37,9 @@ LAMBDA1_CUTS = (Lambda1Cut(2.0, 1e-3, 10.0), Lambda1Cut(1.25, 1e-2, 5.0))
 class Settings(NamedTuple):
     """How masks are optimised; the fields are options of `tfxai.igos`."""
 
-    lambda1: float
-    lambda2: float
+    lambda1: Sequence[float]
+    """For each of I masked inputs."""
+    lambda2: Sequence[float]
     steps: Sequence[float]
     """The steps alpha that a line search tries, descending. If there is no tolerance, the last one
     is taken whatever it leads to."""
@@ -54,18 +55,18 @@ class Settings(NamedTuple):
 
 
 class State(NamedTuple):
-    """The state of the optimisation, one row for each of N images."""
+    """The state of the optimisation, one row for each of N examples."""
 
     masks: tf.Tensor
-    """``[N, h, w]``."""
+    """``[N, K]``, the cells of all masked inputs."""
     score: tf.Tensor
     """What the line search decreases, without the regulariser, ``[N]``."""
     gradient: tf.Tensor
-    """The mean of the gradients of f_c since the mask last moved, ``[N, h, w]``."""
+    """The mean of the gradients of f_c since the mask last moved, ``[N, K]``."""
     failures: tf.Tensor
     """The number of these gradients, each of a search that accepted no step, ``[N]``."""
     lambda1: tf.Tensor
-    """``[N]``."""
+    """``[N, I]``."""
     objectives: tf.Tensor
     """F before and after each iteration, ``[N, T, 2]``; NaN after a mask's last iteration."""
     step_sizes: tf.Tensor
@@ -77,39 +78,39 @@ class State(NamedTuple):
 def optimise_masks(
     model: MaskedModel,
     settings: Settings,
-    examples: BlendedExamples,
-    size: tuple[int, int],
+    examples: Examples,
+    targets: tf.Tensor,
     seed: tf.Tensor,
 ) -> State:
-    """Optimise a mask for each image, from M = 1 on.
+    """Optimise a mask for each example, from M = 1 on.
 
     Args:
         model: the masked model, whose score is to be lowered.
         settings: how the masks are optimised.
-        examples: N images, their baseline images and targets.
-        size: rows and columns of a mask, (h, w).
+        examples: N examples and their references.
+        targets: ``[N]``.
         seed: the noise is drawn from it, ``[2]``.
     """
-    count, dtype = tf.shape(examples.targets)[0], examples.images.dtype
-    ones = tf.ones([count, *size], dtype)
-    full_score = model.score(ones, examples)
+    count, dtype = tf.shape(targets)[0], examples.inputs[0].dtype
+    ones = tf.ones([count, sum(c.size for c in model.cells)], dtype)
+    full_score = model.score(ones, examples, targets)
     unknown = tf.fill([count, settings.iterations], tf.constant(float("nan"), dtype))
     start = State(
         masks=ones,
         score=full_score,
         gradient=tf.zeros_like(ones),
         failures=tf.zeros([count], dtype),
-        lambda1=tf.fill([count], tf.constant(settings.lambda1, dtype)),
+        lambda1=tf.repeat(tf.constant([settings.lambda1], dtype), count, axis=0),
         objectives=tf.stack([unknown, unknown], 2),
         step_sizes=unknown,
         trials=tf.zeros([count], tf.int32),
     )
 
     def advance(i: tf.Tensor, active: tf.Tensor, state: State) -> tuple:
-        before, images, full = batch.take((state, examples, full_score), active)
+        before, explained, full = batch.take((state, (examples, targets), full_score), active)
         if settings.adapt_lambda1:
             before = before._replace(lambda1=_cut_lambda1(before, full, i, settings.iterations))
-        after = _iterate(model, settings, before, images, i, tf.random.fold_in(seed, i))
+        after = _iterate(model, settings, before, explained, i, tf.random.fold_in(seed, i))
         continues = after.failures < settings.patience
         if settings.adapt_lambda1:
             continues |= i < int(settings.iterations / LAMBDA1_CUTS[-1].part)
@@ -129,16 +130,16 @@ def optimise_masks(
 
 
 class _SearchStart(NamedTuple):
-    """Where a line search begins, one row for each image."""
+    """Where a line search begins, one row for each example."""
 
     masks: tf.Tensor
-    """M, ``[N, h, w]``."""
+    """M, ``[N, K]``."""
     lambda1: tf.Tensor
-    """``[N]``."""
+    """``[N, I]``."""
     score_gradient: tf.Tensor
-    """The gradient of f_c, averaged over the path, ``[N, h, w]``."""
+    """The gradient of f_c, averaged over the path, ``[N, K]``."""
     total_gradient: tf.Tensor
-    """TG, the sum of `score_gradient` and the gradient of the regulariser, ``[N, h, w]``."""
+    """TG, the sum of `score_gradient` and the gradient of the regulariser, ``[N, K]``."""
     objective: tf.Tensor
     """F(M), ``[N]``."""
 
@@ -147,21 +148,21 @@ def _iterate(
     model: MaskedModel,
     settings: Settings,
     state: State,
-    examples: BlendedExamples,
+    explained: tuple[Examples, tf.Tensor],
     i: tf.Tensor,
     seed: tf.Tensor,
 ) -> State:
     """Take one step along the gradient; where a mask stays, average the gradients at this mask."""
-    gradient, mean_score = model.gradient(state.masks, examples, seed)
-    gradient = state.gradient + (gradient - state.gradient) / (state.failures + 1)[:, None, None]
-    regulariser = Regulariser(state.lambda1, settings.lambda2, BETA_TV)
+    gradient, mean_score = model.gradient(state.masks, *explained, seed)
+    gradient = state.gradient + (gradient - state.gradient) / (state.failures + 1)[:, None]
+    regulariser = Regulariser(model.cells, state.lambda1, settings.lambda2, BETA_TV)
     score = mean_score if settings.averaged else state.score
     penalty = regulariser(state.masks)
     total_gradient = gradient + tf.gradients(penalty, state.masks)[0]
     start = _SearchStart(state.masks, state.lambda1, gradient, total_gradient, score + penalty)
     zero = tf.zeros_like(score)
     result = backtrack(
-        _line_search(model, settings, start, examples, seed),
+        _line_search(model, settings, start, explained, seed),
         SearchResult(state.masks, score, zero, state.trials),
         settings.steps,
     )
@@ -172,7 +173,7 @@ def _iterate(
     return state._replace(
         masks=result.masks,
         score=result.score,
-        gradient=tf.where(failures[:, None, None] > 0, gradient, tf.zeros_like(gradient)),
+        gradient=tf.where(failures[:, None] > 0, gradient, tf.zeros_like(gradient)),
         failures=failures,
         objectives=tf.where(is_this_iteration[:, None], before_and_after, state.objectives),
         step_sizes=tf.where(is_this_iteration, result.step[:, None], state.step_sizes),
@@ -184,52 +185,53 @@ def _line_search(
     model: MaskedModel,
     settings: Settings,
     start: _SearchStart,
-    examples: BlendedExamples,
+    explained: tuple[Examples, tf.Tensor],
     seed: tf.Tensor,
 ) -> LineSearch:
     """Give the path, the objective and the bound of one iteration's line search."""
-    squared_norm = tf.reduce_sum(start.total_gradient**2, (1, 2))
+    squared_norm = tf.reduce_sum(start.total_gradient**2, 1)
 
     def path(alpha: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
         point = batch.take(start, owners)
-        step = alpha[:, None, None]
+        step = alpha[:, None]
         if settings.proximal:
             forward = point.masks - step * point.score_gradient
-            masks = proximal(forward, alpha, point.lambda1, settings.lambda2)
+            masks = proximal(model.cells, forward, alpha, point.lambda1, settings.lambda2)
         else:
             masks = point.masks - step * point.total_gradient
         return tf.clip_by_value(masks, 0, 1)
 
     def score(masks: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
-        images = batch.take(examples, owners)
+        examples, targets = batch.take(explained, owners)
         if settings.averaged:
-            return model.mean_score(masks, images, seed)
-        return model.score(masks, images)
+            return model.mean_score(masks, examples, targets, seed)
+        return model.score(masks, examples, targets)
 
     def regulariser(masks: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
-        return Regulariser(tf.gather(start.lambda1, owners), settings.lambda2, BETA_TV)(masks)
+        lambda1 = tf.gather(start.lambda1, owners)
+        return Regulariser(model.cells, lambda1, settings.lambda2, BETA_TV)(masks)
 
     def bound(masks: tf.Tensor, alpha: tf.Tensor, owners: tf.Tensor) -> tf.Tensor:
         """F(M) - alpha beta |TG|^2; a proximal step has |(M - M') / alpha|^2 for |TG|^2."""
         move = masks - tf.gather(start.masks, owners)
         if settings.proximal:
-            decrease = ARMIJO * tf.reduce_sum(move**2, (1, 2)) / alpha
+            decrease = ARMIJO * tf.reduce_sum(move**2, 1) / alpha
         else:
             decrease = alpha * ARMIJO * tf.gather(squared_norm, owners)
         largest = tf.gather(start.objective, owners) - decrease
         if settings.tolerance is None:
             return tf.where(alpha <= settings.steps[-1], largest.dtype.max, largest)
-        too_short = tf.reduce_max(tf.abs(move), (1, 2)) < settings.tolerance
+        too_short = tf.reduce_max(tf.abs(move), 1) < settings.tolerance
         return tf.where(too_short, largest.dtype.min, largest)
 
     return LineSearch(path, score, regulariser, bound)
 
 
 def _cut_lambda1(state: State, full_score: tf.Tensor, i: tf.Tensor, iterations: int) -> tf.Tensor:
-    """Give lambda1 after the cuts of iteration i, by how far f_c is from `full_score`, ``[N]``."""
+    """Give lambda1 ``[N, I]`` after iteration i's cuts, by how far f_c is from `full_score`."""
     lambda1 = state.lambda1
     for cut in LAMBDA1_CUTS:
         has_hardly_moved = tf.abs(full_score - state.score) <= cut.change
         is_cut = tf.equal(i, int(iterations / cut.part)) & has_hardly_moved
-        lambda1 = tf.where(is_cut, lambda1 / cut.divisor, lambda1)
+        lambda1 = tf.where(is_cut[:, None], lambda1 / cut.divisor, lambda1)
     return lambda1

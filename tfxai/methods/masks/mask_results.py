@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfxai.core.types import Result, Score
 from tfxai.explaining.explanation import Explanation
-from tfxai.methods.masks.blending import upsample_masks
+from tfxai.methods.masks.mask_cells import Cells, split
 from tfxai.scores import part, probability
 
 LEAST_PROBABILITY = 0.01
@@ -21,9 +21,19 @@ UNMOVED_ABOVE = 1 - 1e-3
 """A mask has hardly moved from 1 if all its cells are above this value."""
 
 
-def mask_result(masks: tf.Tensor, images: tf.Tensor, diagnostics: dict[str, tf.Tensor]) -> Result:
-    """Give the maps 1 - up(M) of masks M, ``[B, h, w]``, and the masks among the diagnostics."""
-    return Result(1 - upsample_masks(masks, images), {**diagnostics, "mask": masks[..., None]})
+def mask_result(
+    masks: tf.Tensor, cells: Sequence[Cells], diagnostics: dict[str, tf.Tensor]
+) -> Result:
+    """Give the maps 1 - up(M) of masks M, ``[B, K]``, and the masks among the diagnostics.
+
+    The mask of groups is given at the resolution of the input, so that all masks have its axes.
+    """
+    parts = split(masks, cells)
+    ups = [c.upsample(m) for c, m in zip(cells, parts, strict=True)]
+    shown = [
+        up if c.layout.groups is not None else m for c, m, up in zip(cells, parts, ups, strict=True)
+    ]
+    return Result([1 - up for up in ups], {**diagnostics, "mask": shown})
 
 
 def mask_warnings(score: Score) -> Callable[[Explanation], list[str]]:
@@ -40,8 +50,8 @@ def _warnings(of_probability: bool, record: Explanation) -> list[str]:
             f"examples {_first_few(weak)} have the target with a probability below "
             f"{LEAST_PROBABILITY}: there is too little to delete for a mask to show what matters"
         )
-    unmoved = np.flatnonzero((record.mask > UNMOVED_ABOVE).all((1, 2, 3)))
-    unmoved = np.setdiff1d(unmoved, weak)
+    is_one = [m.reshape(len(m), -1) > UNMOVED_ABOVE for m in tf.nest.flatten(record.mask)]
+    unmoved = np.setdiff1d(np.flatnonzero(np.concatenate(is_one, 1).all(1)), weak)
     if unmoved.size:
         messages.append(
             f"the masks of examples {_first_few(unmoved)} have hardly moved from 1: {UNMOVED}"

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import keras
 import tensorflow as tf
 
-from tfxai.baselines import Baseline
-from tfxai.core.axes import Order, OrderOf
+from tfxai.baselines import baseline as baseline_of
+from tfxai.core.axes import Order
 from tfxai.core.layout import Layout, checked_covering, layout_of
-from tfxai.core.named_inputs import leaf_names, of_input, quoted
+from tfxai.core.named_inputs import check_option_names, leaf_names, of_input, quoted
 from tfxai.core.types import Attribution, Result, ScoredModel, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.model_info import ModelInspector
@@ -51,6 +52,10 @@ class MaskedInputs(NamedTuple):
     """Whether single channels are masked."""
     groups: Any = None
     """Which elements are masked together: an array, or a dict of arrays by the inputs' names."""
+    baseline: Any = 0.0
+    """What masked elements show, in the structure of the masked inputs."""
+    bounds: tuple[Any, Any] | None = None
+    """The range of the inputs, for a baseline by name."""
 
     def select(self, values: Tensors) -> Tensors:
         """Give the masked inputs' parts of values in the structure of the inputs.
@@ -97,33 +102,33 @@ class MaskedInputs(NamedTuple):
         names = self._all_names(inputs)
         return [names[place] for place in self._places(inputs)]
 
+    def for_each(self, option: str, value: Any, inputs: Tensors) -> list[Any]:
+        """Give the value of an option for each masked input, None where a dict has none.
+
+        Raises:
+            TypeError: a dict has a name that no input of the model has.
+        """
+        check_option_names(option, value, self._all_names(inputs))
+        return [of_input(value, name) for name in self.masked_names(inputs)]
+
     def layouts(self, inputs: Tensors) -> list[Layout]:
         """Give the layout of the masks of each masked input."""
         masked = self.order(inputs).to_channels_last(self.split(inputs)[0])
-
-        def layout(name: Any, x: tf.Tensor) -> Layout:
-            return layout_of(x, per_channel=self.per_channel, groups=of_input(self.groups, name))
-
-        return [layout(*pair) for pair in zip(self.masked_names(inputs), masked, strict=True)]
+        each = self.for_each("groups", self.groups, inputs)
+        return [
+            layout_of(x, per_channel=self.per_channel, groups=groups)
+            for x, groups in zip(masked, each, strict=True)
+        ]
 
     def maps_like(self, inputs: Tensors) -> Tensors:
         """Give zeros of the shapes of the maps of inputs."""
-        zeros = [
-            layout.zeros_for(x)
-            for x, layout in zip(self.split(inputs)[0], self.layouts(inputs), strict=True)
-        ]
+        pairs = zip(self.layouts(inputs), self.split(inputs)[0], strict=True)
+        zeros = [layout.zeros_for(x) for layout, x in pairs]
         return self.packed(inputs, self.order(inputs).from_channels_last(zeros))
 
     def packed(self, inputs: Tensors, values: Sequence[Any]) -> Tensors:
         """Give values, one for each masked input, in the structure of the maps."""
         return tf.nest.pack_sequence_as(self.select(inputs), list(values))
-
-    def declared_baseline(self, value: Any) -> Any:
-        """Give a baseline that is a dict by the names of all inputs in the structure of these."""
-        declared = keras_graph.declared_inputs(self.inspector.model)
-        if self.names is not None or not tf.nest.is_nested(declared):
-            return value
-        return self.inspector.as_declared("baseline", value)
 
     def _places(self, inputs: Tensors) -> list[int]:
         """Give the places of the masked inputs among all, in the order in which they are masked."""
@@ -135,33 +140,46 @@ class MaskedInputs(NamedTuple):
 
 
 def masked_inputs(
-    inspector: ModelInspector, names: Any, *, per_channel: bool = False, groups: Any = None
+    model: keras.Model,
+    names: Any,
+    *,
+    per_channel: bool,
+    groups: Any,
+    baseline: Any,
+    bounds: tuple[Any, Any] | None,
+    data_format: str | None,
 ) -> MaskedInputs:
-    """Check the options that say what is masked.
+    """Check the options that say what is masked, and by what.
 
     Args:
-        inspector: the inspector of the model.
+        model: the model.
         names: the option `inputs`: a name, several, or None for all inputs.
         per_channel: as in `MaskedInputs`.
         groups: as in `MaskedInputs`.
+        baseline: as in `MaskedInputs`; of all inputs a dict by name, too.
+        bounds: as in `MaskedInputs`.
+        data_format: where the channels of the inputs are.
 
     Raises:
         TypeError, ValueError: an option has the wrong type, or two contradict each other.
     """
+    inspector = ModelInspector(model, data_format)
     labels = checked_covering(per_channel, groups)
     chosen = None
     if names is not None:
         chosen = (names,) if isinstance(names, str | int) else tuple(names)
         if not chosen or len(set(chosen)) != len(chosen):
             raise ValueError(f"inputs={names!r}: expected the names of inputs, each once")
-    return MaskedInputs(inspector, chosen, per_channel, labels)
+    is_of_all = chosen is None and tf.nest.is_nested(keras_graph.declared_inputs(model))
+    reference = inspector.as_declared("baseline", baseline) if is_of_all else baseline
+    baseline_of(reference, bounds)  # raises for what is no baseline
+    return MaskedInputs(inspector, chosen, per_channel, labels, reference, bounds)
 
 
 def over_model_inputs(
     build: Callable[[int, ScoreParts, MaskedInputs, Tensors], MaskMethod],
     masked: MaskedInputs,
     scored_model: ScoredModel,
-    baseline: Callable[[OrderOf], Baseline],
 ) -> Callable[[int], Attribution]:
     """Turn a mask method into an attribution of the inputs of a model, their axes in any order.
 
@@ -170,7 +188,6 @@ def over_model_inputs(
             masked, the inputs) -> the mask method.
         masked: which inputs are masked.
         scored_model: the model, joined with a score.
-        baseline: the order of the masked inputs' axes -> their baseline.
 
     Returns:
         A function from the number of rows to the attribution. Its maps and masks have their axes in
@@ -181,7 +198,8 @@ def over_model_inputs(
         def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
             order = masked.order(inputs)
             given, others = masked.split(inputs)
-            references = tf.nest.flatten(baseline(lambda _: order)(masked.select(inputs)))
+            baseline = baseline_of(masked.baseline, masked.bounds, order=lambda _: order)
+            references = tf.nest.flatten(baseline(masked.select(inputs)))
 
             def score(
                 parts: Sequence[tf.Tensor], others: Sequence[tf.Tensor], targets: tf.Tensor

@@ -9,23 +9,24 @@ import keras
 import tensorflow as tf
 
 from tfxai import scores
-from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
-from tfxai.core.axes import Order
+from tfxai.core.layout import checked_sizes
+from tfxai.core.named_inputs import for_each_input
 from tfxai.core.types import Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.masks.blending import blend, noise_like
-from tfxai.methods.masks.image_inputs import (
-    blended_examples,
-    in_model_order,
-    mask_size,
-    one_channel_like,
-    rows_and_columns,
-)
+from tfxai.methods.masks.blending import blend, noise_of_input
+from tfxai.methods.masks.mask_cells import cells_of_inputs
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
+from tfxai.methods.masks.masked_inputs import (
+    Examples,
+    MaskedInputs,
+    MaskMethod,
+    ScoreParts,
+    masked_inputs,
+    over_model_inputs,
+)
 from tfxai.methods.masks.regulariser import Regulariser
-from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import differentiable
 
 BETA_TV = 3
@@ -35,7 +36,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class AdamState(NamedTuple):
-    """The masks and what Adam remembers of their gradients, each ``[N, h, w]``."""
+    """The masks and what Adam remembers of their gradients, each ``[N, K]``."""
 
     masks: tf.Tensor
     first_moment: tf.Tensor
@@ -48,18 +49,21 @@ class AdamState(NamedTuple):
 def meaningful_perturbation(
     model: keras.Model,
     *,
-    resolution: int | tuple[int, int] | None = None,
+    resolution: Any = None,
     lambda1: float = 0.01,
     lambda2: float = 0.2,
     iterations: int = 500,
     learning_rate: float = 0.1,
     noise: float = 0.2,
+    inputs: Any = None,
+    per_channel: bool = False,
+    groups: Any = None,
     baseline: Any = "blur",
     bounds: tuple[Any, Any] | None = None,
     data_format: str | None = None,
     score: Score = scores.probability,
 ) -> Method:
-    """Explain by the part of an image without which its class is lost, found by Adam.
+    """Explain by the part of an input without which its class is lost, found by Adam.
 
     min_M f_c(I up(M) + I' (1 - up(M)) + n) + lambda1 mean|1 - M| + lambda2 TV(M),  M in [0, 1]
 
@@ -67,14 +71,18 @@ def meaningful_perturbation(
     noise. `igos` optimises such a mask along integrated gradients; here the gradient is ordinary.
 
     Args:
-        model: a Keras model of images; f_c is the score of the target.
+        model: a Keras model of images, sequences, volumes, tables, or several of these, as in
+            `occlusion`; f_c is the score of the target.
         resolution: cells of the mask, as in `igos`.
-        lambda1: price of what is deleted.
+        lambda1: price of what is deleted of each input.
         lambda2: price of differences between neighbouring cells.
         iterations: the number of Adam's steps.
         learning_rate: Adam's learning rate.
         noise: standard deviation of n, which is drawn anew for each step, in units of the standard
-            deviation of the image.
+            deviation of the example.
+        inputs: as in `igos`.
+        per_channel: as in `igos`.
+        groups: as in `igos`.
         baseline: I', as in `igos`.
         bounds: the smallest and the largest value of an input, for a baseline by name.
         data_format: where the channels of the images are, as in `rise`.
@@ -82,8 +90,9 @@ def meaningful_perturbation(
             the target's softmax or sigmoid.
 
     Returns:
-        An Explainer with attributions 1 - up(M), ``[B, H, W, 1]`` in [0, 1]. The record's `mask`
-        is M; its diagnostics are the ``objective`` without noise and its term ``deletion``, f_c.
+        An Explainer with attributions 1 - up(M) in [0, 1], ``[B, H, W, 1]`` for images and of the
+        other shapes and structures of `occlusion`. The record's `mask` is M, as that of `igos`; its
+        diagnostics are the ``objective`` without noise and its term ``deletion``, f_c.
 
     Raises:
         TypeError, ValueError: for the reasons of `igos`.
@@ -102,47 +111,63 @@ def meaningful_perturbation(
         TensorShape([1, 8, 8, 1])
     """
     checks.model(model)
-    cells = None if resolution is None else rows_and_columns(resolution)
+    cells_given = for_each_input(partial(checked_sizes, "resolution"), resolution)
     checks.positive_integer("iterations", iterations)
     checks.real("learning_rate", learning_rate, above=0)
     checks.real("noise", noise, least=0)
-    regulariser = Regulariser(
-        checks.real("lambda1", lambda1, least=0), checks.real("lambda2", lambda2, least=0), BETA_TV
+    checks.real("lambda1", lambda1, least=0)
+    checks.real("lambda2", lambda2, least=0)
+    masked = masked_inputs(
+        model,
+        inputs,
+        per_channel=per_channel,
+        groups=groups,
+        baseline=baseline,
+        bounds=bounds,
+        data_format=data_format,
     )
-    inspector = ModelInspector(model, data_format)
-    references_of = baseline_of(baseline, bounds, order=inspector.order)
-    scored_model = differentiable(model, score)
 
-    def attribute(order: Order, inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        images, references, _ = blended_examples(
-            inputs, targets, order.channels_last_baseline(references_of)
-        )
-        forward = order.channels_last_model(scored_model)
+    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+        del rows
+        cells = cells_of_inputs(masked, cells_given, inputs)
 
-        def step(i: tf.Tensor, state: AdamState) -> tuple[tf.Tensor, AdamState]:
-            points = blend(images, references, state.masks)
-            if noise:
-                points += noise_like(images, noise, tf.random.fold_in(seed, i))
-            objective = forward(points, targets) + regulariser(state.masks)
-            (gradient,) = tf.gradients(objective, [state.masks])
-            return i + 1, _adam_step(state, gradient, i + 1, learning_rate)
+        def attribute(examples: Examples, targets: tf.Tensor, seed: tf.Tensor) -> Result:
+            each = tf.ones([len(cells)], examples.inputs[0].dtype)
+            regulariser = Regulariser(cells, lambda1 * each, [lambda2] * len(cells), BETA_TV)
 
-        ones = tf.ones([tf.shape(images)[0], *mask_size(images, cells)], images.dtype)
-        start = AdamState(ones, tf.zeros_like(ones), tf.zeros_like(ones))
-        _, state = tf.while_loop(
-            lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
-        )
-        deletion = forward(blend(images, references, state.masks), targets)
-        diagnostics = {"objective": deletion + regulariser(state.masks), "deletion": deletion}
-        return mask_result(state.masks, images, diagnostics)
+            def step(i: tf.Tensor, state: AdamState) -> tuple[tf.Tensor, AdamState]:
+                points = blend(examples, state.masks, cells)
+                if noise:
+                    step_seed = tf.random.fold_in(seed, i)
+                    points = [
+                        p + noise_of_input(examples.inputs, place, noise, step_seed)
+                        for place, p in enumerate(points)
+                    ]
+                objective = score(points, examples.others, targets) + regulariser(state.masks)
+                (gradient,) = tf.gradients(objective, [state.masks])
+                return i + 1, _adam_step(state, gradient, i + 1, learning_rate)
+
+            count = sum(c.size for c in cells)
+            ones = tf.ones([tf.shape(targets)[0], count], each.dtype)
+            start = AdamState(ones, tf.zeros_like(ones), tf.zeros_like(ones))
+            _, state = tf.while_loop(
+                lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
+            )
+            deletion = score(blend(examples, state.masks, cells), examples.others, targets)
+            diagnostics = {"objective": deletion + regulariser(state.masks), "deletion": deletion}
+            return mask_result(state.masks, cells, diagnostics)
+
+        return attribute
 
     return Method(
-        inspector,
-        in_model_order(lambda rows, order: partial(attribute, order), inspector),
+        masked.inspector,
+        over_model_inputs(build, masked, differentiable(model, score)),
         score,
         random=noise > 0,
         arrays_per_example=8,
-        like=one_channel_like(inspector),
+        like=masked.maps_like,
+        select=masked.select,
+        needs_size=True,
         if_constant=UNMOVED,
         warn=mask_warnings(score),
     )

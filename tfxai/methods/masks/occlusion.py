@@ -12,10 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import scores
-from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.layout import Layout, Sizes, along_positions, checked_sizes
-from tfxai.core.named_inputs import for_each_input, of_input
+from tfxai.core.named_inputs import for_each_input
 from tfxai.core.types import Result, Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import Evaluate, estimate
@@ -30,8 +29,9 @@ from tfxai.methods.masks.masked_inputs import (
     masked_inputs,
     over_model_inputs,
 )
-from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored
+
+GROUPS_ARE_PATCHES = "with patch or stride: the groups are the patches; leave those out"
 
 
 @builder
@@ -107,18 +107,27 @@ def occlusion(
     patch_sizes = for_each_input(partial(checked_sizes, "patch"), patch)
     stride_sizes = for_each_input(partial(checked_sizes, "stride"), stride)
     if groups is not None and not isinstance(groups, dict) and (patch, stride) != (None, None):
-        raise ValueError("groups with patch or stride: the groups are the patches; leave those out")
-    inspector = ModelInspector(model, data_format)
-    masked = masked_inputs(inspector, inputs, per_channel=per_channel, groups=groups)
-    reference = masked.declared_baseline(baseline)
-    baseline_of(reference, bounds)  # raises for what is no baseline
+        raise ValueError(f"groups {GROUPS_ARE_PATCHES}")
+    masked = masked_inputs(
+        model,
+        inputs,
+        per_channel=per_channel,
+        groups=groups,
+        baseline=baseline,
+        bounds=bounds,
+        data_format=data_format,
+    )
 
     def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
-        layouts, names = masked.layouts(inputs), masked.masked_names(inputs)
-        covered = [
-            patches(layout, of_input(patch_sizes, name), of_input(stride_sizes, name))
-            for layout, name in zip(layouts, names, strict=True)
-        ]
+        layouts = masked.layouts(inputs)
+        lengths = masked.for_each("patch", patch_sizes, inputs)
+        strides = masked.for_each("stride", stride_sizes, inputs)
+        for name, layout, *sizes in zip(
+            masked.masked_names(inputs), layouts, lengths, strides, strict=True
+        ):
+            if layout.groups is not None and sizes != [None, None]:
+                raise ValueError(f"groups of {name!r} {GROUPS_ARE_PATCHES}")
+        covered = [patches(*sizes) for sizes in zip(layouts, lengths, strides, strict=True)]
         shapes = [layout.shape for layout in layouts]
 
         def attribute(examples: Examples, targets: tf.Tensor, seed: tf.Tensor) -> Result:
@@ -143,13 +152,8 @@ def occlusion(
         return attribute
 
     return Method(
-        inspector,
-        over_model_inputs(
-            build,
-            masked,
-            scored(model, score),
-            lambda order: baseline_of(reference, bounds, order=order),
-        ),
+        masked.inspector,
+        over_model_inputs(build, masked, scored(model, score)),
         score,
         arrays_per_example=8,
         like=masked.maps_like,

@@ -10,11 +10,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfxai import scores
-from tfxai.baselines import baseline as baseline_of
 from tfxai.core import checks
 from tfxai.core.axes import Order
-from tfxai.core.layout import Layout, checked_sizes
-from tfxai.core.named_inputs import for_each_input, of_input
+from tfxai.core.layout import Layout, Sizes, checked_sizes
+from tfxai.core.named_inputs import for_each_input
 from tfxai.core.types import Score, Tensors
 from tfxai.estimation import aggregators
 from tfxai.estimation.accuracy import ARRAYS_PER_EXAMPLE, budget, sampled
@@ -31,7 +30,6 @@ from tfxai.methods.masks.masked_inputs import (
     over_model_inputs,
 )
 from tfxai.methods.masks.random_masks import PROBABILITY, DrawMasks, given_masks, random_masks
-from tfxai.models.model_info import ModelInspector
 from tfxai.models.scored_models import scored
 
 
@@ -117,24 +115,30 @@ def rise(
     # Without a tolerance one mask is enough; an error takes two.
     checks.positive_integer("masks", count, least=1 if tolerance is None else 2)
     mask_budget = budget(count, tolerance, max(count, 2), resolution)
-    inspector = ModelInspector(model, data_format)
-    masked = masked_inputs(inspector, inputs, per_channel=per_channel, groups=groups)
-    reference = masked.declared_baseline(baseline)
-    baseline_of(reference, bounds)  # raises for what is no baseline
+    masked = masked_inputs(
+        model,
+        inputs,
+        per_channel=per_channel,
+        groups=groups,
+        baseline=baseline,
+        bounds=bounds,
+        data_format=data_format,
+    )
 
-    def draw_of(layout: Layout, name: Any) -> tuple[DrawMasks, float]:
+    def draw_of(layout: Layout, size: Sizes, own: np.ndarray | None) -> tuple[DrawMasks, float]:
         """Give the function that draws an input's masks, and p."""
-        if given is None:
-            p = _or(probability, PROBABILITY)
-            return random_masks(layout, of_input(cells, name), p), p
-        own = of_input(given, name)
         if own is None:
-            raise ValueError(f"masks: expected masks of the input {name!r}, too")
+            p = _or(probability, PROBABILITY)
+            return random_masks(layout, size, p), p
         return given_masks(own, layout), _or(probability, float(own.mean()))
 
     def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
-        layouts, names = masked.layouts(inputs), masked.masked_names(inputs)
-        draws = [draw_of(*pair) for pair in zip(layouts, names, strict=True)]
+        layouts = masked.layouts(inputs)
+        sizes, own = masked.for_each("grid", cells, inputs), masked.for_each("masks", given, inputs)
+        for name, m in zip(masked.masked_names(inputs), own, strict=True):
+            if given is not None and m is None:
+                raise ValueError(f"masks: expected masks of the input {name!r}, too")
+        draws = [draw_of(*parts) for parts in zip(layouts, sizes, own, strict=True)]
 
         def maps_like(examples: Examples) -> list[tf.Tensor]:
             return [layout.zeros_for(x) for x, layout in zip(examples.inputs, layouts, strict=True)]
@@ -149,13 +153,8 @@ def rise(
         )
 
     return Method(
-        inspector,
-        over_model_inputs(
-            build,
-            masked,
-            scored(model, score),
-            lambda order: baseline_of(reference, bounds, order=order),
-        ),
+        masked.inspector,
+        over_model_inputs(build, masked, scored(model, score)),
         score,
         random=given is None,
         arrays_per_example=ARRAYS_PER_EXAMPLE,
