@@ -142,7 +142,7 @@ def test_blending_follows_the_mask(image):
     mask = np.random.default_rng(0).random((4, 3))
     examples = Examples([tf.constant(image[None])], [tf.constant(image[None] + 2)], [])
     cells = cells_of(Layout((8, 8), 1), (4, 3))
-    (blended,) = blend(examples, tf.constant(mask.reshape(1, -1)), [cells])
+    (blended,) = blend(examples, [tf.constant(mask[None, ..., None])], [cells])
     up = slow_upsampled(mask, 8, 8)[..., None]
     np.testing.assert_allclose(blended[0], image * up + (image + 2) * (1 - up), rtol=1e-12)
 

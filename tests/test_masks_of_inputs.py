@@ -343,3 +343,34 @@ def test_a_price_of_another_input_is_refused():
     for option in ("lambda1", "resolution"):
         with pytest.raises(TypeError, match=f"{option}: 'typo' is no input that it is for"):
             tfxai.igos(model, baseline=0.0, iterations=1, **{option: {"typo": 1}})(x, 1)
+
+
+@pytest.mark.parametrize("build", [tfxai.igos, tfxai.meaningful_perturbation])
+def test_an_input_without_slope_is_refused_and_may_stay(build):
+    """Beside an image the masks of token ids would silently never move."""
+    ids, photo = keras.Input((5,), dtype="int32", name="ids"), keras.Input((6, 6, 1), name="photo")
+    flat = [L.Flatten()(L.Embedding(9, 3)(ids)), L.Flatten()(photo)]
+    model = keras.Model([ids, photo], L.Dense(3)(L.Concatenate()(flat)))
+    x = [np.arange(15).reshape(3, 5) % 9, ordered((6, 6, 1))]
+    with pytest.raises(ValueError, match=r"no gradient with respect to input 0, \(None, 5\)"):
+        build(model, iterations=1, baseline=0.0)(x, 1)
+    assert build(model, iterations=1, inputs="photo")(x, 1).shape == (3, 6, 6, 1)
+
+
+def test_each_input_has_its_own_baseline_by_name():
+    model, x = two_inputs()
+    options = {"iterations": 2, "steps": 3, "lambda1": 1e-3}
+    named = tfxai.igos(model, baseline={"zz": "mean", "aa": 0.2}, **options)(x, 1, seed=1)
+
+    def own(inputs):
+        means = tf.reduce_mean(inputs["zz"], 1, keepdims=True)
+        return {"zz": means + 0 * inputs["zz"], "aa": 0 * inputs["aa"] + 0.2}
+
+    computed = tfxai.igos(model, baseline=own, **options)(x, 1, seed=1)
+    for name in x:
+        np.testing.assert_allclose(named[name], computed[name], atol=1e-5)
+    with pytest.raises(ValueError, match=r"baseline='blur' needs .*a dict, such as"):
+        tfxai.igos(model, **options)(x, 1)
+    one = tfxai.integrated_gradients(model, baseline={"zz": "mean", "aa": 0.2})(x, 1)
+    other = tfxai.integrated_gradients(model, baseline=own)(x, 1)
+    np.testing.assert_allclose(one["zz"], other["zz"], atol=1e-5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -43,7 +42,8 @@ def baseline(
             * ``"black"`` or ``"white"``, the ends of `bounds`; for images, sequences and volumes
               also ``"blur"``, ``"mean"`` (the mean of each channel) or ``"noise"`` (normal, with
               the mean and spread of each channel; the draw is always the same);
-            * for a model with several inputs, a structure like theirs of numbers and arrays;
+            * for a model with several inputs, a structure like theirs of numbers, arrays and names,
+              such as ``{"photo": "blur", "age": 0.0}``;
             * a function that gives each example its own references: inputs ``[B, ...]`` -> the same
               structure of ``[B, ...]``, or of ``[R, B | 1, ...]`` for R references each. A method
               calls it in its graph, on a part of a batch at a time: write it with TensorFlow's
@@ -68,34 +68,32 @@ def baseline(
     """
     if value is None:
         raise ValueError(f"{argument}=None: expected a number, an array, or one of {_listed()}")
-    if isinstance(value, str):
-        return _named(value, bounds, argument, order)
     if callable(value):
         computed = checked(value, argument)
         return lambda inputs: _equally_many(computed(inputs), argument)
+    if any(map(callable, tf.nest.flatten(value))):
+        raise ValueError(
+            f"{argument} has a function among its parts: pass one function of all inputs, "
+            "which gives their structure"
+        )
     parts = arrays(value)
-    for part in parts:
-        if part.dtype.kind == "O" and any(map(callable, tf.nest.flatten(value))):
-            raise ValueError(
-                f"{argument} has a function among its parts: pass one function of all inputs, "
-                "which gives their structure"
-            )
-        if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
-            raise ValueError(f"{argument} must be finite numbers, got {part.dtype} {_short(part)}")
+    makers = [_of_one_input(part, bounds, argument) for part in parts]
+    any_by_name = any(part.dtype.kind == "U" for part in parts)
 
-    def constant(inputs: Tensors) -> Tensors:
+    def references_of(inputs: Tensors) -> Tensors:
         if isinstance(value, dict):
             check_names(value, inputs, argument)
         flat = tf.nest.flatten(inputs)
-        if len(parts) not in (1, len(flat)):
+        if len(makers) not in (1, len(flat)):
             raise ValueError(
-                f"{argument} has {len(parts)} arrays for a model of {len(flat)} inputs"
+                f"{argument} has {len(makers)} arrays for a model of {len(flat)} inputs"
             )
-        each = parts * len(flat) if len(parts) == 1 else parts
-        references = [_references(b, x, argument) for b, x in zip(each, flat, strict=True)]
+        each = makers * len(flat) if len(makers) == 1 else makers
+        channels = order(inputs).channels if any_by_name else [-1] * len(flat)
+        references = [make(x, Order((c,))) for make, x, c in zip(each, flat, channels, strict=True)]
         return _equally_many(tf.nest.pack_sequence_as(inputs, references), argument)
 
-    return constant
+    return references_of
 
 
 def arrays(value: Any) -> list[np.ndarray]:
@@ -136,23 +134,32 @@ def rise_blur(images: tf.Tensor) -> tf.Tensor:
     return convolve(images, is_middle @ gaussian / gaussian.sum(), "SAME")[None]
 
 
-def _named(name: str, bounds: tuple[Any, Any] | None, argument: str, order: OrderOf) -> Baseline:
+OfOneInput = Callable[[tf.Tensor, Order], tf.Tensor]
+"""An input ``[B, ...]``, the order of its axes -> its references ``[R, B | 1, ...]``."""
+
+
+def _of_one_input(part: np.ndarray, bounds: tuple[Any, Any] | None, argument: str) -> OfOneInput:
+    """Turn a name, a number or an array into a function from one input to its references."""
+    if part.dtype.kind == "U" and part.ndim == 0:
+        return _named(part.item(), bounds, argument)
+    if part.dtype.kind not in "fiub" or not np.isfinite(part).all():
+        raise ValueError(f"{argument} must be finite numbers, got {part.dtype} {_short(part)}")
+    return lambda x, order: _references(part, x, argument)
+
+
+def _named(name: str, bounds: tuple[Any, Any] | None, argument: str) -> OfOneInput:
     if name not in NAMES:
         raise ValueError(f"{argument}={name!r}: expected a number, an array, or one of {_listed()}")
-    from_image = {"blur": blurred, "mean": mean, "noise": noise}.get(name)
-    if from_image is not None:
-        make = partial(from_image, label=f"{argument}={name!r}")
-        return lambda inputs: _from_images(make, inputs, order(inputs))
+    make = {"blur": blurred, "mean": mean, "noise": noise}.get(name)
+    if make is not None:
+        label = f"{argument}={name!r}"
+        return lambda x, order: order.from_channels_last(make(order.to_channels_last(x), label))
     if bounds is None:
         raise ValueError(
             f"{argument}={name!r} needs bounds=(smallest, largest), the range of the inputs after "
             "preprocessing, e.g. bounds=(0, 1)"
         )
-    return baseline(bounds[0] if name == "black" else bounds[1], argument=argument)
-
-
-def _from_images(make: Callable[[tf.Tensor], tf.Tensor], inputs: Tensors, order: Order) -> Tensors:
-    return order.from_channels_last(tf.nest.map_structure(make, order.to_channels_last(inputs)))
+    return _of_one_input(np.asarray(bounds[0] if name == "black" else bounds[1]), None, argument)
 
 
 def _references(value: np.ndarray, x: tf.Tensor, argument: str) -> tf.Tensor:

@@ -25,7 +25,7 @@ from tfxai.baselines import blur
 from tfxai.core.layout import Layout
 from tfxai.methods.masks.blending import blend
 from tfxai.methods.masks.igos_settings import preset_lambdas
-from tfxai.methods.masks.mask_cells import cells_of
+from tfxai.methods.masks.mask_cells import cells_of, split
 from tfxai.methods.masks.masked_inputs import Examples
 from tfxai.methods.masks.regulariser import Regulariser
 from tfxai.models import scored_models
@@ -40,7 +40,7 @@ def transcription(model, cells, lambda1, lambda2, noise, *, batched):
     scored = scored_models.differentiable(model, scores.probability)
 
     def blended(image, reference, masks):
-        (points,) = blend(Examples([image], [reference], []), masks, [cells])
+        (points,) = blend(Examples([image], [reference], []), split(masks, [cells]), [cells])
         return points
 
     def along(mask, image, reference, target, shares):

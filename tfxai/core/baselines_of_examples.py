@@ -120,7 +120,7 @@ def _positions(x: tf.Tensor, label: str) -> list[int | None]:
     if x.shape.rank is None or x.shape.rank < 3:
         raise ValueError(
             f"{label} needs images [B, H, W, C], or other inputs whose positions have neighbours; "
-            f"{x.shape} have none: pass numbers, such as 0.0 or the mean of the training data, and "
-            "for several inputs a function that gives each its own"
+            f"{x.shape} have none: pass numbers, such as 0.0 or the mean of the training data; for "
+            "several inputs a dict, such as {'photo': 'blur', 'age': 0.0}"
         )
     return x.shape.as_list()[1:-1]

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tfxai.core import batch
-from tfxai.methods.masks.mask_cells import Cells, split
+from tfxai.methods.masks.mask_cells import Cells
 from tfxai.methods.masks.masked_inputs import Examples, ScoreParts
 
 
-def blend(examples: Examples, masks: tf.Tensor, cells: Sequence[Cells]) -> list[tf.Tensor]:
+def blend(
+    examples: Examples, masks: Sequence[tf.Tensor], cells: Sequence[Cells]
+) -> list[tf.Tensor]:
     """Give Phi(I, up(M)) = I up(M) + I' (1 - up(M)) of each masked input (Qi et al. 2020).
 
     Args:
         examples: N examples, I, with their references I'.
-        masks: M, ``[N, K]``.
+        masks: M of each input, as `mask_cells.split` gives them.
         cells: the cells of each input's masks.
     """
-    ups = [c.upsample(m) for c, m in zip(cells, split(masks, cells), strict=True)]
+    ups = [c.upsample(m) for c, m in zip(cells, masks, strict=True)]
     return [
         x * up + reference * (1 - up)
         for x, reference, up in zip(examples.inputs, examples.references, ups, strict=True)

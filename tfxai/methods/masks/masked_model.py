@@ -15,7 +15,7 @@ from tfxai.core.tracing import in_batches
 from tfxai.estimation import aggregators
 from tfxai.estimation.estimate import Evaluate, connected, estimate
 from tfxai.methods.masks.blending import blend, noise_of_input
-from tfxai.methods.masks.mask_cells import Cells
+from tfxai.methods.masks.mask_cells import Cells, joined, split
 from tfxai.methods.masks.masked_inputs import Examples, ScoreParts
 
 
@@ -42,7 +42,7 @@ class MaskedModel(NamedTuple):
         def evaluate(inputs: tuple, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
             del seed
             masks, examples = inputs
-            points = blend(examples, masks, self.cells)
+            points = blend(examples, split(masks, self.cells), self.cells)
             return self.score_parts(points, examples.others, targets)
 
         return in_batches(evaluate, self.rows)((masks, examples), targets, tf.zeros([2], tf.int32))
@@ -56,7 +56,8 @@ class MaskedModel(NamedTuple):
             inputs: tuple, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor]:
             masks, examples = inputs
-            scores = self._path_scores(_copies(masks, ks), examples, targets, seed, ks)
+            copies = self._copies(masks, ks)
+            scores = self._path_scores(copies, examples, targets, seed, ks)
             return scores[..., None], tf.ones(tf.shape(ks), scores.dtype)
 
         return self._mean(evaluate, masks, examples, targets, seed, width=1)[:, 0]
@@ -74,11 +75,13 @@ class MaskedModel(NamedTuple):
             inputs: tuple, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor]:
             masks, examples = inputs
-            copies = _copies(masks, ks)
+            copies = self._copies(masks, ks)
             scores = self._path_scores(copies, examples, targets, seed, ks)
-            (gradient,) = connected(tf.gradients(scores, [copies]), [copies])
-            joined = tf.concat([scores[..., None], gradient], -1)
-            return joined, tf.ones(tf.shape(ks), scores.dtype)
+            # Each input by itself, so that one on which the score has no slope is found.
+            gradients = connected(tf.gradients(scores, copies), examples.inputs)
+            rows = tf.reshape(joined(gradients), [*tf.unstack(tf.shape(scores)), masks.shape[1]])
+            with_score = tf.concat([scores[..., None], rows], -1)
+            return with_score, tf.ones(tf.shape(ks), scores.dtype)
 
         width = 1 + masks.shape[1]
         mean = self._mean(evaluate, masks, examples, targets, seed, width=width)
@@ -86,7 +89,7 @@ class MaskedModel(NamedTuple):
 
     def _path_scores(
         self,
-        copies: tf.Tensor,
+        copies: Sequence[tf.Tensor],
         examples: Examples,
         targets: tf.Tensor,
         seed: tf.Tensor,
@@ -95,15 +98,15 @@ class MaskedModel(NamedTuple):
         """Give the scores at the points s = k + 1 of the path, ``[P, N]``.
 
         Args:
-            copies: the masks M, one copy for each point, ``[P, N, K]``.
+            copies: the masks M of each input, one copy for each point, ``[P N, ...]``.
             examples: N examples.
             targets: ``[N]``.
             seed: the noise n_s is drawn from it and k, once for all examples.
             ks: the numbers of the points from 0, ``[P]``.
         """
-        shares = tf.cast(ks + 1, copies.dtype) / self.steps
-        masks = tf.reshape(copies * shares[:, None, None], [-1, copies.shape[2]])
-        count = tf.size(ks)
+        count, examples_count = tf.size(ks), tf.shape(targets)[0]
+        shares = tf.repeat(tf.cast(ks + 1, copies[0].dtype) / self.steps, examples_count)
+        masks = [m * tf.reshape(shares, [-1] + [1] * (m.shape.rank - 1)) for m in copies]
         inputs, references = (
             [batch.tiled(x, count) for x in values]
             for values in (examples.inputs, examples.references)
@@ -115,7 +118,11 @@ class MaskedModel(NamedTuple):
             ]
             points = [p + tf.reshape(n, tf.shape(p)) for p, n in zip(points, noises, strict=True)]
         scores = self.score_parts(points, examples.others, batch.tiled(targets, count))
-        return tf.reshape(scores, tf.shape(copies)[:2])
+        return tf.reshape(scores, [count, examples_count])
+
+    def _copies(self, masks: tf.Tensor, ks: tf.Tensor) -> list[tf.Tensor]:
+        """Copy the masks of each input for each point, ``[P N, ...]``, each with its gradient."""
+        return split(batch.tiled(masks, tf.size(ks)), self.cells)
 
     def _noises(
         self, inputs: Sequence[tf.Tensor], place: int, seed: tf.Tensor, ks: tf.Tensor
@@ -147,8 +154,3 @@ class MaskedModel(NamedTuple):
             like=lambda inputs: tf.zeros([tf.shape(inputs[0])[0], width], inputs[0].dtype),
         )
         return mean((masks, examples), targets, seed).value
-
-
-def _copies(masks: tf.Tensor, ks: tf.Tensor) -> tf.Tensor:
-    """Copy the masks for each sample, ``[P, N, K]``, so that each has a gradient of its own."""
-    return tf.tile(masks[None], [tf.size(ks), 1, 1])

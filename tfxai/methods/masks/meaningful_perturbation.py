@@ -13,10 +13,11 @@ from tfxai.core import checks
 from tfxai.core.layout import checked_sizes
 from tfxai.core.named_inputs import for_each_input
 from tfxai.core.types import Result, Score, Tensors
+from tfxai.estimation.estimate import connected
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import blend, noise_of_input
-from tfxai.methods.masks.mask_cells import cells_of_inputs
+from tfxai.methods.masks.mask_cells import cells_of_inputs, joined, split
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
 from tfxai.methods.masks.masked_inputs import (
     Examples,
@@ -136,15 +137,19 @@ def meaningful_perturbation(
             regulariser = Regulariser(cells, lambda1 * each, [lambda2] * len(cells), BETA_TV)
 
             def step(i: tf.Tensor, state: AdamState) -> tuple[tf.Tensor, AdamState]:
-                points = blend(examples, state.masks, cells)
+                masks = split(state.masks, cells)
+                points = blend(examples, masks, cells)
                 if noise:
                     step_seed = tf.random.fold_in(seed, i)
                     points = [
                         p + noise_of_input(examples.inputs, place, noise, step_seed)
                         for place, p in enumerate(points)
                     ]
-                objective = score(points, examples.others, targets) + regulariser(state.masks)
-                (gradient,) = tf.gradients(objective, [state.masks])
+                scores = score(points, examples.others, targets)
+                # Each input by itself, so that one on which the score has no slope is found.
+                slopes = connected(tf.gradients(scores, masks), examples.inputs)
+                (of_price,) = tf.gradients(regulariser(state.masks), [state.masks])
+                gradient = joined(slopes) + of_price
                 return i + 1, _adam_step(state, gradient, i + 1, learning_rate)
 
             count = sum(c.size for c in cells)
@@ -153,7 +158,9 @@ def meaningful_perturbation(
             _, state = tf.while_loop(
                 lambda i, state: i < iterations, step, (0, start), parallel_iterations=1
             )
-            deletion = score(blend(examples, state.masks, cells), examples.others, targets)
+            deletion = score(
+                blend(examples, split(state.masks, cells), cells), examples.others, targets
+            )
             diagnostics = {"objective": deletion + regulariser(state.masks), "deletion": deletion}
             return mask_result(state.masks, cells, diagnostics)
 
