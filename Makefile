@@ -57,8 +57,8 @@ RACE := .venv-race/tensorflow/bin/python examples/benchmarks/race/race.py \
 	--torch-python .venv-race/torch/bin/python
 
 race: .venv-race/tensorflow/ready .venv-race/torch/ready
-	$(RACE) --models ResNet50 --rounds 3
-	$(RACE) --models VGG16 --rounds 3 --works gradient guided grad_cam ig --first --add
+	$(RACE) --models ResNet50 --rounds 2 --masks 128
+	$(RACE) --models VGG16 --rounds 2 --works gradient --first --add
 
 race-all: .venv-race/tensorflow/ready .venv-race/torch/ready
 	$(RACE) --out build/race-all.md --batches 1 10 32 --rows 10 25 50 --masks 4000 --all-captums \
