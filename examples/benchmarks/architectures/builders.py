@@ -20,15 +20,21 @@ OPTIMISED = {"lambda2": 1e-2, "baseline": 0.0}
 
 
 class Setup:
-    """What a method gets besides the model; each is made when a method first asks for it."""
+    """What a method gets besides the model; each is made when a method first asks for it.
 
-    def __init__(self, network, model, reference):
+    Args:
+        network, model, reference: what is explained, and what it is compared with.
+        passthrough: an option of the fit of patterns.
+    """
+
+    def __init__(self, network, model, reference, passthrough=()):
         self.network, self.model, self.reference = network, model, reference
+        self.passthrough = passthrough
 
     @functools.cached_property
     def patterns(self):
         examples = self.network.examples(PATTERN_EXAMPLES, seed=2)
-        return tfxai.fit_patterns(self.model, examples, verbose=0)
+        return tfxai.fit_patterns(self.model, examples, passthrough=self.passthrough, verbose=0)
 
     @functools.cached_property
     def references(self):
@@ -164,7 +170,7 @@ FAMILIES = {
 
 
 def explainer(name, setup, changes):
-    """Build a method on the network's model, with the network's score where the method takes one.
+    """Build a method on the network's model, with its own score of the part that is explained.
 
     Args:
         changes: options that a remedy changes.
@@ -173,9 +179,9 @@ def explainer(name, setup, changes):
     options = dict(options)
     for key, attribute in FROM_SETUP.get(name, {}).items():
         options[key] = getattr(setup, attribute)
-    model, score = setup.model, setup.network.score
-    if score is not None and name in SMOOTHERS:
-        model = tfxai.gradient(model, score=score)
-    elif score is not None and "score" in inspect.signature(builder).parameters:
-        options["score"] = score
+    model, part = setup.model, setup.network.part
+    if part is not None and name in SMOOTHERS:
+        model = tfxai.gradient(model, score=part(tfxai.scores.logit))
+    elif part is not None:
+        options["score"] = part(inspect.signature(builder).parameters["score"].default)
     return builder(model, **options | changes)

@@ -37,14 +37,20 @@ class Reference:
     def score_of(self, outputs, targets, kind="logit"):
         """Give the score of each example, from the twin's outputs."""
         targets = tf.constant(targets)
-        if self.network.score:
-            return self.network.score(outputs, targets)
-        if outputs.shape[-1] == 1:
-            signed = outputs[:, 0] * tf.cast(2 * targets - 1, outputs.dtype)
+        rows = outputs if self.network.rows is None else self.network.rows(outputs)
+        if rows.shape.rank == 3:
+            places = [self.score_of_rows(rows[:, p], targets, kind) for p in range(rows.shape[1])]
+            return tf.reduce_mean(places, 0)
+        return self.score_of_rows(rows, targets, kind)
+
+    def score_of_rows(self, rows, targets, kind):
+        """Give the score of the class of rows of logits ``[B, C]``."""
+        if rows.shape[-1] == 1:
+            signed = rows[:, 0] * tf.cast(2 * targets - 1, rows.dtype)
             log_probability = tf.math.log_sigmoid(signed)
         else:
-            signed = tf.gather(outputs, targets, batch_dims=1)
-            log_probability = tf.gather(tf.nn.log_softmax(outputs), targets, batch_dims=1)
+            signed = tf.gather(rows, targets, batch_dims=1)
+            log_probability = tf.gather(tf.nn.log_softmax(rows), targets, batch_dims=1)
         return {
             "logit": signed,
             "probability": tf.exp(log_probability),
@@ -143,6 +149,47 @@ class RuledActivations:
     def __exit__(self, *exception):
         for name, function in self.before.items():
             setattr(tf.nn, name, function)
+
+
+class HeldStatistics:
+    """Within this context, normalisations by data hold their statistics, as rules have it."""
+
+    LAYERS = (
+        keras.layers.LayerNormalization,
+        keras.layers.GroupNormalization,
+        keras.layers.RMSNormalization,
+        keras.layers.UnitNormalization,
+    )
+    STATISTICS = ((tf.nn, "moments"), (tf, "reduce_mean"), (tf, "reduce_sum"))
+
+    def __init__(self, model):
+        self.layers = [layer for layer in layers_of(model) if isinstance(layer, self.LAYERS)]
+
+    def held(self, call):
+        def constant(function):
+            return lambda *given, **named: tf.nest.map_structure(
+                tf.stop_gradient, function(*given, **named)
+            )
+
+        def under_rule(*given, **named):
+            before = [getattr(module, name) for module, name in self.STATISTICS]
+            for (module, name), function in zip(self.STATISTICS, before, strict=True):
+                setattr(module, name, constant(function))
+            try:
+                return call(*given, **named)
+            finally:
+                for (module, name), function in zip(self.STATISTICS, before, strict=True):
+                    setattr(module, name, function)
+
+        return under_rule
+
+    def __enter__(self):
+        for layer in self.layers:
+            layer.call = self.held(layer.call)
+
+    def __exit__(self, *exception):
+        for layer in self.layers:
+            del layer.call
 
 
 def layers_of(model):

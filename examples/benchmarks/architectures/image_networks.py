@@ -1,8 +1,11 @@
 """Small networks of images: convolutions, attention, gates, several outputs, other precisions."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 from network import Network
+
+import tfxai
 
 L = keras.layers
 ops = keras.ops
@@ -126,10 +129,16 @@ def u_net(head):
     return keras.Model(inputs, L.Conv2D(3, 1, activation=softmax(head))(x))
 
 
-def pixels_of_class(outputs, targets):
-    """Give the mean of a class over the pixels of the upper half."""
-    values = tf.reduce_mean(outputs[:, : outputs.shape[1] // 2], (1, 2))
-    return tf.gather(values, targets, batch_dims=1)
+UPPER_HALF = np.arange(SIZE[0])[:, None] < SIZE[0] // 2 * np.ones(SIZE[1])
+
+
+def of_upper_half(score):
+    return tfxai.scores.region(UPPER_HALF, score=score)
+
+
+def pixels_of_upper_half(outputs):
+    half = outputs[:, : SIZE[0] // 2]
+    return tf.reshape(half, [-1, half.shape[1] * half.shape[2], half.shape[3]])
 
 
 def detector(head):
@@ -142,8 +151,8 @@ def detector(head):
     return keras.Model(inputs, {"boxes": boxes, "classes": classes})
 
 
-def class_of_fifth_anchor(outputs, targets):
-    return tf.gather(outputs["classes"][:, 4], targets, batch_dims=1)
+def of_fifth_anchor(score):
+    return tfxai.scores.output("classes", tfxai.scores.box(4, score))
 
 
 def two_heads(head):
@@ -153,8 +162,8 @@ def two_heads(head):
     return keras.Model(inputs, [L.Dense(4)(x), L.Dense(3)(L.Dense(5, activation="relu")(x))])
 
 
-def second_output(outputs, targets):
-    return outputs[1][:, 0]
+def of_second_output(score):
+    return tfxai.scores.output(1, score)
 
 
 class Branching(keras.Model):
@@ -247,9 +256,11 @@ NETWORKS = {
     "vision transformer": Network(vit, SIZE),
     "windows of attention": Network(swin_like, (16, 16, 3)),
     "MLP mixer": Network(mlp_mixer, SIZE),
-    "U-Net": Network(u_net, SIZE, score=pixels_of_class),
-    "detector": Network(detector, SIZE, score=class_of_fifth_anchor),
-    "two heads": Network(two_heads, SIZE, score=second_output),
+    "U-Net": Network(u_net, SIZE, part=of_upper_half, rows=pixels_of_upper_half),
+    "detector": Network(
+        detector, SIZE, part=of_fifth_anchor, rows=lambda outputs: outputs["classes"][:, 4]
+    ),
+    "two heads": Network(two_heads, SIZE, part=of_second_output, rows=lambda outputs: outputs[1]),
     "binary, sigmoid": Network(plain(final=one_unit, units=1), SIZE, targets=(1, 0, 1, 1, 0)),
     "regressor of images": Network(
         plain("tanh", final=lambda head: None, units=1), SIZE, targets=(1, 0, 1, 1, 0)

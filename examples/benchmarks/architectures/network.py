@@ -22,8 +22,12 @@ class Network:
     """The shape of one example, or a dict or list of shapes."""
     family: str = "images"
     policy: str = "float32"
-    score: Callable | None = None
-    """(outputs, targets) -> [B], where the logit of a class is no score of the model."""
+    part: Callable | None = None
+    """Turns a score of rows of logits into that of a part of the outputs, by tfxai; None where the
+    outputs are rows of logits themselves."""
+    rows: Callable | None = None
+    """The same in plain words: outputs -> rows of logits [B, C], or [B, P, C] of P places whose
+    mean score is explained."""
     finish: Callable[[keras.Model], None] | None = None
     """Changes the model after its weights are set, as quantisation does."""
     scale: tuple[float, float] = (0.0, 1.0)
@@ -81,7 +85,7 @@ class Network:
         model = self.build(True)
         examples = self.examples(CALIBRATION, seed=1)
         randomise(model, examples)
-        if self.score is None:
+        if self.part is None:
             logits = self.build(False)
             call(logits, examples)
             logits.set_weights(model.get_weights())
@@ -89,9 +93,9 @@ class Network:
         return model
 
     def twin(self, model):
-        """Give the same function in float64; where logits are explained, with logits as outputs."""
+        """Give the same function in float64, with logits as outputs."""
         with_policy("float64")
-        twin = self.build(self.score is not None)
+        twin = self.build(False)
         call(twin, self.examples(1))
         twin.set_weights([w.astype("float64") for w in model.get_weights()])
         with_policy(self.policy)
@@ -139,8 +143,13 @@ def randomise(model, examples):
 
 
 def standardise(model, logits):
-    """Give each class's logit the mean 0 and the size 1, by the weights of the last dense layer."""
-    *_, last = (x for x in model._flatten_layers() if isinstance(x, keras.layers.Dense))
+    """Give each class's logit the mean 0 and the size 1, by the weights of the last dense layer.
+
+    Where there is none, the last convolution gives the logits, as in some of keras.applications.
+    """
+    layers = list(model._flatten_layers())
+    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
+    last = (dense or [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)])[-1]
     size = logits.std(0) + 1e-6
     last.kernel.assign(last.kernel / size)
     last.bias.assign((last.bias - logits.mean(0)) / size)

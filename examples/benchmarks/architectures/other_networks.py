@@ -4,6 +4,8 @@ import keras
 from image_networks import SIZE, Positions, attention_block, softmax
 from network import Network
 
+import tfxai
+
 L = keras.layers
 ops = keras.ops
 STEPS = (10, 4)
@@ -56,8 +58,8 @@ def sequence_to_sequence(head):
     return keras.Model(inputs, L.TimeDistributed(L.Dense(3, activation=softmax(head)))(x))
 
 
-def class_at_fourth_step(outputs, targets):
-    return ops.take_along_axis(outputs[:, 3], targets[:, None], axis=1)[:, 0]
+def of_fourth_step(score):
+    return tfxai.scores.position(3, score)
 
 
 def text(*layers):
@@ -203,7 +205,11 @@ NETWORKS = {
     "transformer encoder": Network(transformer, STEPS, "sequences"),
     "while loop": Network(sequential((4,), Loop), (4,), "tables", undefined=TABLE),
     "sequence to sequence": Network(
-        sequence_to_sequence, STEPS, "sequences", score=class_at_fourth_step
+        sequence_to_sequence,
+        STEPS,
+        "sequences",
+        part=of_fourth_step,
+        rows=lambda outputs: outputs[:, 3],
     ),
     "text, bag of words": of_text(bag_of_words),
     "text, LSTM": of_text(text(lambda: L.LSTM(6))),
