@@ -45,6 +45,9 @@ def heads(body, head):
             lambda p: keras.ops.expand_dims(p, -1),
             lambda p: keras.ops.squeeze(p, -1),
         ),
+        "stacked, transposed, sliced": behind(
+            L.RepeatVector(3), L.TimeDistributed(L.Activation(head)), lambda p: p[:, -1]
+        ),
         "half": behind(half),
         "half, cast": behind(half, L.Activation("linear", dtype="float32")),
         "subclassed": Subclassed(body, L.Activation(head)),
@@ -53,7 +56,7 @@ def heads(body, head):
 
 WAYS = [
     *("fused", "activation layer", "operation", "nested twice", "reshaped", "squeezed"),
-    "subclassed",
+    *("stacked, transposed, sliced", "subclassed"),
 ]
 
 
@@ -72,6 +75,40 @@ def test_a_head_is_bypassed_however_it_is_written(way, head, images):
     assert record.head == head
     np.testing.assert_allclose(record.attributions, gradient_of(body, images, 2), rtol=1e-5)
     np.testing.assert_allclose(record.scores, body(images)[:, 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize("head", ["softmax", "sigmoid"])
+def test_the_head_of_a_layer_that_is_distributed_over_time(head):
+    """Keras stacks its steps and transposes them. (Of any number of steps its graph is wrong.)"""
+    keras.utils.set_random_seed(1)
+    steps, dense = L.GRU(4, return_sequences=True), L.Dense(3)
+    inputs = keras.Input((5, 2))
+    logits = keras.Model(inputs, L.TimeDistributed(dense)(steps(inputs)))
+    squashed = L.TimeDistributed(L.Activation(head))(logits.outputs[0])
+    x = np.random.default_rng(2).normal(size=(3, 5, 2)) * [[[1.0]], [[0.2]], [[3.0]]]
+    for score in (scores.position(3), scores.region([0, 1, 0, 0, 1])):
+        record = tfxai.gradient(keras.Model(inputs, squashed), score=score).explain(
+            x, [2, 0, 1], verbose=0
+        )
+        assert record.head == head
+        expected = tfxai.gradient(logits, score=score)(x, [2, 0, 1])
+        np.testing.assert_allclose(record.attributions, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p[:, ::-1],
+        lambda p: keras.ops.transpose(keras.ops.stack([p, p], 1), (0, 2, 1))[:, :, 0],
+        lambda p: keras.ops.stack([p, p, p, p, p], -1)[:, 1],
+        lambda p: p[:, :3],
+    ],
+)
+def test_what_moves_the_classes_behind_a_head_hides_it(change):
+    """Then the last axis is no longer that of the classes, or has others."""
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, change(L.Dense(5, activation="softmax")(inputs)))
+    assert not any(tf.nest.flatten(trace_info(model, keras_graph.declared_inputs(model)).heads))
 
 
 @pytest.mark.parametrize("way", ["half", "half, cast"])

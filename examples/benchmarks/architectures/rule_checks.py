@@ -53,9 +53,12 @@ def excitation_backprop(cell):
 
 
 def last_positions(model, rank):
-    """Give the last layer of a functional model with positions, but pooling; None unless plain."""
+    """Give the last layer of a functional model with positions; None unless plain.
+
+    Poolings are no activations; the steps of a `TimeDistributed` have no positions by themselves.
+    """
     for layer in reversed(model.layers):
-        if "Pooling" in type(layer).__name__:
+        if "Pooling" in type(layer).__name__ or isinstance(layer, keras.layers.TimeDistributed):
             continue
         output = getattr(layer, "output", None)
         plain = not isinstance(layer, keras.Model | keras.layers.Lambda)
