@@ -307,6 +307,7 @@ def test_rules_report_what_they_do_to_the_head():
     explainer = text.explained_by(tfxai.guided_backprop(text.head))
     report = explainer.rule_report(text_models.hub_inputs())
     assert any("transformer_0" in row.operation for row in report)
+    assert explainer.rule_report() == report  # The model has no more than 16 positions.
     record = explainer.explain(text_models.hub_inputs(), TARGETS, verbose=0)
     assert record.settings["extended"]
 

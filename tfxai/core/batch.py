@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -20,11 +21,37 @@ def feature_count(tensors: Tensors) -> int | None:
     return None if None in sizes else sum(sizes)
 
 
-def example_of_ones(specs: Tensors) -> Tensors:
-    """Give a batch of one example of ones, of size 64 along axes of any size."""
+def example_of_ones(specs: Tensors, *, open_size: int = 64) -> Tensors:
+    """Give a batch of one example of ones, of size `open_size` along axes of any size."""
     return tf.nest.map_structure(
-        lambda s: tf.ones([1, *(64 if n is None else n for n in s.shape[1:])], s.dtype), specs
+        lambda s: tf.ones([1, *(open_size if n is None else n for n in s.shape[1:])], s.dtype),
+        specs,
     )
+
+
+def accepted_example(specs: Tensors, accepts: Callable[[Tensors], Any]) -> Any:
+    """Give what a function makes of an example of ones: the largest that it takes.
+
+    A model of inputs of any size may have a limit all the same, such as the number of positions
+    for which it has learnt an embedding.
+
+    Args:
+        specs: of the inputs.
+        accepts: raises a ValueError or an InvalidArgumentError for what it does not take.
+
+    Raises:
+        ValueError, InvalidArgumentError: what `accepts` raises for the first example, if it takes
+            none.
+    """
+    refusals = []
+    for open_size in (64, 32, 16, 8, 4, 2, 1):
+        try:
+            return accepts(example_of_ones(specs, open_size=open_size))
+        except (ValueError, tf.errors.InvalidArgumentError) as error:
+            refusals.append(error)
+        if all(s.shape[1:].is_fully_defined() for s in tf.nest.flatten(specs)):
+            break
+    raise refusals[0]
 
 
 def rows(tensors: Tensors) -> tf.Tensor:

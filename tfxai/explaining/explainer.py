@@ -162,7 +162,7 @@ class Explainer(keras.Model):
         specs = self._declared
         if specs is not None and not self.built:
             # Keras exports only models that have been called, with the shapes of that call.
-            self(batch.example_of_ones(specs), 0)
+            batch.accepted_example(specs, lambda inputs: self(inputs, 0))
         super().export(filepath, format, verbose, input_signature)
 
     def call(self, inputs: Tensors, targets: Any = None, seed: Any = 0) -> Tensors:

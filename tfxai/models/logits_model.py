@@ -38,7 +38,7 @@ def logits(model: keras.Model) -> keras.Model:
     if specs is not None:
         info = trace_info(model, specs)
         if not any(tf.nest.flatten(info.heads)):
-            _check_all(model, info, batch.example_of_ones(specs))
+            batch.accepted_example(specs, lambda x: _check_all(model, info, x))
             return model
     return Logits(model)
 

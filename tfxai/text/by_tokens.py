@@ -86,7 +86,9 @@ def by_tokens(explainer: keras.Model, *, reduce: str | None = None) -> Method:
             inner.check(vectors_to_move(encoder, inputs)[0])
 
     def report(specs: Tensors) -> Report:
-        examples = batch.example_of_ones(specs)
+        return batch.accepted_example(specs, report_of)
+
+    def report_of(examples: Tensors) -> Report:
         vectors = any_batch_specs(vectors_to_move(encoder, examples)[0])
         of_head = method_for(examples, tf.zeros([1], tf.int32)).report
         assert of_head is not None  # the same method as `inner`
