@@ -3,13 +3,15 @@
 docs/methods.md, Rules beyond ReLU networks. The references are in float64 numpy, line by line.
 """
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
 from scipy.special import erf
 
 import tfxai
-from tests.networks import small_cnn
+from tests.networks import small_cnn, without_biases
 from tests.thorough import quick
 
 L = keras.layers
@@ -225,7 +227,7 @@ def test_networks_of_today_are_explained_and_the_record_says_how(body, builder):
 def test_the_report_names_activations_and_normalisations():
     report = tfxai.guided_backprop(sequence_model(transformer)).rule_report()
     found = [row.description for row in report if row.extended]
-    assert found.count("normalisation by data: ordinary gradient") == 2
+    assert found.count("normalisation by data: its statistics are held") == 2
     assert found.count("GELU: positive gradients pass") == 1
     assert found.count("softmax: ordinary gradient") == 1
     assert found.count("product of matrices: ordinary gradient") == 2
@@ -236,7 +238,7 @@ def test_the_report_names_activations_and_normalisations():
 
 def test_what_is_passed_through_is_not_extended():
     model = sequence_model(transformer)
-    maps = tfxai.guided_backprop(model, passthrough=["Erfc"])(sequences(), 1)
+    maps = tfxai.guided_backprop(model, passthrough=["Erfc", "Rsqrt"])(sequences(), 1)
     np.testing.assert_allclose(maps, tfxai.gradient(model)(sequences(), 1), rtol=1e-9)
 
 
@@ -255,14 +257,6 @@ def test_extend_is_a_flag(cnn):
 
 
 # Excitation backprop
-
-
-def without_biases(model):
-    """Set all biases to 0, so that nothing excites a neuron but its inputs."""
-    for weight in model.weights:
-        if "bias" in weight.path or "beta" in weight.path:
-            weight.assign(weight * 0)
-    return model
 
 
 @pytest.mark.parametrize("body", BODY)
@@ -384,3 +378,88 @@ def test_patterns_of_relu_networks_are_not_touched(images):
         maps, expected = (builder(model, extended, extend=e)(images, 2) for e in (True, False))
         np.testing.assert_array_equal(maps, expected)
         assert not any(row.extended for row in builder(model, extended).rule_report())
+
+
+def rms(x):
+    return ops.rsqrt(ops.mean(ops.square(x), -1, keepdims=True) + 1e-3)
+
+
+SCALE, SHIFT = np.array([2.0, -0.5, 1.5, 0.25, -3.0, 1.0]), np.array([0.3, 0, -1, 2, 0, 0.1])
+NORMALISATIONS = {
+    "scale within": lambda x: x * (rms(x) * SCALE) + SHIFT,
+    "scale behind": lambda x: x * rms(x) * SCALE + SHIFT,
+    "scale first": lambda x: SCALE * (x * rms(x)) + SHIFT,
+    "divided": lambda x: x * rms(x) / (1 / SCALE) + SHIFT,
+}
+
+
+@pytest.mark.parametrize("name", quick(["scale behind", "scale first", "divided"], "scale behind"))
+def test_rules_do_not_depend_on_where_a_normalisation_has_its_scale(name):
+    maps = []
+    for normalisation in (NORMALISATIONS["scale within"], NORMALISATIONS[name]):
+        model, _ = dense_net(normalisation, units=(6, 6, 3))
+        patterns = tfxai.fit_patterns(model, rows(300), verbose=0)
+        assert list(patterns) == ["d0", "d1", "d2"]
+        explainers = [tfxai.pattern_net(model, patterns), tfxai.guided_backprop(model)]
+        explainers += [tfxai.pattern_attribution(model, patterns), tfxai.excitation_backprop(model)]
+        maps.append([explainer(rows(), 1) for explainer in explainers])
+        found = [row.description for row in explainers[0].rule_report() if row.extended]
+        assert found == ["normalisation by data: its statistics are held"] * 2
+    for found, expected in zip(*maps, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_an_rms_normalisation_and_its_scale_are_one_step():
+    inputs = keras.Input((4,))
+    outputs = L.Dense(3)(L.RMSNormalization()(L.Dense(5)(inputs)))
+    model = keras.Model(inputs, outputs)
+    patterns = tfxai.fit_patterns(model, rows(50), verbose=0)
+    descriptions = [row.description for row in tfxai.pattern_net(model, patterns).rule_report()]
+    assert descriptions == [
+        "pattern for weights",
+        "normalisation by data: its statistics are held",
+        "pattern for weights",
+    ]
+
+
+def normalised_by_std(x):
+    return (x - ops.mean(x, -1, keepdims=True)) / ops.std(x, -1, keepdims=True)
+
+
+def normalised_by_hand(x):
+    centred = x - ops.mean(x, -1, keepdims=True)
+    return centred / ops.sqrt(ops.mean(ops.square(centred), -1, keepdims=True))
+
+
+NORMALISED = {"plain": normalised_by_std, "by hand": normalised_by_hand}
+
+
+@pytest.mark.parametrize(
+    ("name", "normalisation"),
+    quick(
+        list(itertools.product(("guided_backprop", "deconvnet", "pattern_net"), NORMALISED)),
+        ("guided_backprop", "by hand"),
+        ("pattern_net", "plain"),
+    ),
+)
+def test_the_statistics_of_a_normalisation_are_held(name, normalisation):
+    """It is y = (x - m) / s with the mean m and the size s of the example, both constants."""
+    in_keras, in_numpy = ACTIVATIONS["gelu"]
+    model, (w0, b0, w1, _) = dense_net(
+        lambda x: in_keras(NORMALISED[normalisation](x)), units=(6, 3)
+    )
+    z = rows() @ w0 + b0
+    mean, size = z.mean(-1, keepdims=True), z.std(-1, keepdims=True)
+    slope = derivative(in_numpy, (z - mean) / size)
+    if name == "pattern_net":
+        patterns = tfxai.fit_patterns(model, rows(300), verbose=0)
+        explainer = tfxai.pattern_net(model, patterns, start="one")
+        expected = slope * patterns["d1"][:, 1] / size @ patterns["d0"].T
+    else:
+        explainer = getattr(tfxai, name)(model)
+        passed = np.maximum(slope, 0) if name == "guided_backprop" else 1
+        expected = passed * np.maximum(w1[:, 1], 0) / size @ w0.T
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(explainer(rows(), 1), expected, rtol=1e-5, atol=1e-7)
+    in_a_row = [explainer(x[None], 1)[0] for x in rows()]
+    np.testing.assert_allclose(in_a_row, explainer(rows(), 1), rtol=1e-9)

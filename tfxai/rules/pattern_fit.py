@@ -86,8 +86,8 @@ def fit_patterns(
         batch_size: how many examples are evaluated at once, where `data` is an array.
         passthrough: types of operations or names of layers that keep their ordinary gradient and
             get no patterns.
-        extend: whether what is not piecewise linear has its ordinary gradient, too; False to refuse
-            such models.
+        extend: whether what is not piecewise linear is accepted, too, without patterns of its own;
+            False to refuse such models.
         verbose: 0 for no progress bar.
 
     Returns:

@@ -3,8 +3,9 @@
 The paper treats kernels. Other linear steps follow from the definition of a pattern,
 a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1) and
 has a pattern like any other neuron; a factor s of a single input has the pattern 1 / s
-(docs/methods.md, PatternNet and PatternAttribution). Extended, what is not piecewise linear has its
-ordinary gradient, as all that has no pattern.
+(docs/methods.md, PatternNet and PatternAttribution). Extended, normalisations by data hold their
+statistics, and what else is not piecewise linear has its ordinary gradient, as all that has no
+pattern.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.rule import Replacement, Rule
-from tfxai.rules.smooth import ordinary
+from tfxai.rules.smooth import fixed_or_ordinary
 from tfxai.rules.steps import Step
 
 
@@ -29,7 +30,8 @@ def pattern_net(patterns: Mapping[str, Any], *, extend: bool = False) -> Rule:
     return Rule(
         "pattern_net",
         lambda step: _replace(step, patterns, attribution=False),
-        extend=ordinary if extend else None,
+        extend=fixed_or_ordinary if extend else None,
+        fitted=True,
     )
 
 
@@ -42,7 +44,8 @@ def pattern_attribution(patterns: Mapping[str, Any], *, extend: bool = False) ->
     return Rule(
         "pattern_attribution",
         lambda step: _replace(step, patterns, attribution=True),
-        extend=ordinary if extend else None,
+        extend=fixed_or_ordinary if extend else None,
+        fitted=True,
     )
 
 

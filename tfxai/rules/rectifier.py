@@ -12,14 +12,15 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from tfxai.rules.rule import Replacement, Rule
-from tfxai.rules.smooth import is_activation, ordinary, title
+from tfxai.rules.smooth import fixed_or_ordinary, is_activation, title
 from tfxai.rules.steps import Step
 
 
 def guided(*, extend: bool = False) -> Rule:
     """R_in = 1[y > 0] 1[R_out > 0] R_out: positive cotangents pass through active rectifiers.
 
-    Extended, R_in = [f'(x)]+ [R_out]+ at any activation y = f(x), which is the same at a ReLU.
+    Extended, R_in = [f'(x)]+ [R_out]+ at any activation y = f(x), which is the same at a ReLU, and
+    normalisations by data hold their statistics, as batch normalisations do.
     """
     return Rule(
         "guided_backprop",
@@ -72,7 +73,7 @@ def _extend(step: Step, backward: Callable[[Step, tf.Tensor], list]) -> Replacem
         return Replacement(
             f"{title(step)}: positive gradients pass", lambda g: backward(step, g), extended=True
         )
-    return ordinary(step)
+    return fixed_or_ordinary(step)
 
 
 def _guided_activation(step: Step, cotangent: tf.Tensor) -> list:

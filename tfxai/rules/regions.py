@@ -31,6 +31,8 @@ _STRAIGHT = {
 }
 """Piecewise-linear operations on each element alone."""
 _REDUCTIONS = {"Mean", "Sum", "Max", "Min"}
+_SCALE_AND_SHIFT = {"Mul", "RealDiv", "Add", "AddV2", "Sub", "BiasAdd", "Cast", "Identity"}
+"""Operations that scale and shift what has been normalised, if they read nothing else of data."""
 
 
 class Region(NamedTuple):
@@ -92,7 +94,7 @@ def find_regions(
     for operation in operations:
         reads = [operation.inputs[i] for i in data[operation.name]]
         for tensor in reads:
-            readers.setdefault(tensor.ref(), []).append(operation.name)
+            readers.setdefault(tensor.ref(), []).append(operation)
         if _acts_on_elements(operation):
             tree.add(operation.outputs[0], reads)
     found: dict[str, Region] = {}
@@ -105,7 +107,11 @@ def find_regions(
             continue
         region = Region(source.deref(), tuple(_between(source, operation, data)))
         if _is_region(region, data) and not _leaks(region, readers, stops):
-            found[operation.name] = region
+            if region.normalizes:
+                centred = _with_centring(region, tree, data)
+                region = region if _leaks(centred, readers, stops) else centred
+                region = _with_scale_and_shift(region, data, readers, stops)
+            found[region.operations[-1].name] = region
             taken.update(o.name for o in region.operations)
     return found
 
@@ -185,6 +191,46 @@ def _leaks(region: Region, readers: Mapping, stops: set) -> bool:
     inside = {o.name for o in region.operations}
     for operation in region.operations[:-1]:
         for tensor in operation.outputs:
-            if tensor.ref() in stops or not inside.issuperset(readers.get(tensor.ref(), ())):
+            if tensor.ref() in stops or any(
+                reader.name not in inside for reader in readers.get(tensor.ref(), ())
+            ):
                 return True
     return False
+
+
+def _with_centring(region: Region, tree: _Dominators, data: Mapping) -> Region:
+    """Give a normalisation of x - mean(x) as one of x."""
+    parent, subtraction = tree.parent.get(region.source.ref()), region.source.op
+    if parent is None or subtraction.type != "Sub" or len(data[subtraction.name]) != 2:
+        return region
+    centring = Region(parent.deref(), tuple(_between(parent, subtraction, data)))
+    if not centring.normalizes or any(_is_curved(o, data[o.name]) for o in centring.operations):
+        return region
+    return centring._replace(operations=(*centring.operations, *region.operations))
+
+
+def _with_scale_and_shift(region: Region, data: Mapping, readers: Mapping, stops: set) -> Region:
+    """Give a normalisation with the constant scale and shift that follow it, as those of its layer.
+
+    Some layers have their scale between these operations (LayerNormalization), others behind them
+    (RMSNormalization); rules do not depend on this.
+    """
+    operations = list(region.operations)
+    following = _only_reader(operations[-1].outputs[0], readers, stops)
+    while following is not None and _scales_or_shifts(following, data[following.name]):
+        operations.append(following)
+        following = _only_reader(following.outputs[0], readers, stops)
+    return region._replace(operations=tuple(operations))
+
+
+def _only_reader(tensor: tf.Tensor, readers: Mapping, stops: set) -> tf.Operation | None:
+    found = readers.get(tensor.ref(), [])
+    return found[0] if len(found) == 1 and tensor.ref() not in stops else None
+
+
+def _scales_or_shifts(operation: tf.Operation, data: tuple[int, ...]) -> bool:
+    """Whether an operation scales or shifts a tensor by constants, and keeps its shape."""
+    if operation.type not in _SCALE_AND_SHIFT or len(data) != 1:
+        return False
+    x, y = operation.inputs[data[0]].shape, operation.outputs[0].shape
+    return x.as_list() == y.as_list() and (operation.type != "RealDiv" or data == (0,))

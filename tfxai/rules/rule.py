@@ -45,6 +45,8 @@ class Rule(NamedTuple):
     extend: Callable[[Step], Replacement | None] | None = None
     """Gives the replacement of a step beyond the rule's paper, None for the steps that the paper
     treats; asked before `replace`. Without it, what the paper does not treat is an error."""
+    fitted: bool = False
+    """Whether the rule reads patterns, whose fit needs the same `passthrough`."""
 
 
 def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replacement | None:
@@ -68,7 +70,8 @@ def replacement_of(rule: Rule, step: Step, passthrough: Sequence[str]) -> Replac
         return replacement
     raise ValueError(
         f"{rule.name} does not know the operation {step.first.type} in {step.title!r}, "
-        f"{_reason(step)}. {_remedy(step)}, or explain a part of the model by tfxai.split."
+        f"{_reason(step)}. {_remedy(step)}{', in tfxai.fit_patterns too' * rule.fitted}, or "
+        "explain a part of the model by tfxai.split."
     )
 
 

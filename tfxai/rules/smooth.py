@@ -103,10 +103,20 @@ def gated(step: Step) -> int | None:
     return gates.index(False) if sum(gates) == 1 else None
 
 
-def ordinary(step: Step) -> Replacement | None:
-    """Give its ordinary gradient to a step that is known; None for any other."""
+def fixed_or_ordinary(step: Step) -> Replacement | None:
+    """Hold the statistics of a normalisation; give its ordinary gradient to what else is known.
+
+    Held, a normalisation by data is an affine step of each element, as a batch normalisation is in
+    the papers. None for a step that is not known.
+    """
+    if is_normalization(step):
+        return Replacement(
+            f"{title(step)}: its statistics are held",
+            lambda cotangent: held_statistics(step, cotangent),
+            extended=True,
+        )
     kinds = {o.type for o in step.operations}
-    known = is_activation(step) or is_normalization(step) or is_softmax(step)
+    known = is_activation(step) or is_softmax(step)
     known = known or is_product_of_matrices(step) or is_product_with_weights(step)
     if known or kinds <= _WITH_ORDINARY_GRADIENT:
         return Replacement(f"{title(step)}: ordinary gradient", None, extended=True)
@@ -117,6 +127,13 @@ def ordinary(step: Step) -> Replacement | None:
             extended=True,
         )
     return None
+
+
+def held_statistics(step: Step, cotangent: tf.Tensor) -> list[tf.Tensor]:
+    """Pass a cotangent back through a normalisation whose means and sums are constants."""
+    assert step.region is not None
+    held = step.region.reductions
+    return tf.gradients(step.outputs, step.inputs, [cotangent], stop_gradients=held)
 
 
 def title(step: Step) -> str:

@@ -20,15 +20,21 @@ OPTIMISED = {"resolution": 4, "lambda2": 1e-2, "baseline": 0.0}
 
 
 class Setup:
-    """What a method gets besides the model; each is made when a method first asks for it."""
+    """What a method gets besides the model; each is made when a method first asks for it.
 
-    def __init__(self, network, model, reference):
+    Args:
+        network, model, reference: what is explained, and what it is compared with.
+        passthrough: an option of the fit of patterns.
+    """
+
+    def __init__(self, network, model, reference, passthrough=()):
         self.network, self.model, self.reference = network, model, reference
+        self.passthrough = passthrough
 
     @functools.cached_property
     def patterns(self):
         examples = self.network.examples(PATTERN_EXAMPLES, seed=2)
-        return tfxai.fit_patterns(self.model, examples, verbose=0)
+        return tfxai.fit_patterns(self.model, examples, passthrough=self.passthrough, verbose=0)
 
     @functools.cached_property
     def references(self):

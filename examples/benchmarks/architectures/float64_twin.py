@@ -145,6 +145,47 @@ class RuledActivations:
             setattr(tf.nn, name, function)
 
 
+class HeldStatistics:
+    """Within this context, normalisations by data hold their statistics, as rules have it."""
+
+    LAYERS = (
+        keras.layers.LayerNormalization,
+        keras.layers.GroupNormalization,
+        keras.layers.RMSNormalization,
+        keras.layers.UnitNormalization,
+    )
+    STATISTICS = ((tf.nn, "moments"), (tf, "reduce_mean"), (tf, "reduce_sum"))
+
+    def __init__(self, model):
+        self.layers = [layer for layer in layers_of(model) if isinstance(layer, self.LAYERS)]
+
+    def held(self, call):
+        def constant(function):
+            return lambda *given, **named: tf.nest.map_structure(
+                tf.stop_gradient, function(*given, **named)
+            )
+
+        def under_rule(*given, **named):
+            before = [getattr(module, name) for module, name in self.STATISTICS]
+            for (module, name), function in zip(self.STATISTICS, before, strict=True):
+                setattr(module, name, constant(function))
+            try:
+                return call(*given, **named)
+            finally:
+                for (module, name), function in zip(self.STATISTICS, before, strict=True):
+                    setattr(module, name, function)
+
+        return under_rule
+
+    def __enter__(self):
+        for layer in self.layers:
+            layer.call = self.held(layer.call)
+
+    def __exit__(self, *exception):
+        for layer in self.layers:
+            del layer.call
+
+
 def layers_of(model):
     """All layers of a model, those of nested models too, in an order that its twin shares."""
     layers = model._flatten_layers()

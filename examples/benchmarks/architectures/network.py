@@ -139,8 +139,13 @@ def randomise(model, examples):
 
 
 def standardise(model, logits):
-    """Give each class's logit the mean 0 and the size 1, by the weights of the last dense layer."""
-    *_, last = (x for x in model._flatten_layers() if isinstance(x, keras.layers.Dense))
+    """Give each class's logit the mean 0 and the size 1, by the weights of the last dense layer.
+
+    Where there is none, the last convolution gives the logits, as in some of keras.applications.
+    """
+    layers = list(model._flatten_layers())
+    dense = [layer for layer in layers if isinstance(layer, keras.layers.Dense)]
+    last = (dense or [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)])[-1]
     size = logits.std(0) + 1e-6
     last.kernel.assign(last.kernel / size)
     last.bias.assign((last.bias - logits.mean(0)) / size)

@@ -9,7 +9,9 @@ from builders import Setup
 
 
 def passthrough(match, setup):
-    return setup, {"passthrough": ast.literal_eval(match[1])}
+    names = ast.literal_eval(match[1])
+    fitted = Setup(setup.network, setup.model, setup.reference, names)
+    return fitted, {"passthrough": names}
 
 
 def input_in_front(match, setup):

@@ -5,15 +5,11 @@ import numpy as np
 import tensorflow as tf
 from builders import STEPS
 from explained import each, enlarged, mean
-from float64_twin import RuledActivations, layers_of
+from float64_twin import HeldStatistics, RuledActivations, layers_of
 
 UNLIKE = (keras.layers.RNN, keras.layers.PReLU)
 """Layers whose activations the twin cannot be given a rule for."""
-FACTORS = (
-    keras.layers.BatchNormalization,
-    keras.layers.RMSNormalization,
-    keras.layers.Rescaling,
-)
+FACTORS = (keras.layers.BatchNormalization, keras.layers.Rescaling)
 KERNELS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
@@ -35,7 +31,7 @@ def ruled(cell, passed):
     several = names - {"linear", "softmax", *RuledActivations.NAMES}
     if several or any(isinstance(layer, UNLIKE) or is_own(layer) for layer in layers):
         return None
-    with RuledActivations(passed):
+    with RuledActivations(passed), HeldStatistics(cell.reference.model):
         return cell.gradient()
 
 
@@ -152,7 +148,8 @@ def under_patterns(cell, replace, explain):
     if changed is None:
         return None
     try:
-        return explain()
+        with HeldStatistics(cell.reference.model):
+            return explain()
     finally:
         for layer in changed:
             del layer.call

@@ -37,8 +37,8 @@ def guided_backprop(
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: types of operations or names of layers that keep their ordinary gradient.
         extend: whether other activations than ReLUs are treated alike, R_in = [f'(x)]+ [R_out]+ at
-            y = f(x), and what else is not piecewise linear has its ordinary gradient; False to
-            refuse such models.
+            y = f(x); normalisations by data hold their statistics, and what else is not piecewise
+            linear has its ordinary gradient. False to refuse such models.
 
     Returns:
         An Explainer with attributions of the inputs' shape. Its `rule_report` lists the activations
