@@ -270,23 +270,48 @@ def test_excitation_conserves_probability_beyond_relu_networks(body):
     np.testing.assert_allclose(one, record.attributions[:1], rtol=1e-9)
 
 
+def attention_model():
+    """y = A x with A = softmax(x x'), and a dense layer w of it; five tokens of one number."""
+    inputs = keras.Input((5, 1), dtype="float64")
+    attended = L.Attention(**DOUBLE)([inputs, inputs])
+    head = L.Dense(1, use_bias=False, name="head", **DOUBLE)
+    model = keras.Model(inputs, head(L.Flatten(**DOUBLE)(attended)))
+    w = np.array([[2.0], [1.0], [-1.0], [3.0], [0.5]])
+    model.set_weights([w])
+    return model, w[:, 0]
+
+
+def attention_weights(x):
+    logits = x @ x.transpose(0, 2, 1)
+    return np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+
+
 def test_excitation_of_attention_is_the_equation():
     """y = A v with v = x w: what reaches y_i is shared among the [A_ij v_j]+."""
     x = np.abs(sequences(2))[..., :1] + 0.1
-    inputs = keras.Input((5, 1), dtype="float64")
-    attended = L.Attention(**DOUBLE)([inputs, inputs])
-    model = keras.Model(inputs, L.Dense(1, use_bias=False, **DOUBLE)(L.Flatten(**DOUBLE)(attended)))
-    w = np.array([[2.0], [1.0], [-1.0], [3.0], [0.5]])
-    model.set_weights([w])
-    logits = x @ x.transpose(0, 2, 1)
-    weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    model, w = attention_model()
+    weights = attention_weights(x)
     y = (weights @ x)[..., 0]
-    top = np.maximum(y * w[:, 0], 0)
+    top = np.maximum(y * w, 0)
     top /= top.sum(1, keepdims=True)
     shares = weights * x.transpose(0, 2, 1) / y[..., None]
     expected = (top[..., None] * shares).sum(1)
     maps = tfxai.excitation_backprop(model)(x, 1)
     np.testing.assert_allclose(maps[..., 0], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("builder", [tfxai.pattern_net, tfxai.pattern_attribution])
+def test_patterns_hold_the_weights_of_an_attention(builder):
+    """What reaches y = A v passes to v by A', as if A were constant."""
+    model, w = attention_model()
+    patterns = tfxai.fit_patterns(model, sequences(200)[..., :1], verbose=0)
+    x, a = sequences(3)[..., :1], patterns["head"][:, 0]
+    passed = a if builder is tfxai.pattern_net else w * a
+    expected = attention_weights(x).transpose(0, 2, 1) @ passed
+    explainer = builder(model, patterns, start="one")
+    np.testing.assert_allclose(explainer(x, 1)[..., 0], expected, rtol=1e-5, atol=1e-8)
+    report = [row.description for row in explainer.rule_report() if row.extended]
+    assert report.count("product of matrices: passed to what attention weighs") == 1
 
 
 @pytest.mark.parametrize("beta", [1e4])

@@ -18,13 +18,13 @@ from tfxai.rules.rule import Replacement, Rule
 from tfxai.rules.smooth import (
     gated,
     is_activation,
-    is_gate,
     is_normalization,
     is_product,
     is_product_of_matrices,
     is_product_with_weights,
     is_softmax,
     title,
+    weighed,
 )
 from tfxai.rules.steps import Step, gradients, is_sum, rerun
 
@@ -89,9 +89,8 @@ def _to_gated(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
 
 def _matrices(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
     """Share by contributions among what attention weighs; half to each of two other matrices."""
-    gates = [is_gate(x) for x in step.inputs]
-    if sum(gates) == 1:
-        position = gates.index(False)
+    position = weighed(step)
+    if position is not None:
         shared = _of_matrix(step, probability, position)
         return [shared if i == position else None for i in range(2)]
     return [_of_matrix(step, probability / 2, i) for i in range(2)]

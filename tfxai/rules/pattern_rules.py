@@ -4,8 +4,8 @@ The paper treats kernels. Other linear steps follow from the definition of a pat
 a = cov(x, y) / var(y) with w . a = 1: a sum of two branches is a neuron with the weights (1, 1) and
 has a pattern like any other neuron; a factor s of a single input has the pattern 1 / s
 (docs/methods.md, PatternNet and PatternAttribution). Extended, normalisations by data hold their
-statistics, and what else is not piecewise linear has its ordinary gradient, as all that has no
-pattern.
+statistics, attention its weights, and what else is not piecewise linear has its ordinary gradient,
+as all that has no pattern.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.rule import Replacement, Rule
-from tfxai.rules.smooth import fixed_or_ordinary
+from tfxai.rules.smooth import fixed_or_ordinary, is_product_of_matrices, title, weighed
 from tfxai.rules.steps import Step
 
 
@@ -30,7 +30,7 @@ def pattern_net(patterns: Mapping[str, Any], *, extend: bool = False) -> Rule:
     return Rule(
         "pattern_net",
         lambda step: _replace(step, patterns, attribution=False),
-        extend=fixed_or_ordinary if extend else None,
+        extend=_extend if extend else None,
         fitted=True,
     )
 
@@ -44,7 +44,7 @@ def pattern_attribution(patterns: Mapping[str, Any], *, extend: bool = False) ->
     return Rule(
         "pattern_attribution",
         lambda step: _replace(step, patterns, attribution=True),
-        extend=fixed_or_ordinary if extend else None,
+        extend=_extend if extend else None,
         fitted=True,
     )
 
@@ -60,6 +60,24 @@ def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> R
             "factor's pattern", lambda g: [_factor(step, g, attribution=attribution)]
         )
     return None
+
+
+def _extend(step: Step) -> Replacement | None:
+    """Hold the weights of an attention, which are no signal; the signal is in what they weigh."""
+    if is_product_of_matrices(step) and weighed(step) is not None:
+        return Replacement(
+            f"{title(step)}: passed to what attention weighs",
+            lambda cotangent: _to_weighed(step, cotangent),
+            extended=True,
+        )
+    return fixed_or_ordinary(step)
+
+
+def _to_weighed(step: Step, cotangent: tf.Tensor) -> list[tf.Tensor | None]:
+    return [
+        gradient if i == weighed(step) else None
+        for i, gradient in enumerate(step.gradient([cotangent]))
+    ]
 
 
 def _linear(

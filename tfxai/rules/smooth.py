@@ -103,6 +103,15 @@ def gated(step: Step) -> int | None:
     return gates.index(False) if sum(gates) == 1 else None
 
 
+def weighed(step: Step) -> int | None:
+    """Give the number, among the factors of a product of matrices, of what attention weighs.
+
+    None where neither factor is a gate, or both are.
+    """
+    gates = [is_gate(x) for x in step.inputs]
+    return gates.index(False) if sum(gates) == 1 else None
+
+
 def fixed_or_ordinary(step: Step) -> Replacement | None:
     """Hold the statistics of a normalisation; give its ordinary gradient to what else is known.
 
