@@ -130,7 +130,7 @@ def network_of_today(name, script):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", OF_TODAY)
+@pytest.mark.parametrize("name", OF_TODAY[:-1])
 def test_patterns_of_networks_of_today_stand_in_for_their_weights(name, script):
     model, _, network = network_of_today(name, script)
     patterns = tfxai.fit_patterns(model, network.examples(24, seed=2), verbose=0)
@@ -139,7 +139,7 @@ def test_patterns_of_networks_of_today_stand_in_for_their_weights(name, script):
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", OF_TODAY)
+@pytest.mark.parametrize("name", OF_TODAY[:-1])
 def test_excitation_of_networks_of_today_conserves_probability(name, script):
     model, x, _ = network_of_today(name, script)
     without_biases(model)

@@ -8,7 +8,8 @@ rules are extended (twin_networks.py). Each explains its true class on test imag
 whose maximum lies in the tetromino's box, after the positive part is averaged over windows of one
 cell; the mass is the share of the positive part in the box. Prints Markdown tables: the mean over
 images and trained networks, its standard error, and in parentheses the means of the networks. A
-network is trained in a minute of one core; its weights are kept in --out, and maps drawn there.
+network is trained and explained in two minutes of one core. Weights and results are kept in --out,
+from which an interrupted run goes on; maps are drawn there.
 """
 
 import argparse
@@ -24,24 +25,26 @@ import tfxai
 from tfxai import metrics
 
 SIZE, CELL = 32, 4
-EPOCHS = 30
+EPOCHS, SHOWN = 30, 3
 GOAL, LEAST = 0.98, 0.95
 """The accuracy at which training ends, and the least one of a network that is measured."""
 PIECES = ("1111", "11/11", "111/010", "011/110", "110/011", "100/111", "001/111")
 """I, O, T, S, Z, J and L; a slash begins a row."""
 DISTRACTORS = ("1", "11", "1/1", "111", "1/1/1", "11/10", "11/01")
 METHODS = {
-    "gradient": (tfxai.gradient, {}),
-    "integrated_gradients": (tfxai.integrated_gradients, {}),
-    "guided_backprop": (tfxai.guided_backprop, {}),
-    "deconvnet": (tfxai.deconvnet, {}),
-    "guided_grad_cam": (tfxai.guided_grad_cam, {}),
-    "excitation_backprop": (tfxai.excitation_backprop, {}),
-    "pattern_net": (tfxai.pattern_net, {}),
-    "pattern_attribution": (tfxai.pattern_attribution, {}),
-    "pattern_guided_integrated_gradients": (tfxai.pattern_guided_integrated_gradients, {}),
+    "gradient": (tfxai.gradient, None),
+    "integrated_gradients": (tfxai.integrated_gradients, None),
+    "guided_backprop": (tfxai.guided_backprop, None),
+    "deconvnet": (tfxai.deconvnet, None),
+    "guided_grad_cam": (tfxai.guided_grad_cam, None),
+    "excitation_backprop": (tfxai.excitation_backprop, None),
+    "pattern_net": (tfxai.pattern_net, "relu"),
+    "pattern_attribution": (tfxai.pattern_attribution, "relu"),
+    "pattern_guided_integrated_gradients": (tfxai.pattern_guided_integrated_gradients, "relu"),
+    "pattern_net, linear": (tfxai.pattern_net, "linear"),
+    "pattern_attribution, linear": (tfxai.pattern_attribution, "linear"),
 }
-"""Name -> builder, options. The first two have no rule, and are yardsticks."""
+"""Name -> builder, estimator of the patterns. The first two have no rule, and are yardsticks."""
 
 
 def cells(drawing):
@@ -81,6 +84,10 @@ def free_places(shapes, random, gap=CELL):
             return boxes
 
 
+def stem(name, seed):
+    return f"{name.replace(', ', '_').replace(' ', '_')}_{seed}"
+
+
 def trained(name, seed, folder):
     """Give a network trained until it tells nearly all images of a validation set right.
 
@@ -88,7 +95,7 @@ def trained(name, seed, folder):
     """
     keras.utils.set_random_seed(seed)
     model = TWINS[name](SIZE)
-    path = folder / f"{name.replace(', ', '_').replace(' ', '_')}_{seed}.weights.h5"
+    path = folder / f"{stem(name, seed)}.weights.h5"
     if path.exists():
         model.load_weights(path)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -111,12 +118,36 @@ def accuracy(model, labelled):
 
 def explained(model, images, labels):
     """Give method -> maps ``[N, 32, 32, 1]``."""
-    patterns = tfxai.fit_patterns(model, data(1000, seed=0)[0], batch_size=100, verbose=0)
+    examples, _, _ = data(1000, seed=0)
+    patterns = {
+        estimator: tfxai.fit_patterns(
+            model, examples, estimator=estimator, batch_size=100, verbose=0
+        )
+        for estimator in ("relu", "linear")
+    }
     maps = {}
-    for name, (builder, options) in METHODS.items():
-        given = [model, patterns] if name.startswith("pattern") else [model]
-        maps[name] = builder(*given, **options).explain(images, labels, verbose=0).attributions
+    for name, (builder, estimator) in METHODS.items():
+        explainer = builder(model, patterns[estimator]) if estimator else builder(model)
+        maps[name] = explainer.explain(images, labels, verbose=0).attributions
     return maps
+
+
+def measured(name, seed, folder, test):
+    """Give method -> (hits, shares of mass), and some maps, of a network; both kept in a file."""
+    path = folder / f"{stem(name, seed)}.npz"
+    if not path.exists():
+        images, labels, boxes = test
+        model = trained(name, seed, folder)
+        right = accuracy(model, test)
+        print(f"{name}, seed {seed}: {right:.3f} of {len(labels)} test images are right")
+        if right <= LEAST:
+            raise SystemExit(f"nothing is measured on networks below {LEAST}")
+        maps = explained(model, images, labels)
+        shown = {f"maps of {method}": values[:SHOWN] for method, values in maps.items()}
+        np.savez(path, **{m: found(v, boxes) for m, v in maps.items()}, **shown)
+        keras.backend.clear_session()
+    with np.load(path) as file:
+        return {m: file[m] for m in METHODS}, {m: file[f"maps of {m}"] for m in METHODS}
 
 
 def found(maps, boxes):
@@ -144,27 +175,24 @@ def table(title, results, column):
 
 
 def draw(path, images, boxes, maps):
-    """Draw images, and below each its maps of all networks and methods."""
-    rows = [(f"{net}\n{m}", maps[net][m]) for m in METHODS for net in maps]
-    columns = len(images)
-    figure = Figure(figsize=(1.1 * columns * len(maps), 1.1 * (1 + len(METHODS))))
-    axes = figure.subplots(1 + len(METHODS), columns * len(maps))
+    """Draw images, and below each its maps by all methods, for one network beside the other."""
+    columns = [(name, i) for name in maps for i in range(len(images))]
+    figure = Figure(figsize=(1.1 * len(columns) + 1, 1.1 * (1 + len(METHODS))))
+    axes = figure.subplots(1 + len(METHODS), len(columns))
+    for column, (name, i) in enumerate(columns):
+        axes[0, column].imshow(images[i, ..., 0], cmap="gray")
+        axes[0, column].set_title(name, fontsize=7)
+        left, top, right, bottom = boxes[i] - 0.5
+        for panel, method in zip(axes[1:, column], METHODS, strict=True):
+            values = maps[name][method][i, ..., 0]
+            scale = np.abs(values).max() or 1
+            panel.imshow(values, cmap="seismic", vmin=-scale, vmax=scale)
+            around = [left, right, right, left, left], [top, top, bottom, bottom, top]
+            panel.plot(*around, "k", lw=0.5)
+    for panel, method in zip(axes[1:, 0], METHODS, strict=True):
+        panel.set_ylabel(method.replace("_", "\n"), fontsize=6)
     for panel in axes.ravel():
         panel.set(xticks=[], yticks=[])
-    for n in range(len(maps)):
-        for i, image in enumerate(images):
-            axes[0, n * columns + i].imshow(image[..., 0], cmap="gray")
-    for r, (title, values) in enumerate(rows):
-        row, n = 1 + r // len(maps), r % len(maps)
-        for i in range(columns):
-            panel = axes[row, n * columns + i]
-            scale = np.abs(values[i]).max() or 1
-            panel.imshow(values[i, ..., 0], cmap="seismic", vmin=-scale, vmax=scale)
-            left, top, right, bottom = boxes[i] - 0.5
-            panel.plot(
-                [left, right, right, left, left], [top, top, bottom, bottom, top], "k", lw=0.5
-            )
-            panel.set_title(title if i == 0 else "", fontsize=5)
     figure.tight_layout(pad=0.3)
     figure.savefig(path, dpi=110)
 
@@ -177,26 +205,17 @@ def main():
     parser.add_argument("--out", type=Path, default=Path("build/rules_extended"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    images, labels, boxes = test = data(options.count, seed=2)
+    images, _, boxes = test = data(options.count, seed=2)
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).mean() / SIZE**2
     results, shown = {}, {}
     for name in options.networks:
-        results[name] = []
-        for seed in range(options.seeds):
-            model = trained(name, seed, options.out)
-            right = accuracy(model, test)
-            print(f"{name}, seed {seed}: {right:.3f} of {len(labels)} test images are right")
-            if right <= LEAST:
-                raise SystemExit(f"nothing is measured on networks below {LEAST}")
-            maps = explained(model, images, labels)
-            shown.setdefault(name, {m: v[:3] for m, v in maps.items()})
-            results[name].append({m: found(v, boxes) for m, v in maps.items()})
-            keras.backend.clear_session()
+        kept = [measured(name, seed, options.out, test) for seed in range(options.seeds)]
+        results[name], shown[name] = [found for found, _ in kept], kept[0][1]
     print(f"{options.count} images, {options.seeds} networks of each kind; the box has", end=" ")
     print(f"{100 * area:.0f} % of an image's pixels")
     table("Hits, %", results, 0)
     table("Mass in the box, %", results, 1)
-    draw(options.out / "maps.png", images[:3], boxes, shown)
+    draw(options.out / "maps.png", images[:SHOWN], boxes, shown)
 
 
 if __name__ == "__main__":
