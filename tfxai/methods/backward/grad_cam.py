@@ -15,27 +15,17 @@ from tfxai.core.tracing import traced
 from tfxai.core.types import Attribution, Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.placed_activations import Placed, Places, first_reached, placed
+from tfxai.methods.backward.last_activations import first_reached, last_activations
+from tfxai.methods.backward.placed_activations import Placed, Places, placed
 from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
 from tfxai.models import graph_axes, named_layers
 from tfxai.models.model_info import ModelInspector
-from tfxai.models.positions import SHAPE_READING
 from tfxai.models.scored_models import scored_outputs
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under
 from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import report
-from tfxai.rules.steps import steps_between
 
-REARRANGING_OR_POOLING = {
-    "Reshape", "Transpose", "ExpandDims", "Squeeze", "Identity", "Cast", "Pad", "PadV2",
-    "ReverseV2",
-    "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max", "While", "StatelessWhile",
-}  # fmt: skip
-"""Operations whose outputs do not count as activations: they rearrange or pool activations, or run
-loops, whose results are collected afterwards."""
-COLLECTING = {"TensorListStack"}
-"""Operations that give the results of a loop as one tensor."""
 NO_EVIDENCE = (
     "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
     "the rest, or the layer has one position; name an earlier layer=, or take a method with signs "
@@ -180,7 +170,7 @@ def _grad_cam(
     def candidates(inputs: Tensors, targets: tf.Tensor) -> tuple:
         outputs, target_score, _ = forward(inputs, targets)
         places = Places(tf.nest.flatten(inputs)[0], inspector.order(inputs))
-        return target_score, _last_activations(places, outputs, target_score), places
+        return target_score, last_activations(places, outputs, target_score), places
 
     def last(inputs: Tensors, targets: tf.Tensor) -> tuple:
         target_score, activations, places = candidates(inputs, targets)
@@ -242,53 +232,6 @@ def _left_out(found: Placed, image: tf.Tensor) -> dict[str, Tensors]:
         return {}
     numbers = tf.constant(found.left_out, tf.int32)[None]
     return {"left_out_tokens": tf.repeat(numbers, tf.shape(image)[0], axis=0)}
-
-
-def _last_activations(places: Places, outputs: Tensors, score: tf.Tensor) -> list[tf.Tensor]:
-    """Give the activations with positions between the image and the score, the last one first."""
-    image = places.image
-    floating = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
-    gradients = tf.gradients(score, floating)
-    scored = [o for o, g in zip(floating, gradients, strict=True) if g is not None]
-    steps = steps_between([image, *_floats_from_integers(image)], scored)
-    found = [s.outputs[0] for s in reversed(steps) if _is_activation(s.first)]
-    found = [x for x in found if places.can_map(x)]
-    if not found:
-        raise ValueError(
-            "layer=None: between the inputs and the score there are no activations with positions, "
-            "that is of three axes or more, such as a convolution's; methods of the inputs "
-            "themselves, such as integrated_gradients, need none"
-        )
-    return found
-
-
-def _is_activation(operation: tf.Operation) -> bool:
-    """Whether the output of an operation is an activation whose first axis is the batch.
-
-    The first axis of what a loop over time collects is the time; the transpose that follows puts
-    the batch first.
-    """
-    if operation.type == "Transpose":
-        return operation.inputs[0].op.type in COLLECTING
-    return operation.type not in REARRANGING_OR_POOLING and not operation.type.startswith(
-        "TensorList"
-    )
-
-
-def _floats_from_integers(image: tf.Tensor) -> list[tf.Tensor]:
-    """Give the floating-point tensors that are computed from integers which depend on the image.
-
-    Gradients do not flow through integers, such as those of pixels or tokens, but they reach these
-    tensors.
-    """
-    depending, floats = {image.ref()}, []
-    for operation in image.graph.get_operations():
-        dependent_inputs = [t for t in operation.inputs if t.ref() in depending]
-        if dependent_inputs and operation.type not in SHAPE_READING:
-            depending.update(t.ref() for t in operation.outputs)
-            if any(t.dtype.is_integer for t in dependent_inputs):
-                floats += [t for t in operation.outputs if t.dtype.is_floating]
-    return floats
 
 
 def _has_positions(x: tf.Tensor) -> bool:

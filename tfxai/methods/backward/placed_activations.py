@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai.core.axes import Order
-from tfxai.core.tracing import traced
-from tfxai.core.types import Tensors
 from tfxai.models import graph_axes
 from tfxai.models.positions import Positions, positions_behind
 from tfxai.models.token_grids import Grid, grid_of_tokens, order_of_axes
@@ -100,44 +98,3 @@ def placed(values: Sequence[tf.Tensor], activation: tf.Tensor, places: Places, n
     axes = [sorted(order).index(axis) + 1 for axis in order]
     moved = [tf.transpose(v, [0, *axes, len(axes) + 1]) for v in last]
     return Placed(moved, np.array([], int))
-
-
-def first_reached(
-    candidates: Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor], Places]],
-    inputs: Tensors,
-) -> int | None:
-    """Give the number of the first activation on whose places the score depends.
-
-    Where a class token alone is read, the score depends on none of the other tokens behind the last
-    attention. That shows for an input of random numbers, which is evaluated here.
-
-    Args:
-        candidates: inputs, targets -> scores, activations and their places.
-        inputs: symbolic inputs of known size.
-    """
-    with tf.init_scope():
-        example = tf.nest.map_structure(_random_example, inputs)
-
-        def reached(inputs: Tensors) -> tf.Tensor:
-            score, activations, places = candidates(inputs, tf.zeros([1], tf.int32))
-            gradients = tf.gradients(score, activations)
-            return tf.stack(
-                [
-                    _is_reached(g, places.grid(a))
-                    for a, g in zip(activations, gradients, strict=True)
-                ]
-            )
-
-        is_reached = np.asarray(traced(reached)(example))
-    return int(is_reached.argmax()) if is_reached.any() else None
-
-
-def _is_reached(gradient: Any, grid: Grid | None) -> tf.Tensor:
-    if gradient is None:
-        return tf.constant(False)
-    return tf.reduce_any(tf.not_equal(gradient if grid is None else grid.arrange(gradient), 0))
-
-
-def _random_example(x: tf.Tensor) -> tf.Tensor:
-    values = np.abs(np.random.default_rng(0).normal(size=(1, *x.shape[1:])))
-    return tf.cast(values, x.dtype)
