@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfxai.core.tracing import traced
 from tfxai.core.types import Tensors
 from tfxai.methods.backward.placed_activations import Places
-from tfxai.models.positions import SHAPE_READING
+from tfxai.models.positions import SHAPE_READING, tensors_behind
 from tfxai.models.token_grids import Grid
 from tfxai.rules.steps import steps_between
 
@@ -22,20 +22,19 @@ REARRANGING_OR_POOLING = {
 }  # fmt: skip
 """Operations whose outputs do not count as activations: they rearrange or pool activations, or run
 loops, whose results are collected afterwards."""
+SIZE_OF_OPEN_AXES = 16
+"""The size of the random example's axes of open size, which the other inputs may have."""
 COLLECTING = {"TensorListStack"}
 """Operations that give the results of a loop as one tensor."""
 
 
-def last_activations(places: Places, outputs: Tensors, score: tf.Tensor) -> list[tf.Tensor]:
+def activations_between(places: Places, outputs: Tensors, score: tf.Tensor) -> list[tf.Tensor]:
     """Give the activations with positions between an input and the score, the last one first.
 
     Args:
         places: where activations lie in the input.
         outputs: the outputs that the score reads.
         score: ``[B]``, in the graph of the input.
-
-    Raises:
-        ValueError: there are none.
     """
     image = places.image
     floating = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
@@ -43,14 +42,7 @@ def last_activations(places: Places, outputs: Tensors, score: tf.Tensor) -> list
     scored = [o for o, g in zip(floating, gradients, strict=True) if g is not None]
     steps = steps_between([image, *_floats_from_integers(image)], scored)
     found = [s.outputs[0] for s in reversed(steps) if _is_activation(s.first)]
-    found = [x for x in found if places.can_map(x)]
-    if not found:
-        raise ValueError(
-            "layer=None: between the inputs and the score there are no activations with positions, "
-            "that is of three axes or more, such as a convolution's; methods of the inputs "
-            "themselves, such as integrated_gradients, need none"
-        )
-    return found
+    return [x for x in found if places.can_map(x)]
 
 
 def first_reached(
@@ -64,7 +56,7 @@ def first_reached(
 
     Args:
         candidates: inputs, targets -> scores, activations and their places.
-        inputs: symbolic inputs of known size.
+        inputs: symbolic inputs.
     """
     with tf.init_scope():
         example = tf.nest.map_structure(_random_example, inputs)
@@ -90,7 +82,8 @@ def _is_reached(gradient: Any, grid: Grid | None) -> tf.Tensor:
 
 
 def _random_example(x: tf.Tensor) -> tf.Tensor:
-    values = np.abs(np.random.default_rng(0).normal(size=(1, *x.shape[1:])))
+    shape = [SIZE_OF_OPEN_AXES if n is None else n for n in x.shape[1:]]
+    values = np.abs(np.random.default_rng(0).normal(size=(1, *shape)))
     return tf.cast(values, x.dtype)
 
 
@@ -113,11 +106,11 @@ def _floats_from_integers(image: tf.Tensor) -> list[tf.Tensor]:
     Gradients do not flow through integers, such as those of pixels or tokens, but they reach these
     tensors.
     """
-    depending, floats = {image.ref()}, []
+    behind = tensors_behind(image)
+    floats = []
     for operation in image.graph.get_operations():
-        dependent_inputs = [t for t in operation.inputs if t.ref() in depending]
-        if dependent_inputs and operation.type not in SHAPE_READING:
-            depending.update(t.ref() for t in operation.outputs)
-            if any(t.dtype.is_integer for t in dependent_inputs):
-                floats += [t for t in operation.outputs if t.dtype.is_floating]
+        if operation.type not in SHAPE_READING and any(
+            t.dtype.is_integer and t.ref() in behind for t in operation.inputs
+        ):
+            floats += [t for t in operation.outputs if t.dtype.is_floating]
     return floats

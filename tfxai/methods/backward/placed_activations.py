@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from tfxai.core.axes import Order
 from tfxai.models import graph_axes
-from tfxai.models.positions import Positions, positions_behind
+from tfxai.models.positions import Positions, positions_behind, tensors_behind
 from tfxai.models.token_grids import Grid, grid_of_tokens, order_of_axes
 
 _PRODUCTS = {"MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum"}
@@ -32,7 +33,12 @@ class Places:
         last = rank - 1 if channel is None else rank + channel
         axes = [a for a in range(1, rank) if rank == 2 or a != last]
         self.image = image
+        self.order = order
         self._found = positions_behind(image, axes)
+
+    @cached_property
+    def _behind(self) -> set:
+        return tensors_behind(self.image)
 
     def of(self, activation: tf.Tensor) -> Positions | None:
         """Give the positions of an activation, None if they are not known."""
@@ -52,6 +58,21 @@ class Places:
         if rank == 3:
             return activation.op.type not in _PRODUCTS and grid_of_tokens(positions) is not None
         return rank == self.image.shape.rank and order_of_axes(positions) is not None
+
+    def are_before(self, activation: tf.Tensor) -> bool:
+        """Whether an activation is computed from the input."""
+        return activation.ref() in self._behind
+
+    def lead_to(self, activation: tf.Tensor) -> bool:
+        """Whether the positions of an activation stand for several places of this very input."""
+        if not (self.are_before(activation) and self.can_map(activation)):
+            return False
+        positions = self.of(activation)
+        if (
+            positions is None
+        ):  # The size of the input is open, or the way to the activation unknown.
+            return activation.shape.rank == max(self.image.shape.rank, 3)
+        return positions.are_several()
 
     def grid(self, activation: tf.Tensor) -> Grid | None:
         """Give the grid of the tokens of an activation ``[B, N, C]``, None for any other."""
