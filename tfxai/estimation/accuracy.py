@@ -88,7 +88,7 @@ def sampled(
         rows: as in `estimate`.
         points_per_sample: how many points of the budget each sample of `evaluate` stands for.
         like: inputs -> arrays of the maps' shapes; None if the maps have the inputs' shapes.
-        order: which axes of the inputs, and so of the maps, are rows, columns and channels.
+        order: inputs -> which axes of their maps are rows, columns and channels.
 
     Returns:
         An Attribution with the diagnostics ``standard_error``, of the maps' shape; ``map_error``

@@ -69,7 +69,13 @@ class Finished(NamedTuple):
 
 
 def adaptive_integral(
-    attribution: Attribution, baseline: Tensors, *, tolerance: float, max_steps: int, rows: int
+    attribution: Attribution,
+    baseline: Tensors,
+    *,
+    tolerance: float,
+    max_steps: int,
+    rows: int,
+    select: Callable[[Tensors], Tensors] = lambda values: values,
 ) -> Attribution:
     """Integrate (x - x') * attribution(x' + alpha (x - x')) over alpha in [0, 1], per example.
 
@@ -80,6 +86,7 @@ def adaptive_integral(
             or after `max_steps`.
         max_steps: the most gradients for one example, at least 2.
         rows: how many points to differentiate at once; they may be of several examples.
+        select: values in the structure of the inputs -> those of the inputs that have maps.
 
     Returns:
         An Attribution with the diagnostics ``map_error`` ``[B]`` and ``steps`` ``[B]``.
@@ -99,11 +106,12 @@ def adaptive_integral(
                 lambda s, d: tf.gather(s, row) + _column(position, d) * d, start, row_steps
             )
             gradients = maps_at(points, tf.gather(targets, row), seed)
-            values = batch.rows(tf.nest.map_structure(tf.multiply, gradients, row_steps))
+            values = batch.rows(tf.nest.map_structure(tf.multiply, gradients, select(row_steps)))
             return tf.reshape(values, [-1, count, values.shape[-1] or tf.shape(values)[-1]])
 
-        integral, error, steps = _integrate(evaluate, batch.rows(inputs), tolerance, max_steps)
-        maps = batch.from_rows(integral, inputs)
+        like = select(inputs)
+        integral, error, steps = _integrate(evaluate, batch.rows(like), tolerance, max_steps)
+        maps = batch.from_rows(integral, like)
         return Result(maps, {"map_error": error, "steps": steps})
 
     return attribute

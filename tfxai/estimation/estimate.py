@@ -158,7 +158,11 @@ def estimate(
 
 
 def over_inputs(
-    attribution: Attribution, sampler: Sampler, *, antithetic: bool = False
+    attribution: Attribution,
+    sampler: Sampler,
+    *,
+    antithetic: bool = False,
+    select: Callable[[Tensors], Tensors] = lambda values: values,
 ) -> Evaluate:
     """Evaluate scale_k * attribution(point_k) at the points of a sampler.
 
@@ -169,6 +173,7 @@ def over_inputs(
         attribution: what is evaluated.
         sampler: chooses the points.
         antithetic: whether each sample is the mean over two points, x + t and x - t.
+        select: values in the structure of the inputs -> those of the inputs that have maps.
     """
 
     def evaluate(
@@ -191,14 +196,19 @@ def over_inputs(
         values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
         if antithetic:
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
-        scaled = tf.nest.map_structure(lambda v, s: _fold(v * s), values, samples.scale)
+        scaled = tf.nest.map_structure(lambda v, s: _fold(v * s), values, select(samples.scale))
         return _unfold(batch.rows(scaled), tf.size(ks)), samples.weight
 
     return evaluate
 
 
 def along_line(
-    attribution: Attribution, baseline: Tensors, nodes: np.ndarray, weights: np.ndarray
+    attribution: Attribution,
+    baseline: Tensors,
+    nodes: np.ndarray,
+    weights: np.ndarray,
+    *,
+    select: Callable[[Tensors], Tensors] = lambda values: values,
 ) -> Evaluate:
     """Evaluate (x - x') * attribution(x' + alpha_k (x - x')) at points of the straight path.
 
@@ -209,6 +219,7 @@ def along_line(
         baseline: x', broadcast to the inputs.
         nodes: alpha_k, ``[n]``.
         weights: the weights of the points, ``[n]``.
+        select: as in `over_inputs`.
     """
 
     def evaluate(
@@ -225,7 +236,9 @@ def along_line(
         count = tf.size(ks)
         inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
         values = attribution(points, batch.tiled(targets, count), inner_seed).attributions
-        scaled = tf.nest.map_structure(lambda v, d: _fold(_unfold(v, count) * d), values, step)
+        scaled = tf.nest.map_structure(
+            lambda v, d: _fold(_unfold(v, count) * d), values, select(step)
+        )
         return _unfold(batch.rows(scaled), count), tf.gather(tf.constant(weights, dtype), ks)
 
     return evaluate

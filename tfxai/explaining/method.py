@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
+import tensorflow as tf
 
+from tfxai.core.axes import Order
 from tfxai.core.map_checks import sampling_warnings
 from tfxai.core.types import Attribution, Score, Tensors
 from tfxai.explaining.explanation import Explanation
@@ -62,6 +64,15 @@ class Method(NamedTuple):
     def model(self) -> keras.Model:
         """The explained model."""
         return self.inspector.model
+
+    def selected(self, values: Tensors) -> Tensors:
+        """Give the parts of the inputs that have maps, of values in the structure of the inputs."""
+        return values if self.select is None else self.select(values)
+
+    def order_of_maps(self, inputs: Tensors) -> Order:
+        """Give the order of the axes of the maps of inputs."""
+        channels = tf.nest.pack_sequence_as(inputs, self.inspector.order(inputs).channels)
+        return Order(tuple(tf.nest.flatten(self.selected(channels))))
 
 
 def missed_tolerance(tolerance: float | None) -> Callable[[Explanation], list[str]] | None:

@@ -9,7 +9,7 @@ where they were, whatever the form of the image and of the patches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,17 @@ _RESAMPLING = FORMATTED | CHANNELS_LAST | {
     "Conv2DBackpropInput", "Conv3DBackpropInputV2", "Pad", "PadV2", "MirrorPad",
 }  # fmt: skip
 """Operations whose outputs lie along the axes of their input, in the same order."""
+
+
+def tensors_behind(image: tf.Tensor) -> set:
+    """Give the references of all tensors that are computed from the values of an input."""
+    reached = {image.ref()}
+    for operation in image.graph.get_operations():  # created in an order of evaluation
+        if operation.type not in SHAPE_READING and any(
+            t.ref() in reached for t in operation.inputs
+        ):
+            reached.update(t.ref() for t in operation.outputs)
+    return reached
 
 
 class Positions(NamedTuple):
@@ -42,6 +53,10 @@ class Positions(NamedTuple):
     def fit(self, tensor: tf.Tensor) -> bool:
         """Whether these are positions of the tensor itself, and not of one long before it."""
         return tensor.shape.rank is not None and tuple(tensor.shape[1:]) == self.shape
+
+    def are_several(self) -> bool:
+        """Whether these are several places, and not one or none."""
+        return any(len(np.unique(c[~np.isnan(c)])) > 1 for c in self.coordinates)
 
     def by_row(self) -> list[np.ndarray]:
         """Give the smallest coordinates along the first axis; NaN for values of no place."""
@@ -167,7 +182,7 @@ def _slices(operation: tf.Operation, index: list) -> tuple | None:
 
 
 def _concatenated(operation: tf.Operation, reached: dict) -> Positions | None:
-    """Join the positions of tensors along an axis; tensors of no place have NaN."""
+    """Join positions along an axis."""
     tensors = operation.inputs[:-1]
     axes, rank = _constants(operation)[-1], tensors[0].shape.rank
     if axes is None or rank is None or axes[0] % rank == 0:
@@ -176,11 +191,27 @@ def _concatenated(operation: tf.Operation, reached: dict) -> Positions | None:
         return None
     known = [reached.get(t.ref()) for t in tensors]
     known = [p if p is not None and p.fit(t) else None for p, t in zip(known, tensors, strict=True)]
-    count = next(len(p.coordinates) for p in known if p is not None)
-    nowhere = [tuple(np.full([count, *t.shape[1:]], np.nan)) for t in tensors]
-    parts = [n if p is None else p.coordinates for p, n in zip(known, nowhere, strict=True)]
-    joined = tuple(_joined(arrays, axes[0] % rank - 1) for arrays in zip(*parts, strict=True))
+    axis = axes[0] % rank - 1
+    nowhere = _beside(next(p for p in known if p is not None), axis)
+    parts = [
+        nowhere(tuple(t.shape[1:])) if p is None else p.coordinates
+        for p, t in zip(known, tensors, strict=True)
+    ]
+    joined = tuple(_joined(arrays, axis) for arrays in zip(*parts, strict=True))
     return Positions(joined, all(p is None or p.exact for p in known))
+
+
+def _beside(positions: Positions, axis: int) -> Callable[[tuple[int, ...]], list[np.ndarray]]:
+    """Give shape -> the coordinates of a tensor of no place that is joined with one of places.
+
+    They are NaN; but channels of no place, such as those of another input, lie where the other
+    channels do, which are of one place at each position.
+    """
+    firsts = [np.take(c, [0], axis) for c in positions.coordinates]
+    pairs = zip(firsts, positions.coordinates, strict=True)
+    if positions.are_several() and all(((f == c) | np.isnan(c)).all() for f, c in pairs):
+        return lambda shape: [np.broadcast_to(f, shape) for f in firsts]
+    return lambda shape: [np.full(shape, np.nan) for _ in firsts]
 
 
 def _joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:

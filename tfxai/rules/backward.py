@@ -86,6 +86,7 @@ def gradient_under(
     passthrough: Sequence[str] = (),
     folded: bool = False,
     extensions: Extensions | None = None,
+    only: Callable[[Tensors], int] | None = None,
 ) -> Attribution:
     """Give the attribution d score / d inputs under a rule.
 
@@ -99,6 +100,8 @@ def gradient_under(
         folded: whether normalisations may be folded into the convolutions before them: for rules
             that leave both as they are.
         extensions: as in `backpropagate`.
+        only: inputs -> the place of the one that has a map, while the others count as constants;
+            None for maps of all inputs.
     """
     forward = scored_outputs(model, score, folded=folded, unrolled=True)
 
@@ -116,17 +119,18 @@ def gradient_under(
             factor = tf.reshape(scores, [-1] + [1] * (outputs.shape.rank - 1))
             cotangent *= tf.cast(factor, cotangent.dtype)
         used = rule()
+        explained = flat if only is None else [flat[only(inputs)]]
         extends = used.extend is not None
-        steps = steps_between(flat, [outputs], keras_graph.owners(model), regions=extends)
+        steps = steps_between(explained, [outputs], keras_graph.owners(model), regions=extends)
         maps = backpropagate(
             steps,
             used,
             outputs,
             cotangent,
-            flat,
+            explained,
             passthrough=passthrough,
             extensions=extensions,
         )
-        return Result(tf.nest.pack_sequence_as(inputs, maps), {})
+        return Result(tf.nest.pack_sequence_as(inputs, maps) if only is None else maps[0], {})
 
     return traced_by_size(attribute)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
@@ -42,9 +42,18 @@ class Report(tuple[Row, ...]):
 
 
 def report(
-    rule: Rule, model: keras.Model, score: Score, specs: Tensors, passthrough: Sequence[str]
+    rule: Rule,
+    model: keras.Model,
+    score: Score,
+    specs: Tensors,
+    passthrough: Sequence[str],
+    *,
+    only: Callable[[Tensors], int] | None = None,
 ) -> Report:
-    """List the steps of a model whose gradients a rule replaces, without running the model."""
+    """List the steps of a model whose gradients a rule replaces, without running the model.
+
+    `only` gives the place of the one input that has a map; None stands for all.
+    """
     forward = scored_outputs(model, score, unrolled=True)
     rows: dict[Row, None] = {}  # in their order; each step of a loop gives the same ones
 
@@ -53,7 +62,8 @@ def report(
         targets = tf.zeros([tf.shape(flat[0])[0]], tf.int32)
         outputs, *_ = forward(tf.nest.pack_sequence_as(specs, flat), targets)
         owners, regions = keras_graph.owners(model), rule.extend is not None
-        for step in steps_between(flat, [outputs], owners, regions=regions):
+        explained = flat if only is None else [flat[only(specs)]]
+        for step in steps_between(explained, [outputs], owners, regions=regions):
             replacement = replacement_of(rule, step, passthrough)
             if replacement is not None:
                 description, _, extended = replacement

@@ -6,36 +6,21 @@ from collections.abc import Sequence
 from functools import partial
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfxai import scores
 from tfxai.core import checks
-from tfxai.core.tracing import traced
-from tfxai.core.types import Attribution, Result, Score, Tensors
+from tfxai.core.types import Result, Score, Tensors
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
-from tfxai.methods.backward.placed_activations import Placed, Places, first_reached, placed
-from tfxai.methods.backward.upsampling import UPSAMPLINGS, maps_like, upsample_maps
-from tfxai.models import graph_axes, named_layers
+from tfxai.methods.backward.class_activations import class_activation_maps
+from tfxai.methods.backward.upsampling import maps_like
 from tfxai.models.model_info import ModelInspector
-from tfxai.models.positions import SHAPE_READING
-from tfxai.models.scored_models import scored_outputs
 from tfxai.rules import rectifier
 from tfxai.rules.backward import gradient_under
 from tfxai.rules.extensions import Extensions
 from tfxai.rules.report import report
-from tfxai.rules.steps import steps_between
 
-REARRANGING_OR_POOLING = {
-    "Reshape", "Transpose", "ExpandDims", "Squeeze", "Identity", "Cast", "Pad", "PadV2",
-    "ReverseV2",
-    "MaxPool", "AvgPool", "MaxPool3D", "AvgPool3D", "Mean", "Sum", "Max", "While", "StatelessWhile",
-}  # fmt: skip
-"""Operations whose outputs do not count as activations: they rearrange or pool activations, or run
-loops, whose results are collected afterwards."""
-COLLECTING = {"TensorListStack"}
-"""Operations that give the results of a loop as one tensor."""
 NO_EVIDENCE = (
     "nothing in the layer speaks for the class more than against it, and Grad-CAM's ReLU removes "
     "the rest, or the layer has one position; name an earlier layer=, or take a method with signs "
@@ -50,6 +35,7 @@ def grad_cam(
     *,
     layer: str | None = None,
     upsample: str | None = "bilinear",
+    inputs: str | int | None = None,
     score: Score = scores.logit,
     data_format: str | None = None,
 ) -> Method:
@@ -67,17 +53,20 @@ def grad_cam(
             that have positions in the input on which the score depends.
         upsample: how the map is brought to the size of the inputs, "bilinear" or "nearest"; None
             leaves its size as it is.
+        inputs: the name of the input that is mapped; None for the one whose places the layer's
+            positions stand for, of several inputs.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
         An Explainer with attributions ``[B, H, W, 1]``, ``[B, T, 1]`` for sequences, ``[B, T]``
         for token ids, ``[B, D, H, W, 1]`` for volumes; not negative, in units of the score for
-        each position.
+        each position. Of several inputs one alone has a map.
 
     Raises:
-        ValueError: the model has no such layer, the layer has no positions, or nothing tells where
-            in the input they lie.
+        ValueError: the model has no such layer or input, the layer has no positions, nothing tells
+            where in the input they lie, or they stand for places of several inputs, of which
+            `inputs` names none.
 
     Reference:
         Selvaraju et al. 2017, equations 1 and 2. The map is not normalised (docs/methods.md,
@@ -90,12 +79,13 @@ def grad_cam(
         TensorShape([1, 4, 4, 1])
     """
     inspector = ModelInspector(checks.model(model), data_format)
-    attribution = _grad_cam(model, layer, upsample, score, inspector)
+    mapped, attribution = class_activation_maps(inspector, score, layer, upsample, inputs)
     return Method(
         inspector,
         lambda rows: attribution,
         score,
         like=maps_like(attribution),
+        select=mapped.select,
         if_constant=NO_EVIDENCE,
     )
 
@@ -106,6 +96,7 @@ def guided_grad_cam(
     *,
     layer: str | None = None,
     upsample: str | None = "bilinear",
+    inputs: str | int | None = None,
     score: Score = scores.logit,
     passthrough: Sequence[str] = (),
     extend: bool = True,
@@ -118,13 +109,14 @@ def guided_grad_cam(
         layer: as in `grad_cam`.
         upsample: how Grad-CAM's map is brought to the height and width of the inputs, "bilinear"
             or "nearest".
+        inputs: as in `grad_cam`.
         score: the function (outputs, targets) -> ``[B]`` that gives the score to explain.
         passthrough: as in `guided_backprop`.
         extend: as in `guided_backprop`.
         data_format: where the channels of the inputs are, as in `rise`.
 
     Returns:
-        An Explainer with attributions of the inputs' shape.
+        An Explainer with attributions of the shape of the input that is mapped.
 
     Raises:
         ValueError: for the reasons of `grad_cam` and `guided_backprop`; or `upsample` is None.
@@ -142,11 +134,11 @@ def guided_grad_cam(
         raise ValueError("upsample=None: guided_grad_cam needs 'bilinear' or 'nearest'")
     names = checks.names("passthrough", passthrough)
     inspector = ModelInspector(checks.model(model), data_format)
-    cam = _grad_cam(model, layer, upsample, score, inspector)
+    mapped, cam = class_activation_maps(inspector, score, layer, upsample, inputs)
     rule = partial(rectifier.guided, extend=checks.one_of("extend", extend, (True, False)))
     extensions = Extensions()
     guided = gradient_under(
-        rule, model, score, passthrough=names, folded=True, extensions=extensions
+        rule, model, score, passthrough=names, folded=True, extensions=extensions, only=mapped.place
     )
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
@@ -157,139 +149,10 @@ def guided_grad_cam(
         inspector,
         lambda rows: attribute,
         score,
-        report=lambda specs: report(rule(), model, score, specs, names),
+        report=lambda specs: report(rule(), model, score, specs, names, only=mapped.place),
         extensions=extensions,
+        like=mapped.select,
+        select=mapped.select,
         slopes=True,
         if_constant=NO_EVIDENCE,
     )
-
-
-def _grad_cam(
-    model: keras.Model,
-    layer: str | None,
-    upsample: str | None,
-    score: Score,
-    inspector: ModelInspector,
-) -> Attribution:
-    """Give Grad-CAM as an attribution."""
-    checks.one_of("upsample", upsample, UPSAMPLINGS)
-    layers = [] if layer is None else [layer]
-    named_layers.check_layers(model, layers)
-    forward = scored_outputs(model, score, layers, folded=True)
-
-    def candidates(inputs: Tensors, targets: tf.Tensor) -> tuple:
-        outputs, target_score, _ = forward(inputs, targets)
-        places = Places(tf.nest.flatten(inputs)[0], inspector.order(inputs))
-        return target_score, _last_activations(places, outputs, target_score), places
-
-    def last(inputs: Tensors, targets: tf.Tensor) -> tuple:
-        target_score, activations, places = candidates(inputs, targets)
-        grid = places.grid(activations[0])
-        number: int | None = 0
-        if grid is not None and len(grid.left_out):
-            number = first_reached(candidates, inputs)
-        if number is None:
-            raise ValueError(
-                "layer=None: the score depends on none of the tokens that stand for places in the "
-                "input; name an earlier layer="
-            )
-        return target_score, activations[number], places
-
-    def named(inputs: Tensors, targets: tf.Tensor) -> tuple:
-        _, target_score, output_of = forward(inputs, targets)
-        places = Places(tf.nest.flatten(inputs)[0], inspector.order(inputs))
-        return target_score, output_of(layers[0]), places
-
-    def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
-        del seed
-        if len(tf.nest.flatten(inputs)) > 1:
-            raise ValueError("Grad-CAM maps one input, but the model has several")
-        (image,) = tf.nest.flatten(inputs)
-        order = inspector.order(inputs)
-        target_score, activations, places = (named if layers else last)(inputs, targets)
-        if not _has_positions(activations):
-            raise ValueError(
-                f"layer={layer!r} gives {activations.shape}, which has no positions to map; name "
-                "one before the pooling or flattening"
-            )
-        (gradient,) = tf.gradients(target_score, [activations])
-        if gradient is None:
-            raise ValueError(f"layer={layer!r}: the score does not depend on it")
-        if upsample is None and not places.can_map(activations):
-            values = graph_axes.channels_last([activations, gradient], activations)
-            found = Placed(values, np.array([], int))
-        else:
-            found = placed([activations, gradient], activations, places, f"layer={layer!r}")
-        maps = tf.cast(_weighted_channels(*found.values), image.dtype)
-        return Result(upsample_maps(maps, image, upsample, order), _left_out(found, image))
-
-    return traced(attribute)
-
-
-def _weighted_channels(activations: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Give ReLU(sum_k alpha_k A^k), ``[B, ..., 1]``, where the channels k are last.
-
-    Source: Selvaraju et al. 2017, equations 1 (alpha) and 2.
-    """
-    positions = range(1, activations.shape.rank - 1)
-    alpha = tf.reduce_mean(gradient, positions, keepdims=True)
-    return tf.nn.relu(tf.reduce_sum(alpha * activations, -1, keepdims=True))
-
-
-def _left_out(found: Placed, image: tf.Tensor) -> dict[str, Tensors]:
-    """Give the numbers of the tokens that the map leaves out as a diagnostic of each example."""
-    if not len(found.left_out):
-        return {}
-    numbers = tf.constant(found.left_out, tf.int32)[None]
-    return {"left_out_tokens": tf.repeat(numbers, tf.shape(image)[0], axis=0)}
-
-
-def _last_activations(places: Places, outputs: Tensors, score: tf.Tensor) -> list[tf.Tensor]:
-    """Give the activations with positions between the image and the score, the last one first."""
-    image = places.image
-    floating = [o for o in tf.nest.flatten(outputs) if o.dtype.is_floating]
-    gradients = tf.gradients(score, floating)
-    scored = [o for o, g in zip(floating, gradients, strict=True) if g is not None]
-    steps = steps_between([image, *_floats_from_integers(image)], scored)
-    found = [s.outputs[0] for s in reversed(steps) if _is_activation(s.first)]
-    found = [x for x in found if places.can_map(x)]
-    if not found:
-        raise ValueError(
-            "layer=None: between the inputs and the score there are no activations with positions, "
-            "that is of three axes or more, such as a convolution's; methods of the inputs "
-            "themselves, such as integrated_gradients, need none"
-        )
-    return found
-
-
-def _is_activation(operation: tf.Operation) -> bool:
-    """Whether the output of an operation is an activation whose first axis is the batch.
-
-    The first axis of what a loop over time collects is the time; the transpose that follows puts
-    the batch first.
-    """
-    if operation.type == "Transpose":
-        return operation.inputs[0].op.type in COLLECTING
-    return operation.type not in REARRANGING_OR_POOLING and not operation.type.startswith(
-        "TensorList"
-    )
-
-
-def _floats_from_integers(image: tf.Tensor) -> list[tf.Tensor]:
-    """Give the floating-point tensors that are computed from integers which depend on the image.
-
-    Gradients do not flow through integers, such as those of pixels or tokens, but they reach these
-    tensors.
-    """
-    depending, floats = {image.ref()}, []
-    for operation in image.graph.get_operations():
-        dependent_inputs = [t for t in operation.inputs if t.ref() in depending]
-        if dependent_inputs and operation.type not in SHAPE_READING:
-            depending.update(t.ref() for t in operation.outputs)
-            if any(t.dtype.is_integer for t in dependent_inputs):
-                floats += [t for t in operation.outputs if t.dtype.is_floating]
-    return floats
-
-
-def _has_positions(x: tf.Tensor) -> bool:
-    return x.shape.rank is not None and x.shape.rank >= 3

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfxai.core.axes import Order
-from tfxai.core.tracing import traced
-from tfxai.core.types import Tensors
 from tfxai.models import graph_axes
-from tfxai.models.positions import Positions, positions_behind
+from tfxai.models.positions import Positions, positions_behind, tensors_behind
 from tfxai.models.token_grids import Grid, grid_of_tokens, order_of_axes
 
 _PRODUCTS = {"MatMul", "BatchMatMul", "BatchMatMulV2", "Einsum"}
@@ -34,7 +33,12 @@ class Places:
         last = rank - 1 if channel is None else rank + channel
         axes = [a for a in range(1, rank) if rank == 2 or a != last]
         self.image = image
+        self.order = order
         self._found = positions_behind(image, axes)
+
+    @cached_property
+    def _behind(self) -> set:
+        return tensors_behind(self.image)
 
     def of(self, activation: tf.Tensor) -> Positions | None:
         """Give the positions of an activation, None if they are not known."""
@@ -54,6 +58,21 @@ class Places:
         if rank == 3:
             return activation.op.type not in _PRODUCTS and grid_of_tokens(positions) is not None
         return rank == self.image.shape.rank and order_of_axes(positions) is not None
+
+    def are_before(self, activation: tf.Tensor) -> bool:
+        """Whether an activation is computed from the input."""
+        return activation.ref() in self._behind
+
+    def lead_to(self, activation: tf.Tensor) -> bool:
+        """Whether the positions of an activation stand for several places of this very input."""
+        if not (self.are_before(activation) and self.can_map(activation)):
+            return False
+        positions = self.of(activation)
+        if (
+            positions is None
+        ):  # The size of the input is open, or the way to the activation unknown.
+            return activation.shape.rank == max(self.image.shape.rank, 3)
+        return positions.are_several()
 
     def grid(self, activation: tf.Tensor) -> Grid | None:
         """Give the grid of the tokens of an activation ``[B, N, C]``, None for any other."""
@@ -100,44 +119,3 @@ def placed(values: Sequence[tf.Tensor], activation: tf.Tensor, places: Places, n
     axes = [sorted(order).index(axis) + 1 for axis in order]
     moved = [tf.transpose(v, [0, *axes, len(axes) + 1]) for v in last]
     return Placed(moved, np.array([], int))
-
-
-def first_reached(
-    candidates: Callable[[Tensors, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor], Places]],
-    inputs: Tensors,
-) -> int | None:
-    """Give the number of the first activation on whose places the score depends.
-
-    Where a class token alone is read, the score depends on none of the other tokens behind the last
-    attention. That shows for an input of random numbers, which is evaluated here.
-
-    Args:
-        candidates: inputs, targets -> scores, activations and their places.
-        inputs: symbolic inputs of known size.
-    """
-    with tf.init_scope():
-        example = tf.nest.map_structure(_random_example, inputs)
-
-        def reached(inputs: Tensors) -> tf.Tensor:
-            score, activations, places = candidates(inputs, tf.zeros([1], tf.int32))
-            gradients = tf.gradients(score, activations)
-            return tf.stack(
-                [
-                    _is_reached(g, places.grid(a))
-                    for a, g in zip(activations, gradients, strict=True)
-                ]
-            )
-
-        is_reached = np.asarray(traced(reached)(example))
-    return int(is_reached.argmax()) if is_reached.any() else None
-
-
-def _is_reached(gradient: Any, grid: Grid | None) -> tf.Tensor:
-    if gradient is None:
-        return tf.constant(False)
-    return tf.reduce_any(tf.not_equal(gradient if grid is None else grid.arrange(gradient), 0))
-
-
-def _random_example(x: tf.Tensor) -> tf.Tensor:
-    values = np.abs(np.random.default_rng(0).normal(size=(1, *x.shape[1:])))
-    return tf.cast(values, x.dtype)

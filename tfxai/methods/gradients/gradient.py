@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -72,7 +74,10 @@ def gradient_times_input(model: keras.Model, *, score: Score = scores.logit) -> 
     """
     inner = inner_method(model, score)
     return inner._replace(
-        build=lambda rows: times_input(inner.build(rows)), like=None, warn=None, slopes=False
+        build=lambda rows: times_input(inner.build(rows), inner.selected),
+        like=inner.select,
+        warn=None,
+        slopes=False,
     )
 
 
@@ -127,11 +132,13 @@ def inner_method(base: keras.Model, score: Score = scores.logit) -> Method:
     return base.method
 
 
-def times_input(attribution: Attribution) -> Attribution:
-    """Multiply an attribution's maps by the inputs."""
+def times_input(
+    attribution: Attribution, select: Callable[[Tensors], Tensors] = lambda values: values
+) -> Attribution:
+    """Multiply an attribution's maps by the inputs, of which `select` gives those with maps."""
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         maps = attribution(inputs, targets, seed).attributions
-        return Result(tf.nest.map_structure(tf.multiply, inputs, maps), {})
+        return Result(tf.nest.map_structure(tf.multiply, select(inputs), maps), {})
 
     return attribute

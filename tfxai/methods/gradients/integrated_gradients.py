@@ -118,16 +118,26 @@ def integrated_gradients(
         def integral_from(reference: Tensors) -> Attribution:
             if rule is not None:
                 nodes, weights = rule(node_limit)
-                return fixed_integral(attribution, reference, nodes, weights, rows=points_at_once)
+                return fixed_integral(
+                    attribution,
+                    reference,
+                    nodes,
+                    weights,
+                    rows=points_at_once,
+                    select=inner.selected,
+                )
             return adaptive_integral(
                 attribution,
                 reference,
                 tolerance=tolerance or 0.0,
                 max_steps=node_limit,
                 rows=points_at_once,
+                select=inner.selected,
             )
 
-        return averaged_over_references(integral_from, references_of, scored_model)
+        return averaged_over_references(
+            integral_from, references_of, scored_model, select=inner.selected
+        )
 
     if rule is not None:
         arrays, gradients_at_once = 6, node_limit
@@ -138,7 +148,7 @@ def integrated_gradients(
         build=build,
         arrays_per_example=inner.arrays_per_example + arrays,
         rows_per_example=inner.rows_per_example * gradients_at_once,
-        like=None,
+        like=inner.select,
         slopes=False,
         if_constant="is the input its own baseline, or the score the same all the way from it?",
         warn=None if inner.random else partial(_warn, tolerance, complete),
@@ -157,6 +167,7 @@ def fixed_integral(
     weights: np.ndarray,
     *,
     rows: int,
+    select: Callable[[Tensors], Tensors] = lambda values: values,
 ) -> Attribution:
     """Integrate (x - x') * attribution along the straight path from x' to x by a fixed rule.
 
@@ -170,10 +181,12 @@ def fixed_integral(
         nodes: positions on the path in [0, 1], ``[n]``.
         weights: their weights, ``[n]``.
         rows: points evaluated at once.
+        select: values in the structure of the inputs -> those of the inputs that have maps.
     """
     order = np.argsort(nodes)
-    evaluate = along_line(attribution, baseline, nodes[order], weights[order])
-    integral = estimate(evaluate, len(nodes), aggregators.path_mean(nodes[order]), rows=rows)
+    evaluate = along_line(attribution, baseline, nodes[order], weights[order], select=select)
+    statistic = aggregators.path_mean(nodes[order])
+    integral = estimate(evaluate, len(nodes), statistic, rows=rows, like=select)
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
         path = integral(inputs, targets, seed)
@@ -183,7 +196,7 @@ def fixed_integral(
         else:
             map_error = batch.relative_error(error, batch.norm(path.mean))
         diagnostics = {"map_error": map_error, "steps": tf.fill(tf.shape(targets)[:1], len(nodes))}
-        return Result(batch.from_rows(path.mean, inputs), diagnostics)
+        return Result(batch.from_rows(path.mean, select(inputs)), diagnostics)
 
     return attribute
 
@@ -192,6 +205,8 @@ def averaged_over_references(
     integral_from: Callable[[Tensors], Attribution],
     references_of: Baseline,
     scored_model: ScoredModel | None = None,
+    *,
+    select: Callable[[Tensors], Tensors] = lambda values: values,
 ) -> Attribution:
     """Average the attributions from each reference.
 
@@ -201,6 +216,7 @@ def averaged_over_references(
         references_of: inputs -> references ``[R, B | 1, ...]``.
         scored_model: if the attributions should sum to f(x) - f(x'), the model f, for the
             diagnostic ``completeness_gap``.
+        select: values in the structure of the inputs -> those of the inputs that have maps.
     """
 
     def attribute(inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor) -> Result:
@@ -218,7 +234,9 @@ def averaged_over_references(
             single_reference = tf.nest.map_structure(lambda r: r[0], references)
             maps, error, steps, change = from_reference(single_reference)
         else:
-            maps_spec = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
+            maps_spec = tf.nest.map_structure(
+                lambda x: tf.TensorSpec(x.shape, x.dtype), select(inputs)
+            )
             numbers_spec = tf.TensorSpec([None], batch.dtype(inputs))
             steps_spec = tf.TensorSpec([None], tf.int32)
             all_maps, errors, all_steps, changes = tf.map_fn(

@@ -112,7 +112,7 @@ def noisegrad(
             sampling_budget,
             rows=1,
             like=inner.like,
-            order=inner.inspector.order,
+            order=inner.order_of_maps,
         )
 
     return inner._replace(

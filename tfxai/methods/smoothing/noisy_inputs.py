@@ -38,7 +38,9 @@ def over_noisy_inputs(
     points_per_sample = 2 if antithetic else 1
 
     def build(rows: int) -> Attribution:
-        evaluate = over_inputs(inner.build(rows), sampler, antithetic=antithetic)
+        evaluate = over_inputs(
+            inner.build(rows), sampler, antithetic=antithetic, select=inner.selected
+        )
         # A method that makes many rows of a point cuts them itself, best two full chunks together.
         points_at_once = max(1, min(rows, 2 * rows // inner.rows_per_example))
         return sampled(
@@ -49,7 +51,7 @@ def over_noisy_inputs(
             rows=1 if inner.random else max(1, points_at_once // points_per_sample),
             points_per_sample=points_per_sample,
             like=inner.like,
-            order=inner.inspector.order,
+            order=inner.order_of_maps,
         )
 
     return inner._replace(
