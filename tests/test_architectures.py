@@ -38,6 +38,7 @@ RULES = (
 REMEDIES = [
     ("int8", "guided_backprop"),  # passthrough=
     ("int8", "pattern_attribution"),  # passthrough=, in fit_patterns too
+    ("two inputs, list", "grad_cam"),  # inputs=
 ]
 """Networks, and methods that refuse them with a remedy."""
 

@@ -124,6 +124,34 @@ def test_the_last_activation_of_a_recurrent_network_has_the_batch_first(kind):
     assert tfxai.grad_cam(model)(x[:3], 0).shape == (3, 6, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*zero everywhere")
+@pytest.mark.parametrize("padding", ["causal", "same", "valid"])
+def test_dilated_convolutions_keep_the_order_of_their_steps(padding):
+    """TensorFlow puts the steps of a dilated convolution into the batch, and back."""
+    keras.utils.set_random_seed(3)
+    convolutions = [
+        L.Conv1D(5, 2, dilation_rate=rate, padding=padding, activation="tanh", name=f"rate_{rate}")
+        for rate in (1, 2, 4)
+    ]
+    inputs = x = keras.Input((12, 3))
+    for layer in (*convolutions, L.GlobalAveragePooling1D(), L.Dense(2)):
+        x = layer(x)
+    model = keras.Model(inputs, x)
+    x = np.random.default_rng(1).normal(size=(4, 12, 3)) * np.linspace(3, 0.2, 12)[:, None]
+    head = keras.Model(model.get_layer("rate_4").output, model.output)
+    body = keras.Model(model.inputs, model.get_layer("rate_4").output)
+    with tf.GradientTape() as tape:
+        activations = body(x)
+        tape.watch(activations)
+        score = head(activations)[:, 0]
+    alpha = tf.reduce_mean(tape.gradient(score, activations), 1, keepdims=True)
+    expected = tf.nn.relu(tf.reduce_sum(alpha * activations, -1))
+    assert np.ptp(expected, axis=1).any()
+    found = tfxai.grad_cam(model, upsample=None)(x, 0)
+    np.testing.assert_allclose(found[..., 0], expected, atol=1e-6)
+    assert tfxai.grad_cam(model)(x, 0).shape == (4, 12, 1)
+
+
 @pytest.mark.parametrize(
     ("layer", "behind"), [("first", 2), ("second", 1), ("third", 0), (None, 0)]
 )

@@ -67,7 +67,7 @@ def judged(name, setup, changes, checked):
         alone = method(tf.nest.map_structure(lambda x: x[1:2], examples), targets[1:2])
     said = [str(w.message) for w in caught if w.category is UserWarning]
     result = {"warnings": said, "state": "wrong"}
-    problem = malformed(record.attributions, examples)
+    problem = malformed(record.attributions, record.inputs)
     if problem:
         return result | {"message": problem}
     alike = relative_error(tf.nest.map_structure(lambda m: m[1:2], record.attributions), alone)

@@ -153,8 +153,9 @@ NO_SLOPES = dict.fromkeys(
 )
 
 
-def of_text(build):
-    return Network(build, (8,), "text", vocabulary=WORDS, undefined=NO_SLOPES)
+def of_text(build, undefined=None):
+    others = undefined or {}
+    return Network(build, (8,), "text", vocabulary=WORDS, undefined=NO_SLOPES | others)
 
 
 NETWORKS = {
@@ -212,7 +213,7 @@ NETWORKS = {
         rows=lambda outputs: outputs[:, 3],
     ),
     "text, bag of words": of_text(bag_of_words),
-    "text, LSTM": of_text(text(lambda: L.LSTM(6))),
+    "text, LSTM": of_text(text(lambda: L.LSTM(6)), RECURRENT),
     "text, Conv1D": of_text(text(lambda: L.Conv1D(6, 3, activation="relu"), L.GlobalMaxPooling1D)),
     "text, transformer": of_text(text_transformer),
     "two inputs, dict": Network(

@@ -14,6 +14,10 @@ def passthrough(match, setup):
     return fitted, {"passthrough": names}
 
 
+def one_input(match, setup):
+    return setup, {"inputs": match[1]}
+
+
 def input_in_front(match, setup):
     """Declare the size of the inputs, by a model around the model."""
     inputs = keras.Input(setup.network.shapes)
@@ -30,6 +34,7 @@ def one_output(match, setup):
 
 REMEDIES = [
     (r"passthrough=(\[[^\]]*\])", passthrough),
+    (r"say which one is to be mapped: inputs='(\w+)'", one_input),
     (r"put keras.Input\(.*\) in front", input_in_front),
     (r"keras.Model\((model.)?inputs, (model.)?outputs\[i\]\)", one_output),
 ]
