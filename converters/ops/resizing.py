@@ -8,7 +8,7 @@ import numpy as np
 from ..constants import Operand, PerBatch
 from ..layout import Value, channels_last_order, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
-from .elementwise import expect_value
+from .operands import expect_value
 
 
 def resize(node: Node, operands: list[Operand]) -> Value:
@@ -21,7 +21,8 @@ def resize(node: Node, operands: list[Operand]) -> Value:
     coordinates = "asymmetric" if is_old else coordinates
     rounding = node.attributes.get("nearest_mode", "floor" if is_old else "round_prefer_floor")
     if mode == "nearest":
-        is_known = coordinates == "half_pixel" or (
+        rounds = rounding in ("round_prefer_floor", "round_prefer_ceil")
+        is_known = (coordinates == "half_pixel" and rounds) or (
             coordinates == "asymmetric" and rounding == "floor"
         )
     else:
@@ -45,9 +46,20 @@ def _factors(node: Node, operands: list[Operand], value: Value) -> list[int]:
     for operand, divisor in zip(scales_and_sizes, divisors, strict=False):
         array = operand.arrays[0] if isinstance(operand, PerBatch) else operand
         if isinstance(array, np.ndarray) and array.size:
-            sizes = [d or 1 for d in divisor[1:]]
-            factors = [1, *(float(n) / d for n, d in zip(array[1:], sizes, strict=True))]
+            factors = [1.0] * value.rank
+            for axis, n in zip(_axes(node, value), array, strict=True):
+                if axis != value.batch:
+                    factors[axis] = float(n) / (divisor[axis] or 1)
             if all(factor == int(factor) for factor in factors):
                 return [int(factor) for factor in factors]
             raise UnsupportedError(node, f"it resizes by {factors}, no whole factors")
     raise UnsupportedError(node, "scales that are computed from the input")
+
+
+def _axes(node: Node, value: Value) -> list[int]:
+    """Give the axes that scales or sizes are given for."""
+    policy = node.attributes.get("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        raise UnsupportedError(node, f"keep_aspect_ratio_policy={policy!r}")
+    axes = node.attributes.get("axes") or range(value.rank)
+    return [axis % value.rank for axis in axes]
