@@ -139,11 +139,9 @@ def _attribute(attribute: onnx.AttributeProto, node: Node) -> Any:
 
 
 def _check_inference(node: Node, constants: dict[str, np.ndarray]) -> None:
-    """Raise an UnsupportedError for a node in training mode."""
-    training = node.attributes.get("training_mode", 0)
-    if node.op == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
-        training = constants.get(node.inputs[2], True)
-    if training:
+    """Raise an UnsupportedError for a dropout in training mode."""
+    flag = node.inputs[2] if node.op == "Dropout" and len(node.inputs) > 2 else ""
+    if flag and (flag not in constants or constants[flag]):
         raise UnsupportedError(node, "a training graph", "call model.eval() before the export")
 
 

@@ -190,10 +190,6 @@ def test_numbers_that_keras_has_otherwise():
         options = {**half_pixel, "nearest_mode": rounding}
         model = one("Resize", image, scales, names=["x", "", "f"], **options)
         check(model, normal(2, 2, 3, 4))
-    with pytest.raises(UnsupportedError, match="mode 'nearest'"):
-        from_onnx(
-            one("Resize", image, scales, names=["x", "", "f"], **half_pixel, nearest_mode="ceil")
-        )
 
 
 def test_outputs_that_are_not_known_are_refused():
@@ -262,10 +258,51 @@ def test_resizing_along_given_axes():
 @pytest.mark.parametrize("shape", [(4, 1), (1, 4), (4, 1, 1), (1, 4, 1)])
 def test_constants_along_an_axis_as_long_as_others(op, shape):
     """Keras's own `add` takes such a constant for a bias along the last axis."""
-    sizes = (4,) * len(shape)
+    sizes, is_image = (4,) * len(shape), len(shape) == 3
     constants = {"c": 1 + np.abs(normal(*shape))}
     for names in (["x", "c"], ["c", "x"]):
         model = one(op, {"x": [None, *sizes]}, constants, names=names)
-        check(model, 1 + np.abs(normal(3, *sizes)))
+        check(model, 1 + np.abs(normal(3, *sizes)), channels_first=is_image)
     tensors = {"x": [None, *sizes], "c": [None, *shape]}
-    check(one(op, tensors), normal(3, *sizes), 1 + np.abs(normal(3, *shape)))
+    pair = normal(3, *sizes), 1 + np.abs(normal(3, *shape))
+    check(one(op, tensors), *pair, channels_first=is_image)
+
+
+@few
+@given(
+    mode=st.sampled_from(["nearest", "linear", "cubic"]),
+    where=st.sampled_from(["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"]),
+    rounding=st.sampled_from(["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]),
+    scales=st.tuples(*[st.sampled_from([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])] * 2),
+    by_size=st.booleans(),
+    opset=st.sampled_from([11, 13, 19]),
+)
+def test_resizing_by_any_factor(mode, where, rounding, scales, by_size, opset):
+    options = {"mode": mode, "coordinate_transformation_mode": where, "opset": opset}
+    options |= {"nearest_mode": rounding} if mode == "nearest" else {}
+    given_sizes = {
+        "n": np.array([2, 3, *(int(s * n) for s, n in zip(scales, (5, 6), strict=True))])
+    }
+    given_scales = {"f": np.array([1, 1, *scales], "float32")}
+    numbers = given_sizes if by_size else given_scales
+    region = {"r": np.zeros(0, "float32"), "e": np.zeros(0, "float32")}
+    names = ["x", "r", "e", "n"] if by_size else ["x", "r", "f"]
+    kept = {name: array for name, array in region.items() if name in names}
+    model = one("Resize", {"x": [None, 3, 5, 6]}, kept | numbers, names=names, **options)
+    check(model, normal(2, 3, 5, 6))
+
+
+def test_weights_that_are_standardised_by_a_batch_normalisation():
+    """Of constants, in training mode: as timm's ResNetV2 and NFNet have it."""
+    nodes = [
+        helper.make_node("Reshape", ["w", "rows"], ["flat"]),
+        helper.make_node(
+            "BatchNormalization", ["flat", "s", "b", "m", "v"], ["n", "m1", "v1"], training_mode=1
+        ),
+        helper.make_node("Reshape", ["n", "back"], ["kernel"]),
+        helper.make_node("Conv", ["x", "kernel"], ["y"]),
+    ]
+    constants = {"w": normal(4, 3, 2, 2), "rows": np.array([1, 4, -1])}
+    constants |= {"s": 1 + normal(4), "b": np.zeros(4, "float32"), "m": np.zeros(4, "float32")}
+    constants |= {"v": np.ones(4, "float32"), "back": np.array([4, 3, 2, 2])}
+    check(proto(nodes, {"x": [None, 3, 5, 4]}, constants), normal(2, 3, 5, 4))

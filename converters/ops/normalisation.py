@@ -17,6 +17,8 @@ from .windows import image_tensor
 def batch_normalization(node: Node, operands: list[Operand]) -> Value:
     """BatchNormalization, with stored means and variances, along the file's axis 1."""
     value = expect_value(node, operands[0])
+    if node.attributes.get("training_mode", 0):
+        raise UnsupportedError(node, "a training graph", "call model.eval() before the export")
     layer = keras.layers.BatchNormalization(
         axis=axis_after_batch(node, value, 1),
         epsilon=node.attributes.get("epsilon", 1e-5),
