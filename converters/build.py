@@ -11,9 +11,12 @@ from . import constants
 from .constants import Operand
 from .layout import Value, channels_last_order, file_order, single_or_list, tensor_in_order
 from .onnx_graph import Graph, GraphInput, Node, UnsupportedError, consumers
-from .ops import OPERATIONS
+from .ops import JOINING, OPERATIONS
 
-IMAGE_OPERATIONS = ("Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+IMAGE_OPERATIONS = (
+    *("Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+    *("InstanceNormalization", "GroupNormalization", "DepthToSpace", "SpaceToDepth"),
+)
 """Operations whose first input is an image with its channels along axis 1, in the file."""
 
 InputShape = Sequence[int] | Mapping[str, Sequence[int]]
@@ -38,10 +41,15 @@ def build(graph: Graph, input_shape: InputShape | None = None) -> keras.Model:
     ]
     operands: dict[str, Operand] = {"": None, **graph.constants}
     operands |= {item.name: value for item, value in zip(graph.inputs, inputs, strict=True)}
+    producers: dict[str, Node] = {}
     for node in graph.nodes:
         results = _results(node._replace(name=names.unique(node.name)), node, operands)
         operands |= dict(zip(node.outputs, results, strict=False))
-    outputs = [_output(name, operands[name]) for name in graph.outputs]
+        producers |= dict.fromkeys(node.outputs, node)
+    for name in graph.outputs:
+        if name not in operands:
+            raise UnsupportedError(producers[name], f"the output {name!r} is not known")
+    outputs = [_output(name, operands[name], producers.get(name)) for name in graph.outputs]
     return keras.Model(
         single_or_list([value.tensor for value in inputs]),
         single_or_list(outputs),
@@ -119,43 +127,69 @@ def _results(node: Node, original: Node, known: dict[str, Operand]) -> Sequence[
         original: the node with its name in the file, for messages.
         known: the operands by name.
     """
+    missing = [name for name in node.inputs if name not in known]
+    if missing:
+        raise UnsupportedError(original, f"it reads {missing[0]!r}, an output that is not known")
     operands = [known[name] for name in node.inputs]
     first = operands[0] if operands else None
     if node.op == "Shape" and isinstance(first, Value):
         start, stop = node.attributes.get("start"), node.attributes.get("end")
         return [constants.shape_constant(first, slice(start, stop))]
     if operands and not any(isinstance(operand, Value) for operand in operands):
-        return constants.fold(original, [o for o in operands if not isinstance(o, Value)])
+        try:
+            return constants.fold(original, [o for o in operands if not isinstance(o, Value)])
+        except Exception as error:  # onnxruntime's errors have no class of their own in common
+            raise UnsupportedError(original, f"its constants do not fit: {error}") from error
     if node.op not in OPERATIONS:
         raise UnsupportedError(original, "this operation is not known")
     try:
-        results = OPERATIONS[node.op](node, operands)
+        results = OPERATIONS[node.op](node, [constants.of_one_example(o) for o in operands])
     except UnsupportedError:
         raise
     except (TypeError, ValueError, AssertionError, IndexError, KeyError) as error:
         raise UnsupportedError(original, f"it cannot be built: {error}") from error
-    return [results] if isinstance(results, Value) else results
+    several: Sequence[Operand] = [results] if isinstance(results, Value) else results
+    return [_with_batch(original, operands, result) for result in several]
+
+
+def _with_batch(node: Node, operands: Sequence[Operand], result: Operand) -> Operand:
+    """Give a result what the operands know of the batch."""
+    if not isinstance(result, Value):
+        return result
+    values = [operand for operand in operands if isinstance(operand, Value)]
+    if node.op not in JOINING:
+        rows = {value.rows for value in values}
+        if len(rows) > 1:
+            raise UnsupportedError(node, f"tensors with other rows of an example, {sorted(rows)}")
+        result = result._replace(rows=values[0].rows)
+    return result._replace(examples=max(value.examples for value in values))
 
 
 def _input(
     graph: Graph, graph_input: GraphInput, shape: tuple[int, ...], names: _LayerNames
 ) -> Value:
     name = graph_input.name
-    if graph_input.dtype.kind != "f":
+    if graph_input.dtype.kind != "f" and graph_input.dtype.name != "bfloat16":
         raise ValueError(
             f"the input {name!r} has {graph_input.dtype}s, which have no gradient; export the part "
             "of the model behind its embedding or lookup"
         )
+    if not graph_input.shape:
+        raise ValueError(f"the input {name!r} is a single number, without an axis for the batch")
     rank = len(shape) + 1
     is_image = is_channels_first(graph, graph_input)
     order = channels_last_order(rank) if is_image else file_order(rank)
     tensor = keras.Input([shape[axis - 1] for axis in order[1:]], name=names.unique(name))
-    return Value(tensor, order)
+    return Value(tensor, order, examples=graph_input.shape[0] or 0)
 
 
-def _output(name: str, operand: Operand) -> keras.KerasTensor:
+def _output(name: str, operand: Operand, producer: Node | None) -> keras.KerasTensor:
     if not isinstance(operand, Value):
         raise ValueError(f"the output {name!r} does not depend on the input")
+    if producer is not None and operand.rows != (1, 1):
+        raise UnsupportedError(producer, "an output that joins the batch with other axes")
+    if operand.tensor.dtype == "bool":
+        raise ValueError(f"the output {name!r} has truth values, which have no gradient")
     if operand.order in (file_order(operand.rank), channels_last_order(operand.rank)):
         return operand.tensor
     node = Node("output", _valid_name(name), (), (), {}, 0)

@@ -7,15 +7,22 @@ depend on the size, and is an ordinary constant.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import onnx
+import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
 from .layout import Value
 from .onnx_graph import Node
 
+IR_VERSION = 10
+"""The format of the models that onnxruntime evaluates; any one that its old versions know."""
 BATCHES = (2, 3)
 """The two sizes of the batch."""
 
@@ -34,7 +41,25 @@ Operand = Value | Constant | None
 def shape_constant(value: Value, part: slice) -> Constant:
     """Give a part of a tensor's shape in the file, as the operation Shape does."""
     sizes = value.shape[part]
-    return _merged([np.array([b if n is None else n for n in sizes], np.int64) for b in BATCHES])
+    rows = prod(value.rows)
+    return _merged(
+        [np.array([b * rows if n is None else n for n in sizes], np.int64) for b in BATCHES]
+    )
+
+
+def of_one_example(operand: Operand) -> Operand:
+    """Give a constant that has the same entries for each example with a batch of 1 instead."""
+    if not isinstance(operand, PerBatch):
+        return operand
+    one, other = operand.arrays
+    if one.ndim != other.ndim:
+        return operand
+    axes = [i for i, (n, m) in enumerate(zip(one.shape, other.shape, strict=True)) if n != m]
+    if len(axes) != 1 or one.shape[axes[0]] * BATCHES[1] != other.shape[axes[0]] * BATCHES[0]:
+        return operand
+    row = one.take([0], axes[0])
+    alike = np.array_equal(one, np.broadcast_to(row, one.shape))
+    return row if alike and np.array_equal(other, np.broadcast_to(row, other.shape)) else operand
 
 
 def fold(node: Node, operands: Sequence[Constant | None]) -> list[Constant]:
@@ -53,15 +78,37 @@ def fold(node: Node, operands: Sequence[Constant | None]) -> list[Constant]:
             if value is not None
         }
         infos = [_info(name, arrays[name]) for name in inputs]
-        outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs]
+        outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs if name]
         graph = helper.make_graph([proto], "constant", infos, outputs)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.opset)])
-        return [np.asarray(output) for output in ReferenceEvaluator(model).run(None, arrays)]
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", node.opset)], ir_version=IR_VERSION
+        )
+        return _evaluated(model, node.outputs, arrays)
 
     if any(isinstance(value, PerBatch) for value in operands):
         per_batch = map(evaluate, range(len(BATCHES)))
         return [_merged(arrays) for arrays in zip(*per_batch, strict=True)]
     return list(evaluate(0))
+
+
+def _evaluated(
+    model: onnx.ModelProto, outputs: Sequence[str], arrays: dict[str, np.ndarray]
+) -> list[np.ndarray]:
+    """Evaluate a model of one node by onnxruntime; by ONNX's own code what it has no kernel for."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    names = [name for name in outputs if name]
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except (NoKernel, Fail):
+        found = ReferenceEvaluator(model).run(names, arrays)
+    else:
+        found = session.run(names, arrays)
+    by_name = dict(zip(names, map(np.asarray, found), strict=True))
+    return [by_name.get(name, np.empty(0)) for name in outputs]
 
 
 def _info(name: str, array: np.ndarray) -> helper.ValueInfoProto:

@@ -1,7 +1,9 @@
 """Tensors whose axes are in another order than in the file, so that images are channels-last.
 
 A transpose in the file only changes the order that is noted here. Axes are really moved where an
-operation needs a certain order.
+operation needs a certain order. The batch is always the first axis of a Keras tensor, wherever it
+is in the file. There, a reshape may join it with other axes: with windows, heads or tokens, whose
+rows then count as examples. A Keras tensor has the rows of an example one after another.
 """
 
 from __future__ import annotations
@@ -21,6 +23,20 @@ class Value(NamedTuple):
     tensor: keras.KerasTensor
     order: tuple[int, ...]
     """Axis i of the Keras tensor is axis ``order[i]`` in the file."""
+    rows: tuple[int, int] = (1, 1)
+    """The sizes joined with the batch, before and after it: m and n of m B n rows in the file."""
+    examples: int = 0
+    """The size of the batch where the file fixes it; 0 where the file leaves it open."""
+
+    @property
+    def batch(self) -> int:
+        """The file's axis along which the batch is."""
+        return self.order[0]
+
+    @property
+    def batch_first(self) -> tuple[int, ...]:
+        """The order with the batch first, and all other axes as in the file."""
+        return (self.batch, *(axis for axis in range(self.rank) if axis != self.batch))
 
     @property
     def rank(self) -> int:
@@ -29,7 +45,7 @@ class Value(NamedTuple):
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """The shape in the file."""
+        """The shape in the file; None for the batch, and for what is joined with it."""
         return tuple(self.tensor.shape[self.axis(i)] for i in range(self.rank))
 
     def axis(self, index: int) -> int:

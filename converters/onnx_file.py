@@ -10,6 +10,7 @@ import keras
 from .build import InputShape, build
 from .fusing import fuse_arithmetic
 from .onnx2tf_engine import convert_by_onnx2tf
+from .patterns import name_patterns
 from .reader import load_proto, read_graph
 
 if TYPE_CHECKING:
@@ -67,4 +68,4 @@ def from_onnx(
     proto = load_proto(path_or_proto)
     if engine == "onnx2tf":
         return convert_by_onnx2tf(proto, input_shape)
-    return build(fuse_arithmetic(read_graph(proto)), input_shape)
+    return build(fuse_arithmetic(name_patterns(read_graph(proto))), input_shape)

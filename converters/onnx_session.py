@@ -25,6 +25,7 @@ Arrays = Sequence[np.ndarray]
 class OnnxSession(NamedTuple):
     """A file that is run as the Keras model is that was rebuilt from it."""
 
+    path: str
     graph: Graph
     session: onnxruntime.InferenceSession
     inputs: list[tuple[int, ...]]
@@ -52,7 +53,19 @@ class OnnxSession(NamedTuple):
             channels_last_order(rank) if is_channels_first(graph, item) else file_order(rank)
             for item, rank in zip(graph.inputs, ranks[0], strict=True)
         ]
-        return cls(graph, session, inputs, [file_order(len(x.shape)) for x in model.outputs])
+        return cls(
+            str(path), graph, session, inputs, [file_order(len(x.shape)) for x in model.outputs]
+        )
+
+    def unoptimised(self) -> OnnxSession:
+        """Give the file as it is run without onnxruntime's optimisations."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(
+            self.path, options, providers=["CPUExecutionProvider"]
+        )
+        return self._replace(session=session)
 
     def with_output_orders(
         self, inputs: Arrays, outputs: Arrays

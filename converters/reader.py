@@ -10,6 +10,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import external_data_helper, helper, inliner, numpy_helper
 
+from .functions import write_out_functions
 from .onnx_graph import Graph, GraphInput, Node, UnsupportedError
 
 OLDEST_OPSET = 9
@@ -29,6 +30,8 @@ def load_proto(source: str | Path | onnx.ModelProto) -> onnx.ModelProto:
 def read_graph(source: str | Path | onnx.ModelProto) -> Graph:
     """Read a model from a file, or from a proto with all its weights.
 
+    Functions, of the file or of ONNX, are written out in the operations that define them.
+
     Raises:
         FileNotFoundError: the file, or a file with its weights, is missing.
         UnsupportedError: control flow, or a training graph.
@@ -44,6 +47,7 @@ def read_graph(source: str | Path | onnx.ModelProto) -> Graph:
         )
     if proto.functions:
         proto = inliner.inline_local_functions(proto)
+    proto = write_out_functions(proto)
     graph = proto.graph
     if graph.sparse_initializer:
         name = graph.sparse_initializer[0].values.name
@@ -135,11 +139,9 @@ def _attribute(attribute: onnx.AttributeProto, node: Node) -> Any:
 
 
 def _check_inference(node: Node, constants: dict[str, np.ndarray]) -> None:
-    """Raise an UnsupportedError for a node in training mode."""
-    training = node.attributes.get("training_mode", 0)
-    if node.op == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
-        training = constants.get(node.inputs[2], True)
-    if training:
+    """Raise an UnsupportedError for a dropout in training mode."""
+    flag = node.inputs[2] if node.op == "Dropout" and len(node.inputs) > 2 else ""
+    if flag and (flag not in constants or constants[flag]):
         raise UnsupportedError(node, "a training graph", "call model.eval() before the export")
 
 

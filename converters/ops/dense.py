@@ -8,8 +8,9 @@ import numpy as np
 from tfxai.models.converted_layers import Apply, apply_with_constant, call_with_weights
 
 from ..constants import Operand
-from ..layout import Value, file_order, tensor_in_order, value_in_file_order
+from ..layout import Value, constant_in_order, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
+from .operands import expect_arrays
 
 
 def gemm(node: Node, operands: list[Operand]) -> Value:
@@ -37,23 +38,39 @@ def matmul(node: Node, operands: list[Operand]) -> Value:
     a, b = operands
     if isinstance(a, Value) and isinstance(b, np.ndarray) and b.ndim == 2:
         return dense(node, a, b, None)
-    if isinstance(a, Value) and isinstance(b, Value):
-        pair = [tensor_in_order(v, file_order(v.rank), node, f"_{i}") for i, v in enumerate((a, b))]
-        return value_in_file_order(Apply("matmul", name=node.name)(pair))
-    if isinstance(a, Value) and isinstance(b, np.ndarray):
-        tensor = tensor_in_order(a, file_order(a.rank), node)
-        return value_in_file_order(apply_with_constant("matmul", tensor, b, name=node.name))
-    if isinstance(b, Value) and isinstance(a, np.ndarray) and b.rank > 2:
-        tensor = tensor_in_order(b, file_order(b.rank), node)
-        product = apply_with_constant("matmul", tensor, a, first=True, name=node.name)
-        return value_in_file_order(product)
-    raise UnsupportedError(node, "a product across the examples of a batch")
+    values = [operand for operand in (a, b) if isinstance(operand, Value)]
+    batch, rank = values[0].batch, values[0].rank
+    if any((value.batch, value.rank) != (batch, rank) for value in values):
+        shapes = [value.shape for value in values]
+        raise UnsupportedError(node, f"a product of tensors of shapes {shapes}")
+    if batch >= rank - 2:
+        raise UnsupportedError(node, "a product across the examples of a batch")
+    order = values[0].batch_first
+    tensors = [tensor_in_order(v, order, node, f"_{i}") for i, v in enumerate(values)]
+    if len(values) == 2:
+        return Value(Apply("matmul", name=node.name)(tensors), order)
+    (constant,) = expect_arrays(node, [o for o in operands if not isinstance(o, Value)])
+    is_alike = constant.ndim == 2 or _broadcasts(constant, batch, rank)
+    if not 2 <= constant.ndim <= rank or not is_alike:
+        raise UnsupportedError(node, f"a product with a constant of shape {constant.shape}")
+    array = constant_in_order(constant, order) if constant.ndim > 2 else constant
+    is_first = isinstance(b, Value)
+    product = apply_with_constant("matmul", tensors[0], array, first=is_first, name=node.name)
+    return Value(product, order)
+
+
+def _broadcasts(constant: np.ndarray, batch: int, rank: int) -> bool:
+    """Say whether a constant is the same for all examples of a tensor, by its shape."""
+    axis = batch - (rank - constant.ndim)
+    return axis < 0 or constant.shape[axis] == 1
 
 
 def dense(node: Node, value: Value, weights: np.ndarray, bias: np.ndarray | None) -> Value:
     """Apply a Dense layer along the file's last axis: weights ``[in, out]``, bias ``[out]``."""
     last = value.rank - 1
-    order = value.order if value.order[-1] == last else file_order(value.rank)
+    if value.batch == last:
+        raise UnsupportedError(node, "a product across the examples of a batch")
+    order = value.order if value.order[-1] == last else value.batch_first
     layer = keras.layers.Dense(
         weights.shape[1],
         use_bias=bias is not None,

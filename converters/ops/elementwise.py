@@ -14,9 +14,14 @@ from tfxai.models.converted_layers import Apply, apply_with_constant
 from ..constants import Operand
 from ..layout import Value, constant_in_order, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
+from .operands import axis_after_batch, expect_value
+from .reshaping import with_axes_in_front
 
 REAL_TYPES = (1, 10, 11, 16)
 """ONNX's numbers of the types float, float16, double and bfloat16."""
+
+ALPHA, GAMMA = 1.67326319217681884765625, 1.05070102214813232421875
+"""The numbers of Selu, by Klambauer et al. 2017."""
 
 MakeLayer = Callable[[Node], keras.layers.Layer]
 """Makes the layer for a node."""
@@ -53,6 +58,16 @@ def elu(node: Node, operands: list[Operand]) -> Value:
     """Elu: x, or alpha (exp x - 1) where it is negative."""
     alpha = node.attributes.get("alpha", 1.0)
     return unary(lambda node: keras.layers.ELU(alpha, name=node.name), node, operands)
+
+
+def selu(node: Node, operands: list[Operand]) -> Value:
+    """Selu: gamma x, or gamma alpha (exp x - 1) where x is negative; Keras's has fixed numbers."""
+    alpha, gamma = node.attributes.get("alpha", ALPHA), node.attributes.get("gamma", GAMMA)
+    if np.allclose([alpha, gamma], [ALPHA, GAMMA], rtol=1e-6):
+        return activation("selu")(node, operands)
+    value = expect_value(node, operands[0])
+    curved = keras.layers.ELU(alpha, name=f"{node.name}_elu")(value.tensor)
+    return value._replace(tensor=keras.layers.Rescaling(gamma, name=node.name)(curved))
 
 
 def celu(node: Node, operands: list[Operand]) -> Value:
@@ -98,8 +113,10 @@ def clip(node: Node, operands: list[Operand]) -> Value:
         node.attributes.get(name) if node.opset < 11 else _constant_number(node, operands, i)
         for i, name in enumerate(("min", "max"), 1)
     )
-    if low == 0:
+    if low == 0 and (high is None or high > 0):
         return unary(lambda node: keras.layers.ReLU(high, name=node.name), node, operands)
+    if low is not None and high is not None:
+        low = min(low, high)
     bounds = {"x_min": -np.inf if low is None else low, "x_max": np.inf if high is None else high}
     return unary(lambda node: Apply("clip", bounds, name=node.name), node, operands)
 
@@ -107,6 +124,8 @@ def clip(node: Node, operands: list[Operand]) -> Value:
 def cast(node: Node, operands: list[Operand]) -> Value:
     """Cast between types of real numbers, which changes nothing: all layers have one type."""
     value = expect_value(node, operands[0])
+    if value.tensor.dtype == "bool":
+        raise UnsupportedError(node, "a cast of truth values")
     if node.attributes["to"] not in REAL_TYPES:
         raise UnsupportedError(node, "a cast to integers, which has no gradient")
     return value
@@ -131,10 +150,12 @@ def softmax(function: str, node: Node, operands: list[Operand]) -> Value:
     value = expect_value(node, operands[0])
     first = node.attributes.get("axis", -1 if node.opset >= 13 else 1) % value.rank
     axes = range(first, value.rank) if node.opset < 13 else [first]
-    keras_axes = [value.axis(axis) for axis in axes]
+    keras_axes = [axis_after_batch(node, value, axis) for axis in axes]
     axis: Any = keras_axes[0] if len(keras_axes) == 1 else keras_axes
     if function == "softmax":
         return value._replace(tensor=keras.layers.Softmax(axis, name=node.name)(value.tensor))
+    if len(keras_axes) == 1:
+        return unary(lambda node: Apply(function, {"axis": axis}, name=node.name), node, operands)
     arguments = {"axis": axis, "keepdims": True}
     logsumexp = Apply("logsumexp", arguments, name=f"{node.name}_total")(value.tensor)
     return value._replace(tensor=keras.layers.Subtract(name=node.name)([value.tensor, logsumexp]))
@@ -144,14 +165,20 @@ def binary(function: str, node: Node, operands: list[Operand]) -> Value:
     """Combine two tensors, or a tensor and a constant, element by element."""
     first, second = operands
     if isinstance(first, Value) and isinstance(second, Value):
-        order = _common_order(node, first, second)
+        rank = max(first.rank, second.rank)
+        first, second = (with_axes_in_front(node, v, rank) for v in (first, second))
+        order = _common_order(first, second)
         pair = [tensor_in_order(v, order, node, f"_{i}") for i, v in enumerate((first, second))]
-        return Value(_merge_layer(function, node.name)(pair), order)
+        is_sum = function == "add" and pair[0].shape[1:] != pair[1].shape[1:]
+        layer = Apply("add", name=node.name) if is_sum else _merge_layer(function, node.name)
+        return Value(layer(pair), order)
     value, constant = (first, second) if isinstance(first, Value) else (second, first)
     value = expect_value(node, value)
     if not isinstance(constant, np.ndarray):
         raise UnsupportedError(node, "a number that depends on how large the batch is")
-    if constant.ndim > value.rank or (constant.ndim == value.rank and len(constant) > 1):
+    value = with_axes_in_front(node, value, constant.ndim)
+    batch = value.batch - (value.rank - constant.ndim)
+    if batch >= 0 and constant.shape[batch] > 1:
         raise UnsupportedError(node, f"a constant of shape {constant.shape}, over the batch")
     array = constant_in_order(constant, value.order)
     output = apply_with_constant(
@@ -172,13 +199,6 @@ def variadic(function: str, node: Node, operands: list[Operand]) -> Value:
     return expect_value(node, result)
 
 
-def expect_value(node: Node, operand: Operand) -> Value:
-    """Check that an operand is computed from the model's input, and is no constant."""
-    if not isinstance(operand, Value):
-        raise UnsupportedError(node, "what it reads is not computed from the input")
-    return operand
-
-
 def _constant_number(node: Node, operands: list[Operand], index: int) -> float | None:
     if len(operands) <= index or operands[index] is None:
         return None
@@ -188,13 +208,11 @@ def _constant_number(node: Node, operands: list[Operand], index: int) -> float |
     return float(bound)
 
 
-def _common_order(node: Node, first: Value, second: Value) -> tuple[int, ...]:
+def _common_order(first: Value, second: Value) -> tuple[int, ...]:
     """Give the order of the tensor with more axes that are longer than 1, for both tensors.
 
     An image is that tensor, so that images stay channels-last.
     """
-    if first.rank != second.rank:
-        raise UnsupportedError(node, f"tensors of shapes {first.shape} and {second.shape}")
 
     def long_axes(value: Value) -> int:
         return sum(n is None or n > 1 for n in value.shape)

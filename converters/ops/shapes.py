@@ -1,18 +1,19 @@
-"""Operations on shapes: reshaping, transposing, slicing, joining and padding."""
+"""Operations that choose and place entries of tensors: transposing, slicing, joining, padding."""
 
 from __future__ import annotations
 
-from typing import Any
+from math import prod
 
 import keras
 import numpy as np
 
 from tfxai.models.converted_layers import Apply, Pad, Slice
 
-from ..constants import BATCHES, Operand, PerBatch
-from ..layout import Value, file_order, order_without, tensor_in_order, value_in_file_order
+from ..constants import Operand, PerBatch
+from ..layout import Value, file_order, order_without, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
-from .elementwise import expect_value
+from .broadcasting import constant_tensor
+from .operands import axis_after_batch, expect_value, integers
 
 LARGEST_INDEX = 2**31 - 1
 """An index of at least this size stands for the end of the axis."""
@@ -25,76 +26,28 @@ def transpose(node: Node, operands: list[Operand]) -> Value:
     return value._replace(order=tuple(list(axes).index(axis) for axis in value.order))
 
 
-def flatten(node: Node, operands: list[Operand]) -> Value:
-    """Flatten: all axes but the batch become one."""
-    value = expect_value(node, operands[0])
-    if node.attributes.get("axis", 1) % value.rank != 1:
-        raise UnsupportedError(node, "it flattens the batch, too")
-    return _reshaped(node, value, (int(np.prod(_known_sizes(node, value))),))
-
-
-def reshape(node: Node, operands: list[Operand]) -> Value:
-    """Reshape each example; the batch remains the first axis."""
-    value = expect_value(node, operands[0])
-    first, *sizes = _target_shape(node, operands[1])
-    known = _known_sizes(node, value)
-    if not node.attributes.get("allowzero", 0):
-        sizes = [known[i] if n == 0 else n for i, n in enumerate(sizes)]
-    total = int(np.prod(known))
-    if -1 in sizes:
-        if first not in (0, 1, None):
-            raise UnsupportedError(
-                node,
-                f"the target {[first, *sizes]}",
-                "export the model with a batch of one, or of any size",
-            )
-        others = -int(np.prod(sizes))
-        sizes = [total // others if n == -1 else n for n in sizes]
-    if int(np.prod(sizes)) != total:
-        raise UnsupportedError(node, f"it joins or splits the batch: {value.shape} to {sizes}")
-    return _reshaped(node, value, tuple(sizes))
-
-
-def squeeze(node: Node, operands: list[Operand]) -> Value:
-    """Squeeze: remove axes of size 1."""
-    value = expect_value(node, operands[0])
-    axes = axes_of(node, operands, value.rank)
-    if axes is None:
-        axes = [i for i, n in enumerate(value.shape) if n == 1]
-    order = order_without(value.order, set(axes))
-    shape = [n for i, n in zip(value.order, value.tensor.shape, strict=True) if i not in axes]
-    return Value(keras.layers.Reshape(shape[1:], name=node.name)(value.tensor), order)
-
-
-def unsqueeze(node: Node, operands: list[Operand]) -> Value:
-    """Unsqueeze: add axes of size 1."""
-    value = expect_value(node, operands[0])
-    new_axes = axes_of(node, operands, None) or []
-    rank = value.rank + len(new_axes)
-    axes = {axis % rank for axis in new_axes}
-    if 0 in axes:
-        raise UnsupportedError(node, "it needs the batch elsewhere than along the first axis")
-    tensor = tensor_in_order(value, file_order(value.rank), node)
-    sizes = iter(tensor.shape)
-    shape = [1 if axis in axes else next(sizes) for axis in range(rank)]
-    return value_in_file_order(keras.layers.Reshape(shape[1:], name=node.name)(tensor))
-
-
 def concat(node: Node, operands: list[Operand]) -> Value:
-    """Concat: join tensors along an axis; all get the order of the first one."""
-    values = [expect_value(node, operand) for operand in operands]
-    order = values[0].order
-    tensors = [tensor_in_order(value, order, node, f"_{i}") for i, value in enumerate(values)]
-    if len(tensors) == 1:
-        return values[0]
-    axis = _axis_after_batch(node, values[0], node.attributes["axis"])
-    return Value(keras.layers.Concatenate(axis, name=node.name)(tensors), order)
+    """Concat: join tensors along an axis; all get the order of the first one.
+
+    Constants among them, such as a class token, are repeated for each example.
+    """
+    first = next(operand for operand in operands if isinstance(operand, Value))
+    if len(operands) == 1:
+        return first
+    axis = axis_after_batch(node, first, node.attributes["axis"])
+    tensors = [
+        tensor_in_order(operand, first.order, node, f"_{i}")
+        if isinstance(operand, Value)
+        else constant_tensor(node, operand, first, f"{node.name}_constant_{i}")
+        for i, operand in enumerate(operands)
+    ]
+    return first._replace(tensor=keras.layers.Concatenate(axis, name=node.name)(tensors))
 
 
 def split(node: Node, operands: list[Operand]) -> list[Value]:
     """Split along an axis, into given sizes, or into sizes that are equal but for the last."""
     value = expect_value(node, operands[0])
-    axis = _axis_after_batch(node, value, node.attributes.get("axis", 0))
+    axis = axis_after_batch(node, value, node.attributes.get("axis", 0))
     sizes = operands[1] if len(operands) > 1 else node.attributes.get("split")
     if sizes is None:
         length, count = value.tensor.shape[axis], len(node.outputs)
@@ -110,7 +63,7 @@ def split(node: Node, operands: list[Operand]) -> list[Value]:
 def slice_(node: Node, operands: list[Operand]) -> Value:
     """Slice along axes, with starts, ends and steps as in Python."""
     value = expect_value(node, operands[0])
-    arguments = [_integers(node, operand) for operand in operands[1:]]
+    arguments = [integers(node, operand) for operand in operands[1:]]
     if node.opset < 10:
         arguments = [node.attributes.get(name) for name in ("starts", "ends", "axes")]
     starts, stops, axes, steps = (*arguments, None, None, None)[:4]
@@ -123,30 +76,89 @@ def slice_(node: Node, operands: list[Operand]) -> Value:
         if (start, step) == (0, 1) and stop >= LARGEST_INDEX:
             continue  # the whole axis, which may be the batch
         bounds = [None if abs(n) >= LARGEST_INDEX else n for n in (start, stop)]
-        slices[_axis_after_batch(node, value, axis)] = [*bounds, step]
+        slices[axis_after_batch(node, value, axis)] = [*bounds, step]
     return _sliced(node.name, value, slices) if slices else value
 
 
 def gather(node: Node, operands: list[Operand]) -> Value:
     """Gather: take the entries at constant indices along an axis."""
     value, indices = expect_value(node, operands[0]), operands[1]
-    if not isinstance(indices, np.ndarray) or indices.ndim > 1:
-        raise UnsupportedError(node, "indices that are computed from the input, or in rows")
-    axis = _axis_after_batch(node, value, node.attributes.get("axis", 0))
+    if isinstance(indices, PerBatch) or (value.rank == 1 and isinstance(indices, np.ndarray)):
+        return _gathered_from_all(node, value, indices)
+    if not isinstance(indices, np.ndarray):
+        raise UnsupportedError(node, "indices that are computed from the input")
+    axis = axis_after_batch(node, value, node.attributes.get("axis", 0))
     if indices.ndim:
         arguments = {"indices": indices.tolist(), "axis": axis}
-        return value._replace(tensor=Apply("take", arguments, name=node.name)(value.tensor))
+        tensor = Apply("take", arguments, name=node.name)(value.tensor)
+        return value._replace(tensor=tensor, order=_order_with(value, axis, indices.ndim))
     index = int(indices) % value.tensor.shape[axis]
     part = _sliced(f"{node.name}_part", value, {axis: [index, index + 1, 1]})
     shape = [n for i, n in enumerate(part.tensor.shape) if i != axis]
     tensor = keras.layers.Reshape(shape[1:], name=node.name)(part.tensor)
-    return Value(tensor, order_without(value.order, {value.order[axis]}))
+    return value._replace(tensor=tensor, order=order_without(value.order, {value.order[axis]}))
+
+
+def gather_nd(node: Node, operands: list[Operand]) -> Value:
+    """GatherND: take the entries at constant places, given by several indices each."""
+    value, places = expect_value(node, operands[0]), operands[1]
+    if not isinstance(places, np.ndarray) or node.attributes.get("batch_dims", 0):
+        raise UnsupportedError(node, "places that are computed from the input, or for each row")
+    count, rank = places.shape[-1], places.ndim - 1
+    if value.batch < count:
+        raise UnsupportedError(node, "it chooses among the examples of the batch")
+    sizes = [value.shape[axis] or 0 for axis in range(count)]
+    tensor = tensor_in_order(value, value.batch_first, node)
+    rest = list(tensor.shape[1 + count :])
+    tensor = keras.layers.Reshape([prod(sizes), *rest], name=f"{node.name}_places")(tensor)
+    wrapped = np.moveaxis(places % np.array(sizes), -1, 0)
+    indices = np.ravel_multi_index(tuple(wrapped), sizes).tolist()
+    tensor = Apply("take", {"indices": indices, "axis": 1}, name=node.name)(tensor)
+    batch = value.batch - count + rank
+    others = [axis for axis in range(rank + 1 + len(rest)) if axis != batch]
+    return Value(tensor, (batch, *others))
+
+
+def _order_with(value: Value, axis: int, count: int) -> tuple[int, ...]:
+    """Give the order of the axes after one axis of the Keras tensor has become several."""
+    replaced = value.order[axis]
+    order: list[int] = []
+    for old in value.order:
+        if old == replaced:
+            order += range(old, old + count)
+        else:
+            order.append(old if old < replaced else old + count - 1)
+    return tuple(order)
+
+
+def _gathered_from_all(node: Node, value: Value, indices: np.ndarray | PerBatch) -> Value:
+    """Take entries from the numbers of all examples in one row, each example from its own.
+
+    PyTorch writes views so that it takes for strided.
+    """
+    numbers = prod(value.rows)
+    of_batches = indices.arrays if isinstance(indices, PerBatch) else (indices,)
+    if value.rank > 1 or value.rows[0] > 1 or not of_batches[0].ndim:
+        raise UnsupportedError(node, "indices that depend on how large the batch is")
+    arrays = [array - numbers * _column(len(array), array.ndim) for array in of_batches]
+    first = arrays[0][:1]
+    if any((array != first).any() for array in arrays) or first.min() < 0 or first.max() >= numbers:
+        raise UnsupportedError(node, "it mixes the examples of the batch")
+    rows = Apply("reshape", {"newshape": [-1, numbers]}, name=f"{node.name}_rows")(value.tensor)
+    arguments = {"indices": first[0].tolist(), "axis": 1}
+    tensor = Apply("take", arguments, name=node.name)(rows)
+    return Value(tensor, file_order(first.ndim))
+
+
+def _column(length: int, rank: int) -> np.ndarray:
+    """Give 0, 1, 2 ... along the first of several axes."""
+    return np.arange(length).reshape(length, *[1] * (rank - 1))
 
 
 def pad(node: Node, operands: list[Operand]) -> Value:
     """Pad with a constant, by reflection, or with the values at the edge."""
     value = expect_value(node, operands[0])
-    pads = node.attributes.get("pads") if node.opset < 11 else _integers(node, operands[1])
+    pads = node.attributes.get("pads") if node.opset < 11 else integers(node, operands[1])
     modes = {"constant": "constant", "reflect": "reflect", "edge": "symmetric"}
     mode = node.attributes.get("mode", "constant")
     fill = node.attributes.get("value", 0.0) if len(operands) < 3 else operands[2]
@@ -154,7 +166,7 @@ def pad(node: Node, operands: list[Operand]) -> Value:
         raise UnsupportedError(node, f"mode {mode!r} with pads {pads}")
     if mode == "edge" and max(pads) > 1:
         raise UnsupportedError(node, f"mode 'edge' with pads {pads}, more than 1")
-    padded_axes = _integers(node, operands[3]) if len(operands) > 3 else None
+    padded_axes = integers(node, operands[3]) if len(operands) > 3 else None
     axes = list(range(value.rank)) if padded_axes is None else padded_axes
     widths = [[0, 0]] * value.rank
     for i, axis in enumerate(axes):
@@ -164,72 +176,6 @@ def pad(node: Node, operands: list[Operand]) -> Value:
     number = 0.0 if fill is None else float(np.asarray(fill).item())
     layer = Pad(widths[1:], modes[mode], number, name=node.name)
     return value._replace(tensor=layer(value.tensor))
-
-
-def _target_shape(node: Node, operand: Operand) -> list[Any]:
-    """Give the target of a Reshape; None stands for the size of the batch."""
-    if isinstance(operand, PerBatch):
-        two, three = (array.tolist() for array in operand.arrays)
-        if (two[0], three[0]) == BATCHES and two[1:] == three[1:]:
-            return [None, *two[1:]]
-        raise UnsupportedError(node, "it joins the batch with other axes")
-    if not isinstance(operand, np.ndarray) or not operand.size:
-        raise UnsupportedError(node, "a target that is computed from the input")
-    return operand.tolist()
-
-
-def _reshaped(node: Node, value: Value, sizes: tuple[int, ...]) -> Value:
-    """Reshape each example, in the file's order of axes.
-
-    Axes of size 1 may be in any order.
-    """
-    order = [axis for axis in value.order if value.shape[axis] != 1]
-    tensor = value.tensor
-    if order != sorted(order):
-        tensor = tensor_in_order(value, file_order(value.rank), node)
-    if len(sizes) == 1:
-        return value_in_file_order(keras.layers.Flatten(name=node.name)(tensor))
-    return value_in_file_order(keras.layers.Reshape(sizes, name=node.name)(tensor))
-
-
-def _known_sizes(node: Node, value: Value) -> tuple[int, ...]:
-    """Give the sizes of an example in the file, all of which must be known."""
-    sizes = value.shape[1:]
-    if value.order[0] != 0 or None in sizes:
-        raise UnsupportedError(
-            node, f"an input of shape {value.shape}", "pass input_shape= to from_onnx"
-        )
-    return tuple(n for n in sizes if n is not None)
-
-
-def _integers(node: Node, operand: Operand) -> list[int] | None:
-    """Give a constant operand as integers; None where it is left out."""
-    if operand is None:
-        return None
-    if not isinstance(operand, np.ndarray):
-        raise UnsupportedError(node, "numbers that are computed from the input or the batch")
-    return [int(n) for n in operand.ravel()]
-
-
-def axes_of(node: Node, operands: list[Operand], rank: int | None) -> list[int] | None:
-    """Give the axes of a node: in old opsets an attribute, in new ones an input; None for neither.
-
-    If `rank` is given, negative axes are replaced by the positive ones that they stand for.
-    """
-    axes = node.attributes.get("axes")
-    if len(operands) > 1:
-        axes = _integers(node, operands[1])
-    if axes is None or rank is None:
-        return axes
-    return [axis % rank for axis in axes]
-
-
-def _axis_after_batch(node: Node, value: Value, axis: int) -> int:
-    """Give the axis of the Keras tensor for an axis in the file, which must not be the batch."""
-    keras_axis = value.axis(axis)
-    if keras_axis == 0:
-        raise UnsupportedError(node, "it cuts or joins examples of the batch")
-    return keras_axis
 
 
 def _sliced(name: str, value: Value, slices: dict[int, list[int | None]]) -> Value:

@@ -4,7 +4,9 @@ import warnings
 
 import inception
 import nets
+import sequences
 import torch
+from torch import nn
 
 NETS = {
     "vgg16": lambda **small: nets.vgg(16, **small),
@@ -19,6 +21,13 @@ NETS = {
     "shufflenet": nets.shufflenet,
     "squeezenet": nets.squeezenet,
     "convnext": nets.convnext,
+    "vit": sequences.ViT,
+    "deit": lambda **small: sequences.ViT(tokens=2, **small),
+    "swin": sequences.Swin,
+    "encoder": sequences.Encoder,
+    "lstm": lambda **small: sequences.Recurrent(nn.LSTM, num_layers=2, bidirectional=True, **small),
+    "gru": lambda **small: sequences.Recurrent(nn.GRU, **small),
+    "unet": sequences.UNet,
 }
 SIZES = {"inception_v3": 299}
 """Pixels; 224 for all others."""
@@ -38,11 +47,13 @@ SMALL = {
 }
 SMALL_SIZES = {"inception_v3": 75, "squeezenet": 40}
 """32 for all others."""
+IN_FILES = ("vit", "swin", "encoder", "lstm")
+"""Of the nets that are always small, those that are among the files of tests."""
 
 
 def small(name):
     """Give a net with few channels and 7 classes, and an image for it."""
-    net = nets.randomised(NETS[name](classes=7, **SMALL[name]))
+    net = nets.randomised(NETS[name](classes=7, **SMALL.get(name, {})))
     return net, image(SMALL_SIZES.get(name, 32))
 
 

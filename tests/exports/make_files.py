@@ -6,7 +6,7 @@ python tests/exports/make_files.py
 from pathlib import Path
 
 import onnx
-from export import SMALL, export, small
+from export import IN_FILES, SMALL, export, small
 
 FOLDER = Path(__file__).parents[1] / "onnx_files"
 STATIC = {"vgg19", "mobilenet_v2", "densenet"}
@@ -29,7 +29,7 @@ def store(path, *, apart):
 
 def main():
     FOLDER.mkdir(exist_ok=True)
-    for name in SMALL:
+    for name in (*SMALL, *IN_FILES):
         net, example = small(name)
         for dynamo in (True, False):
             path = FOLDER / f"{name}_{'dynamo' if dynamo else 'legacy'}.onnx"

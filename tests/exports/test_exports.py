@@ -45,12 +45,17 @@ def test_folding_switches_some_neurons(name, tmp_path):
 
 
 @pytest.mark.parametrize("exporter", ["dynamo", "legacy"])
-def test_from_torch(exporter):
-    net, example = small("resnet18")
-    model = from_torch(net, example, exporter=exporter)
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("name", ["resnet18", "vit", "swin", "encoder", "lstm"])
+def test_from_torch(name, rows, exporter):
+    """The module is exported with the example's batch; the model takes any number of examples."""
+    net, example = small(name)
+    model = from_torch(net, example[:rows], exporter=exporter)
     assert isinstance(model, keras.Model)
-    expected = net(example).detach().numpy()
-    found = model(example.permute(0, 2, 3, 1).numpy())
+    images = torch.cat([example, example.flip(3)])
+    expected = net(images).detach().numpy()
+    is_image = model.input_shape[-1] == 3
+    found = model((images.permute(0, 2, 3, 1) if is_image else images).numpy())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 

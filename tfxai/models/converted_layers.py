@@ -40,7 +40,7 @@ class Apply(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """Apply the function."""
         tensors = inputs if isinstance(inputs, list | tuple) else [inputs]
-        return getattr(ops, self.function)(*tensors, **self.arguments)
+        return _applied(self.function, *tensors, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that are saved."""
@@ -82,12 +82,47 @@ class WithConstant(keras.layers.Layer):
         """Apply the function."""
         constant = ops.cast(self.constant, inputs.dtype)
         pair = (constant, inputs) if self.first else (inputs, constant)
-        return getattr(ops, self.function)(*pair)
+        return _applied(self.function, *pair)
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that are saved."""
         own = {"function": self.function, "shape": self.shape, "first": self.first}
         return {**super().get_config(), **own}
+
+
+@keras.saving.register_keras_serializable("tfxai")
+class Constant(keras.layers.Layer):
+    """A constant, once for each row of a batch, such as the class token of a transformer.
+
+    Args:
+        shape: the shape of the constant, which is a weight that is not trained.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
+        self.shape = tuple(shape)
+        self.constant = self.add_weight(
+            shape=self.shape, initializer="zeros", trainable=False, name="constant"
+        )
+
+    def build(self, shape: Any) -> None:
+        """Do nothing, as the constant does not depend on the input."""
+
+    def call(self, inputs: Any) -> Any:
+        """Repeat the constant for each row of the inputs."""
+        constant = ops.cast(self.constant, self.compute_dtype)
+        return ops.broadcast_to(constant, (ops.shape(inputs)[0], *self.shape))
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that are saved."""
+        return {**super().get_config(), "shape": self.shape}
 
 
 @keras.saving.register_keras_serializable("tfxai")
@@ -152,6 +187,15 @@ class Pad(keras.layers.Layer):
         """Give the arguments that are saved."""
         own = {"widths": self.widths, "mode": self.mode, "value": self.value}
         return {**super().get_config(), **own}
+
+
+def _applied(function: str, *tensors: Any, **arguments: Any) -> Any:
+    """Apply a function of `keras.ops`.
+
+    `keras.ops.add` takes a second tensor ``[1, n, 1]`` for a bias along the last axis, where that
+    has n entries, too (Keras 3.15); therefore sums are TensorFlow's.
+    """
+    return tf.add(*tensors) if function == "add" else getattr(ops, function)(*tensors, **arguments)
 
 
 def call_with_weights(layer: keras.layers.Layer, inputs: Any, *weights: np.ndarray) -> Any:
