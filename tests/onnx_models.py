@@ -55,6 +55,18 @@ def last(array):
     return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
 
 
+def maps_of_opposites(build, net, inputs):
+    """Maps of class 0, and of class 1, which is made its opposite: an explanation of either.
+
+    Grad-CAM's ReLU may remove the whole map of one of them, not of both.
+    """
+    kernel, *bias = net.layers[-1].get_weights()
+    kernel[:, 1] = -kernel[:, 0]
+    net.layers[-1].set_weights([kernel, *bias])
+    explainer = build(net)
+    return [explainer.explain(inputs, target, verbose=0).attributions for target in (0, 1)]
+
+
 def check(model, *arrays, channels_first=True, tolerance=1e-5, input_shape=None):
     """Import a model, and compare all its outputs with onnxruntime's; give the Keras model.
 
