@@ -4,9 +4,21 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+import tfxai
 from tfxai.converters import from_onnx
 
 RANDOM = np.random.default_rng(0)
+
+
+METHODS = {
+    "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=8),
+    "grad_cam": tfxai.grad_cam,
+    "guided_backprop": tfxai.guided_backprop,
+    "excitation_backprop": tfxai.excitation_backprop,
+    "noisegrad": lambda m: tfxai.noisegrad(m, samples=2),
+    "caso": lambda m: tfxai.caso(m, lambda1=1e-5),
+}
+"""Methods of each kind, for imported networks."""
 
 
 def normal(*shape):

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-import tfxai
-from tests.onnx_models import check, maps_of_opposites, normal, proto, run
+from tests.onnx_models import METHODS, check, maps_of_opposites, normal, proto, run
 from tests.thorough import quick
 from tfxai.converters import UnsupportedError, from_onnx
 
@@ -160,18 +159,8 @@ def test_peepholes_and_sequences_with_time_first_are_refused():
         from_onnx(proto([node], {"x": [5, 2, 3]}, arrays))
 
 
-BUILDERS = {
-    "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=8),
-    "grad_cam": tfxai.grad_cam,
-    "guided_backprop": tfxai.guided_backprop,
-    "excitation_backprop": tfxai.excitation_backprop,
-    "noisegrad": lambda m: tfxai.noisegrad(m, samples=2),
-    "caso": lambda m: tfxai.caso(m, lambda1=1e-5),
-}
-
-
 @pytest.mark.filterwarnings("ignore:.*zero everywhere")
-@pytest.mark.parametrize("name", quick(list(BUILDERS), "grad_cam", "noisegrad"))
+@pytest.mark.parametrize("name", quick(list(METHODS), "grad_cam", "noisegrad"))
 def test_methods_explain_a_converted_gru(name):
     arrays = weights("GRU", 2, 4, 3)
     nodes = [
@@ -192,7 +181,7 @@ def test_methods_explain_a_converted_gru(name):
     constants = {**arrays, "all": np.array([0, 0, -1]), "d": normal(8, 3)}
     sequences = normal(2, 5, 3)
     net = check(proto(nodes, {"x": [None, 5, 3]}, constants), sequences, channels_first=False)
-    maps = maps_of_opposites(BUILDERS[name], net, sequences)
+    maps = maps_of_opposites(METHODS[name], net, sequences)
     assert maps[0].shape[:2] == (2, 5)
     assert np.isfinite(maps).all()
     assert np.abs(maps).max((0, 2, 3)).all()

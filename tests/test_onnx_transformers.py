@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-import tfxai
-from tests.onnx_models import check, last, maps_of_opposites, normal, proto, run
+from tests.onnx_models import METHODS, check, last, maps_of_opposites, normal, proto, run
 from tests.thorough import quick
 from tfxai.converters import UnsupportedError, from_onnx
 
@@ -150,21 +149,11 @@ def test_a_file_of_one_example_becomes_a_model_of_any_number():
     np.testing.assert_allclose(from_onnx(model)(last(images)), expected, rtol=1e-4, atol=1e-5)
 
 
-BUILDERS = {
-    "integrated_gradients": lambda m: tfxai.integrated_gradients(m, steps=8),
-    "grad_cam": tfxai.grad_cam,
-    "guided_backprop": tfxai.guided_backprop,
-    "excitation_backprop": tfxai.excitation_backprop,
-    "noisegrad": lambda m: tfxai.noisegrad(m, samples=2),
-    "caso": lambda m: tfxai.caso(m, lambda1=1e-5),
-}
-
-
 @pytest.mark.filterwarnings("ignore:.*zero everywhere")
-@pytest.mark.parametrize("name", quick(list(BUILDERS), "grad_cam", "excitation_backprop"))
+@pytest.mark.parametrize("name", quick(list(METHODS), "grad_cam", "excitation_backprop"))
 def test_methods_explain_a_converted_vision_transformer(name):
     images = last(normal(2, 3, 12, 12))
-    maps = maps_of_opposites(BUILDERS[name], from_onnx(vit(13)), images)
+    maps = maps_of_opposites(METHODS[name], from_onnx(vit(13)), images)
     assert maps[0].shape[:3] == (2, 12, 12)
     assert np.isfinite(maps).all()
     assert np.abs(maps).max((0, 2, 3, 4)).all()

@@ -21,14 +21,13 @@ from tfxai.methods.masks import igos_settings
 from tfxai.methods.masks.igos_settings import SHORTEST_STEP
 from tfxai.methods.masks.mask_cells import Cells, cells_of_inputs
 from tfxai.methods.masks.mask_descent import BETA_TV, Settings, State, optimise_masks
+from tfxai.methods.masks.mask_method import method_of_masks
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
 from tfxai.methods.masks.masked_inputs import (
     Examples,
-    MaskedInputs,
     MaskMethod,
     ScoreParts,
     masked_inputs,
-    over_model_inputs,
 )
 from tfxai.methods.masks.masked_model import MaskedModel
 from tfxai.methods.masks.regulariser import Regulariser
@@ -190,7 +189,7 @@ def igos(
             patience=patience,
         )
 
-    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+    def build(rows: int, score: ScoreParts, inputs: Tensors) -> MaskMethod:
         cells = cells_of_inputs(masked, cells_given, inputs)
         settings = settings_for(cells, inputs)
         masked_model = MaskedModel(score, cells, steps, noise, rows)
@@ -203,17 +202,9 @@ def igos(
 
         return attribute
 
-    return Method(
-        masked.inspector,
-        over_model_inputs(build, masked, traced(differentiable(model, score))),
-        score,
-        random=noise > 0,
-        arrays_per_example=8,
-        like=masked.maps_like,
-        select=masked.select,
-        needs_size=True,
-        if_constant=UNMOVED,
-        warn=mask_warnings(score),
+    scored_model = traced(differentiable(model, score))
+    return method_of_masks(build, masked, scored_model, score)._replace(
+        random=noise > 0, if_constant=UNMOVED, warn=mask_warnings(score)
     )
 
 

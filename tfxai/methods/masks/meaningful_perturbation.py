@@ -18,14 +18,13 @@ from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import blend, noise_of_input
 from tfxai.methods.masks.mask_cells import cells_of_inputs, joined, split
+from tfxai.methods.masks.mask_method import method_of_masks
 from tfxai.methods.masks.mask_results import UNMOVED, mask_result, mask_warnings
 from tfxai.methods.masks.masked_inputs import (
     Examples,
-    MaskedInputs,
     MaskMethod,
     ScoreParts,
     masked_inputs,
-    over_model_inputs,
 )
 from tfxai.methods.masks.regulariser import Regulariser
 from tfxai.models.scored_models import differentiable
@@ -128,7 +127,7 @@ def meaningful_perturbation(
         data_format=data_format,
     )
 
-    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+    def build(rows: int, score: ScoreParts, inputs: Tensors) -> MaskMethod:
         del rows
         cells = cells_of_inputs(masked, cells_given, inputs)
 
@@ -166,17 +165,9 @@ def meaningful_perturbation(
 
         return attribute
 
-    return Method(
-        masked.inspector,
-        over_model_inputs(build, masked, differentiable(model, score)),
-        score,
-        random=noise > 0,
-        arrays_per_example=8,
-        like=masked.maps_like,
-        select=masked.select,
-        needs_size=True,
-        if_constant=UNMOVED,
-        warn=mask_warnings(score),
+    scored_model = differentiable(model, score)
+    return method_of_masks(build, masked, scored_model, score)._replace(
+        random=noise > 0, if_constant=UNMOVED, warn=mask_warnings(score)
     )
 
 

@@ -21,13 +21,12 @@ from tfxai.estimation.estimate import Evaluate, estimate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
+from tfxai.methods.masks.mask_method import method_of_masks
 from tfxai.methods.masks.masked_inputs import (
     Examples,
-    MaskedInputs,
     MaskMethod,
     ScoreParts,
     masked_inputs,
-    over_model_inputs,
 )
 from tfxai.models.scored_models import scored
 
@@ -118,7 +117,7 @@ def occlusion(
         data_format=data_format,
     )
 
-    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+    def build(rows: int, score: ScoreParts, inputs: Tensors) -> MaskMethod:
         layouts = masked.layouts(inputs)
         lengths = masked.for_each("patch", patch_sizes, inputs)
         strides = masked.for_each("stride", stride_sizes, inputs)
@@ -151,15 +150,7 @@ def occlusion(
 
         return attribute
 
-    return Method(
-        masked.inspector,
-        over_model_inputs(build, masked, scored(model, score)),
-        score,
-        arrays_per_example=8,
-        like=masked.maps_like,
-        select=masked.select,
-        needs_size=True,
-    )
+    return method_of_masks(build, masked, scored(model, score), score)
 
 
 def _score_drops(

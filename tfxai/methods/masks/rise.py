@@ -21,13 +21,12 @@ from tfxai.estimation.estimate import Evaluate
 from tfxai.explaining.builder import builder
 from tfxai.explaining.method import Method, missed_tolerance
 from tfxai.methods.masks.blending import scores_under_masks, weighted_masks
+from tfxai.methods.masks.mask_method import method_of_masks
 from tfxai.methods.masks.masked_inputs import (
     Examples,
-    MaskedInputs,
     MaskMethod,
     ScoreParts,
     masked_inputs,
-    over_model_inputs,
 )
 from tfxai.methods.masks.random_masks import PROBABILITY, DrawMasks, given_masks, random_masks
 from tfxai.models.scored_models import scored
@@ -132,7 +131,7 @@ def rise(
             return random_masks(layout, size, p), p
         return given_masks(own, layout), _or(probability, float(own.mean()))
 
-    def build(rows: int, score: ScoreParts, masked: MaskedInputs, inputs: Tensors) -> MaskMethod:
+    def build(rows: int, score: ScoreParts, inputs: Tensors) -> MaskMethod:
         layouts = masked.layouts(inputs)
         sizes, own = masked.for_each("grid", cells, inputs), masked.for_each("masks", given, inputs)
         for name, m in zip(masked.masked_names(inputs), own, strict=True):
@@ -152,15 +151,9 @@ def rise(
             order=lambda examples: Order((-1,) * len(layouts)),  # their channels are last
         )
 
-    return Method(
-        masked.inspector,
-        over_model_inputs(build, masked, scored(model, score)),
-        score,
+    return method_of_masks(build, masked, scored(model, score), score)._replace(
         random=given is None,
         arrays_per_example=ARRAYS_PER_EXAMPLE,
-        like=masked.maps_like,
-        select=masked.select,
-        needs_size=True,
         warn=missed_tolerance(mask_budget.tolerance),
     )
 
