@@ -21,8 +21,9 @@ POSITIVE = keras.initializers.RandomUniform(0.1, 1.0, seed=5)
 def gated(dtype=None, image_type=None):
     """A picture whose channels a table gates; the names are out of alphabetical order."""
     keras.utils.set_random_seed(0)
-    picture = keras.Input((12, 10, 3), name="zz", dtype=image_type or dtype)
-    table = keras.Input((4,), name="aa", dtype=dtype)
+    floats = dtype if dtype == "float64" else "float32"  # also of mixed precision
+    picture = keras.Input((12, 10, 3), name="zz", dtype=image_type or floats)
+    table = keras.Input((4,), name="aa", dtype=floats)
     x = L.Rescaling(1 / 255, dtype=dtype)(picture) if image_type == "uint8" else picture
     x = L.Conv2D(5, 3, padding="same", activation="relu", name="first", dtype=dtype)(x)
     gates = L.Dense(5, activation="sigmoid", dtype=dtype)(table)
