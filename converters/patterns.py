@@ -28,6 +28,11 @@ LONGEST = 12
 """The most nodes that a GELU is written in."""
 POINTS = np.linspace(-6, 6, 97)
 """Where a function of one number is compared with GELU."""
+GELUS = {
+    "none": POINTS * (1 + erf(POINTS / np.sqrt(2))) / 2,
+    "tanh": POINTS * (1 + np.tanh(np.sqrt(2 / np.pi) * (POINTS + 0.044715 * POINTS**3))) / 2,
+}
+"""The values there of each kind of GELU, by ONNX's names (Hendrycks and Gimpel 2016)."""
 
 
 class _View(NamedTuple):
@@ -101,13 +106,9 @@ def _gelu(node: Node, view: _View) -> Node | None:
         values = _evaluated(node.outputs[0], view, {source: POINTS}, [LONGEST])
         if values is None or values.shape != POINTS.shape:
             continue
-        inner = np.sqrt(2 / np.pi) * (POINTS + 0.044715 * POINTS**3)
-        for name, expected in (
-            ("none", POINTS * (1 + erf(POINTS / np.sqrt(2))) / 2),
-            ("tanh", POINTS * (1 + np.tanh(inner)) / 2),
-        ):
+        for kind, expected in GELUS.items():
             if np.abs(values - expected).max() < 1e-6:
-                attributes = {"approximate": name}
+                attributes = {"approximate": kind}
                 return node._replace(op="Gelu", inputs=(source,), attributes=attributes)
     return None
 
@@ -144,20 +145,10 @@ def _layer_normalization(node: Node, view: _View, constants: dict[str, np.ndarra
     That is (x - mean) / sqrt(mean((x - mean)^2) + epsilon), by Ba et al. 2016, equation 4, with
     what scales and shifts it if these are constants along the last axis.
     """
-    scale = shift = None
-    last = node
-    if last.op == "Add":
-        shift, product = _constant_and_other(last, view)
-        scaled = view.made_by(product, "Mul") if shift is not None else None
-        if scaled is None or len(view.readers[scaled.outputs[0]]) > 1:
-            return None
-        last = scaled
-    if last.op == "Mul":
-        scale, quotient = _constant_and_other(last, view)
-        divided = view.made_by(quotient, "Div") if scale is not None else None
-        if divided is None or len(view.readers[divided.outputs[0]]) > 1:
-            return None
-        last = divided
+    shift, scaled = _without_constant(node, "Add", "Mul", view)
+    scale, last = (None, None) if scaled is None else _without_constant(scaled, "Mul", "Div", view)
+    if last is None:
+        return None
     found = _normalised(last, view)
     if found is None or _continues(node, view, has_scale=scale is not None, has_shift=bool(shift)):
         return None
@@ -184,6 +175,27 @@ def _continues(node: Node, view: _View, *, has_scale: bool, has_shift: bool) -> 
         return False
     wanted = "Add" if has_scale else "Mul"
     return readers[0].op == wanted and _constant_and_other(readers[0], view)[0] is not None
+
+
+def _without_constant(
+    node: Node, op: str, inner: str, view: _View
+) -> tuple[str | None, Node | None]:
+    """Give the constant that a node adds or multiplies with, and the node of the other operand.
+
+    Args:
+        node: the node; one of another operation is given back itself, without a constant.
+        op: the operation that scales or shifts.
+        inner: the operation that the other operand has to be the result of, read here alone; else
+            both are None.
+        view: the graph.
+    """
+    if node.op != op:
+        return None, node
+    constant, other = _constant_and_other(node, view)
+    made = view.made_by(other, inner) if constant is not None else None
+    if made is None or len(view.readers[made.outputs[0]]) > 1:
+        return None, None
+    return constant, made
 
 
 def _constant_and_other(node: Node, view: _View) -> tuple[str | None, str]:

@@ -15,12 +15,13 @@ from ..onnx_graph import Node, UnsupportedError
 from .windows import image_tensor, pad_image, place_windows
 
 LAYERS = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
+"""The layers of convolutions by the number of axes in space."""
 TRANSPOSED_LAYERS = {
     1: keras.layers.Conv1DTranspose,
     2: keras.layers.Conv2DTranspose,
     3: keras.layers.Conv3DTranspose,
 }
-"""The layers by the number of axes in space."""
+"""Those of transposed convolutions."""
 
 
 def conv(node: Node, operands: list[Operand]) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..constants import Operand
@@ -16,7 +18,7 @@ def expect_value(node: Node, operand: Operand) -> Value:
     return operand
 
 
-def expect_arrays(node: Node, operands: list[Operand]) -> list[np.ndarray]:
+def expect_arrays(node: Node, operands: Sequence[Operand]) -> list[np.ndarray]:
     """Check that operands are constants."""
     arrays = [operand for operand in operands if isinstance(operand, np.ndarray)]
     if len(arrays) < len(operands):

@@ -13,7 +13,7 @@ from tfxai.models.converted_layers import Constant, Pad, Slice, call_with_weight
 from ..constants import Operand
 from ..layout import Value, tensor_in_order
 from ..onnx_graph import Node, UnsupportedError
-from .operands import expect_value
+from .operands import expect_arrays, expect_value
 
 ACTIVATIONS = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 """ONNX's activations by operation, for each direction, where a node names none."""
@@ -98,12 +98,8 @@ def _activations(node: Node) -> list[str]:
 
 
 def _recurrence(node: Node, operands: list[Operand], value: Value, layout: int) -> Recurrence:
-    weights, recurrent_weights, *rest = operands[1:]
-    bias = rest[0] if rest else None
-    if not isinstance(weights, np.ndarray) or not isinstance(recurrent_weights, np.ndarray):
-        raise UnsupportedError(node, "weights that are computed from the input")
-    if not isinstance(bias, np.ndarray | None):
-        raise UnsupportedError(node, "weights that are computed from the input")
+    given_arrays = [operand for operand in operands[1:4] if operand is not None]
+    weights, recurrent_weights, *rest = expect_arrays(node, given_arrays)
     directions, gates, units = len(weights), len(GATES[node.op]), recurrent_weights.shape[-1]
     order = (0, 1, 2) if layout else (1, 0, 2)
     if value.batch != order[0]:
@@ -122,8 +118,7 @@ def _recurrence(node: Node, operands: list[Operand], value: Value, layout: int) 
                 _state(node, state, value, (i, units, layout), f"{node.name}_initial_{n}_{i}")
                 for n, state in enumerate(padded)
             ]
-    if bias is None:
-        bias = np.zeros((directions, 2 * gates * units), weights.dtype)
+    bias = rest[0] if rest else np.zeros((directions, 2 * gates * units), weights.dtype)
     return Recurrence(
         tensor,
         weights.reshape(directions, gates, units, -1),
@@ -181,14 +176,16 @@ def _run(node: Node, parts: Recurrence, direction: int, backward: bool) -> list[
     }
     gates = list(GATES[node.op])
     bias = parts.bias[direction][:, gates].reshape(2, -1)
+    # A GRU that resets the product with the state has a bias of its own there.
+    keeps_both = node.op == "GRU" and bool(node.attributes.get("linear_before_reset", 0))
     if node.op == "LSTM":
         layer = keras.layers.LSTM(units, recurrent_activation=own[0], **settings)
     elif node.op == "GRU":
-        after = bool(node.attributes.get("linear_before_reset", 0))
-        layer = keras.layers.GRU(units, recurrent_activation=own[0], reset_after=after, **settings)
+        layer = keras.layers.GRU(
+            units, recurrent_activation=own[0], reset_after=keeps_both, **settings
+        )
     else:
         layer = keras.layers.SimpleRNN(units, **settings)
-    keeps_both = node.op == "GRU" and node.attributes.get("linear_before_reset", 0)
     outputs = layer(parts.inputs, initial_state=parts.states[direction] or None)
     layer.set_weights(
         [

@@ -66,8 +66,6 @@ def blur(images: tf.Tensor, *, size: int, sigma: float) -> tf.Tensor:
         TensorShape([1, 8, 8, 1])
     """
     taps = _gaussian(size, sigma)
-    if images.shape.rank == 4:
-        return convolve(_mirrored(images, size // 2, (1, 2)), taps, "VALID")
     for axis in range(1, images.shape.rank - 1):
         images = _blurred_along(images, axis, taps)
     return images
@@ -92,23 +90,17 @@ def _kernel(images: tf.Tensor, taps: np.ndarray) -> tf.Tensor:
     return tf.tile(kernel, [1, 1, images.shape[-1], 1])
 
 
-def _mirrored(x: tf.Tensor, half: int, axes: tuple[int, ...]) -> tf.Tensor:
-    """Mirror inputs at their borders."""
-    for axis in axes:
-        around = [[half, half] if a == axis else [0, 0] for a in range(x.shape.rank)]
-        # A single row or column has no other to mirror.
-        x = tf.pad(x, around, "SYMMETRIC" if x.shape[axis] == 1 else "REFLECT")
-    return x
-
-
 def _blurred_along(x: tf.Tensor, axis: int, taps: np.ndarray) -> tf.Tensor:
     """Blur one axis of inputs ``[B, ..., C]``: as the rows of images whose columns are the rest."""
-    sizes = x.shape.as_list()
-    rest = int(np.prod(sizes[axis + 1 : -1]))
-    images = tf.reshape(x, [-1, sizes[axis], rest, sizes[-1]])
-    padded = _mirrored(images, len(taps) // 2, (1,))
-    along = tf.nn.depthwise_conv2d(padded, _kernel(images, taps), [1, 1, 1, 1], "VALID")
-    return tf.reshape(along, [-1, *sizes[1:]])
+    sizes, channels = tf.shape(x), x.shape[-1]
+    rest = tf.reduce_prod(sizes[axis + 1 : -1])
+    images = tf.reshape(x, tf.stack([-1, sizes[axis], rest, channels]))
+    half = len(taps) // 2
+    # A single row has no other to mirror.
+    mirror = "SYMMETRIC" if x.shape[axis] == 1 else "REFLECT"
+    padded = tf.pad(images, [[0, 0], [half, half], [0, 0], [0, 0]], mirror)
+    along = tf.nn.depthwise_conv2d(padded, _kernel(x, taps), [1, 1, 1, 1], "VALID")
+    return tf.ensure_shape(tf.reshape(along, sizes), x.shape)
 
 
 def _axes(x: tf.Tensor, label: str) -> list[int]:

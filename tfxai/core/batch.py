@@ -132,6 +132,18 @@ def tiled(targets: tf.Tensor, count: Any) -> tf.Tensor:
     return tf.tile(targets, [count] + [1] * (targets.shape.rank - 1))
 
 
+def fold(x: tf.Tensor) -> tf.Tensor:
+    """Give ``[K, B, ...]`` as ``[K B, ...]``."""
+    return tf.ensure_shape(
+        tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), [None, *x.shape[2:]]
+    )
+
+
+def unfold(x: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Give ``[K B, ...]`` as ``[K, B, ...]``."""
+    return tf.reshape(x, tf.concat([[count, tf.shape(x)[0] // count], tf.shape(x)[1:]], 0))
+
+
 def cast(tensors: Tensors, dtype: tf.DType) -> Tensors:
     """Cast each tensor to a data type."""
     return tf.nest.map_structure(lambda x: tf.cast(x, dtype), tensors)

@@ -141,6 +141,13 @@ def check_option_names(option: str, value: Any, names: Iterable[Any]) -> None:
         )
 
 
+def check_input_name(name: Any, names: Iterable[Any]) -> None:
+    """Raise a ValueError for the option `inputs` with a name that is not that of an input."""
+    known = list(names)
+    if name not in known:
+        raise ValueError(f"inputs={name!r}: the model has no such input, but {quoted(known)}")
+
+
 def for_each_input(check: Callable[[Any], Any], option: Any) -> Any:
     """Check an option that is a value for all inputs, or a dict of values by the inputs' names."""
     if isinstance(option, dict):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfxai.core import batch
@@ -187,59 +186,19 @@ def over_inputs(
         points = samples.point
         if antithetic:
             points = tf.nest.map_structure(
-                lambda p, x: _fold(tf.stack([p, 2 * x - p], 1)), points, inputs
+                lambda p, x: batch.fold(tf.stack([p, 2 * x - p], 1)), points, inputs
             )
         count = tf.shape(tf.nest.flatten(points)[0])[0]
         inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
-        folded = tf.nest.map_structure(_fold, points)
+        folded = tf.nest.map_structure(batch.fold, points)
         values = attribution(folded, batch.tiled(targets, count), inner_seed).attributions
-        values = tf.nest.map_structure(lambda v: _unfold(v, count), values)
+        values = tf.nest.map_structure(lambda v: batch.unfold(v, count), values)
         if antithetic:
             values = tf.nest.map_structure(lambda v: (v[::2] + v[1::2]) / 2, values)
-        scaled = tf.nest.map_structure(lambda v, s: _fold(v * s), values, select(samples.scale))
-        return _unfold(batch.rows(scaled), tf.size(ks)), samples.weight
-
-    return evaluate
-
-
-def along_line(
-    attribution: Attribution,
-    baseline: Tensors,
-    nodes: np.ndarray,
-    weights: np.ndarray,
-    *,
-    select: Callable[[Tensors], Tensors] = lambda values: values,
-) -> Evaluate:
-    """Evaluate (x - x') * attribution(x' + alpha_k (x - x')) at points of the straight path.
-
-    An attribution that draws random numbers itself needs chunks of one sample, as in `over_inputs`.
-
-    Args:
-        attribution: what is evaluated.
-        baseline: x', broadcast to the inputs.
-        nodes: alpha_k, ``[n]``.
-        weights: the weights of the points, ``[n]``.
-        select: as in `over_inputs`.
-    """
-
-    def evaluate(
-        inputs: Tensors, targets: tf.Tensor, seed: tf.Tensor, ks: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        dtype = batch.dtype(inputs)
-        alpha = tf.gather(tf.constant(nodes, dtype), ks)
-        step = tf.nest.map_structure(tf.subtract, inputs, baseline)
-
-        def points_on_line(start: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-            return _fold(start + tf.reshape(alpha, [-1] + [1] * step.shape.rank) * step)
-
-        points = tf.nest.map_structure(points_on_line, baseline, step)
-        count = tf.size(ks)
-        inner_seed = split_seed(tf.random.fold_in(seed, ks[0]))[1]
-        values = attribution(points, batch.tiled(targets, count), inner_seed).attributions
         scaled = tf.nest.map_structure(
-            lambda v, d: _fold(_unfold(v, count) * d), values, select(step)
+            lambda v, s: batch.fold(v * s), values, select(samples.scale)
         )
-        return _unfold(batch.rows(scaled), count), tf.gather(tf.constant(weights, dtype), ks)
+        return batch.unfold(batch.rows(scaled), tf.size(ks)), samples.weight
 
     return evaluate
 
@@ -273,15 +232,3 @@ def _sample_signature(inputs: Tensors) -> Sample:
     points = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape, x.dtype), inputs)
     scales = tf.nest.map_structure(lambda x: tf.TensorSpec([None] * x.shape.rank, x.dtype), inputs)
     return Sample(points, scales, tf.TensorSpec([], flat[0].dtype))
-
-
-def _fold(x: tf.Tensor) -> tf.Tensor:
-    """Give ``[K, B, ...]`` as ``[K B, ...]``."""
-    return tf.ensure_shape(
-        tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0)), [None, *x.shape[2:]]
-    )
-
-
-def _unfold(x: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Give ``[K B, ...]`` as ``[K, B, ...]``."""
-    return tf.reshape(x, tf.concat([[count, tf.shape(x)[0] // count], tf.shape(x)[1:]], 0))

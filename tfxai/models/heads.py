@@ -81,17 +81,14 @@ def _sliced(operation: tf.Operation, logits: list[tf.Tensor]) -> tf.Tensor | Non
     source, result = operation.inputs[0].shape, operation.outputs[0].shape
     if None in (source.rank, result.rank) or source[-1] is None or source[-1] != result[-1]:
         return None
-    shrunk = operation.get_attr("shrink_axis_mask")
     if operation.get_attr("ellipsis_mask") or operation.get_attr("new_axis_mask"):
         return None
-    if result.rank + bin(shrunk).count("1") != source.rank:
-        return None
-    masks = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
+    masks = {name: operation.get_attr(name) for name in ("begin_mask", "end_mask")}
+    shrunk = operation.get_attr("shrink_axis_mask")
     begin, end, strides = operation.inputs[1:]
     if shrunk >> (source.rank - 1) or _reverses(strides, source.rank):
         return None
-    attributes = {name: operation.get_attr(name) for name in masks}
-    return tf.strided_slice(logits[0], begin, end, strides, **attributes)
+    return tf.strided_slice(logits[0], begin, end, strides, shrink_axis_mask=shrunk, **masks)
 
 
 def _reverses(strides: tf.Tensor, rank: int) -> bool:

@@ -24,7 +24,6 @@ from tfxai.rules.smooth import (
     is_product_with_weights,
     is_softmax,
     title,
-    weighed,
 )
 from tfxai.rules.steps import Step, gradients, is_sum, rerun
 
@@ -89,7 +88,7 @@ def _to_gated(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
 
 def _matrices(step: Step, probability: tf.Tensor) -> list[tf.Tensor | None]:
     """Share by contributions among what attention weighs; half to each of two other matrices."""
-    position = weighed(step)
+    position = gated(step)
     if position is not None:
         shared = _of_matrix(step, probability, position)
         return [shared if i == position else None for i in range(2)]

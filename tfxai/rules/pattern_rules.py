@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfxai.rules.linear import is_linear, summed_like, vjp_input, weights
 from tfxai.rules.rule import Replacement, Rule
-from tfxai.rules.smooth import fixed_or_ordinary, is_product_of_matrices, title, weighed
+from tfxai.rules.smooth import fixed_or_ordinary, gated, is_product_of_matrices, title
 from tfxai.rules.steps import Step
 
 
@@ -64,20 +64,14 @@ def _replace(step: Step, patterns: Mapping[str, Any], *, attribution: bool) -> R
 
 def _extend(step: Step) -> Replacement | None:
     """Hold the weights of an attention, which are no signal; the signal is in what they weigh."""
-    if is_product_of_matrices(step) and weighed(step) is not None:
-        return Replacement(
-            f"{title(step)}: passed to what attention weighs",
-            lambda cotangent: _to_weighed(step, cotangent),
-            extended=True,
-        )
-    return fixed_or_ordinary(step)
+    weighed = gated(step) if is_product_of_matrices(step) else None
+    if weighed is None:
+        return fixed_or_ordinary(step)
 
+    def to_weighed(cotangent: tf.Tensor) -> list[tf.Tensor | None]:
+        return [g if i == weighed else None for i, g in enumerate(step.gradient([cotangent]))]
 
-def _to_weighed(step: Step, cotangent: tf.Tensor) -> list[tf.Tensor | None]:
-    return [
-        gradient if i == weighed(step) else None
-        for i, gradient in enumerate(step.gradient([cotangent]))
-    ]
+    return Replacement(f"{title(step)}: passed to what attention weighs", to_weighed, extended=True)
 
 
 def _linear(

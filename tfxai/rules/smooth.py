@@ -93,21 +93,12 @@ def _is_hard_sigmoid(operation: tf.Operation) -> bool:
 
 
 def gated(step: Step) -> int | None:
-    """Give the number, among the inputs of a product, of the factor that a gate multiplies.
+    """Give the number, among the factors of a product, of what a gate or an attention multiplies.
 
     A divisor counts as a gate. None where no factor is a gate, or both are.
     """
     if step.first.type == "RealDiv":
         return 0
-    gates = [is_gate(x) for x in step.inputs]
-    return gates.index(False) if sum(gates) == 1 else None
-
-
-def weighed(step: Step) -> int | None:
-    """Give the number, among the factors of a product of matrices, of what attention weighs.
-
-    None where neither factor is a gate, or both are.
-    """
     gates = [is_gate(x) for x in step.inputs]
     return gates.index(False) if sum(gates) == 1 else None
 

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfxai.core.axes import Order
-from tfxai.core.named_inputs import leaf_names, quoted
+from tfxai.core.named_inputs import check_input_name, leaf_names, quoted
 from tfxai.core.tracing import any_batch_specs
 from tfxai.core.types import Tensors
 from tfxai.methods.backward.placed_activations import Places
@@ -62,7 +62,8 @@ class MappedInput:
         if self._found is None:
             names = self._names(inputs)
             if self.name is not None:
-                self._found = self._named(names)
+                check_input_name(self.name, names)
+                self._found = names.index(self.name)
             else:
                 self._found = 0 if len(names) == 1 else self._leading(inputs, names)
         return self._found
@@ -99,13 +100,6 @@ class MappedInput:
             + (f", but for those of another one: {_as_code(others)}" if others else "")
             + "; or name another layer="
         )
-
-    def _named(self, names: Sequence[Any]) -> int:
-        if self.name not in names:
-            raise ValueError(
-                f"inputs={self.name!r}: the model has no such input, but {quoted(names)}"
-            )
-        return names.index(self.name)
 
     def _leading(self, inputs: Tensors, names: Sequence[Any]) -> int:
         found: list[int] = []

@@ -15,10 +15,11 @@ from tfxai.baselines import baseline as as_baseline
 from tfxai.core import checks
 from tfxai.core.map_checks import path_warnings
 from tfxai.core.types import Attribution, Score, Tensors
+from tfxai.estimation.fixed_path import fixed_integral
+from tfxai.estimation.references import averaged_over_references
 from tfxai.explaining.builder import builder
 from tfxai.explaining.explanation import Explanation
 from tfxai.explaining.method import Method
-from tfxai.methods.gradients.integrated_gradients import averaged_over_references, fixed_integral
 from tfxai.models.model_info import ModelInspector
 from tfxai.quadrature import right_riemann
 from tfxai.rules import pattern_rules as rules

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfxai.baselines import baseline as baseline_of
 from tfxai.core.axes import Order
 from tfxai.core.layout import Layout, checked_covering, layout_of
-from tfxai.core.named_inputs import check_option_names, leaf_names, of_input, quoted
+from tfxai.core.named_inputs import check_input_name, check_option_names, leaf_names, of_input
 from tfxai.core.types import Result, Tensors
 from tfxai.models import keras_graph
 from tfxai.models.model_info import ModelInspector
@@ -66,11 +66,8 @@ class MaskedInputs(NamedTuple):
         """
         names, flat = self._all_names(values), tf.nest.flatten(values)
         chosen = names if self.names is None else list(self.names)
-        unknown = [name for name in chosen if name not in names]
-        if unknown:
-            raise ValueError(
-                f"inputs={unknown[0]!r}: the model has no such input, but {quoted(names)}"
-            )
+        for name in chosen:
+            check_input_name(name, names)
         if len(chosen) == len(flat):
             return values
         parts = {name: part for name, part in zip(names, flat, strict=True) if name in chosen}
