@@ -86,7 +86,7 @@ def integrated_gradients(
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
         >>> _ = model.layers[0].kernel.assign([[2.0], [3.0]])
-        >>> integrated_gradients(model)(tf.constant([[1.0, 2.0]])).numpy().round(4)
+        >>> integrated_gradients(model)(keras.ops.array([[1.0, 2.0]])).numpy().round(4)
         array([[2., 6.]], dtype=float32)
     """
     inner = inner_method(model, score)
